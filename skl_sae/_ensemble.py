@@ -1,0 +1,427 @@
+"""TopKEnsemble, the torch engine: encode, decode and one training step of all members.
+
+Shapes: E members of H atoms over D features, batches of B rows, k active atoms a row. All
+arrays are in scaled units (see ``TopKSparseAutoencoder``). Nothing here uses autograd: the
+gradients of a Top-K autoencoder are a few products, and only the encoder's must be dense.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import embedding_bag
+from torch.optim.adam import adam
+
+BETA1, BETA2 = 0.9, 0.999
+# Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
+# this keeps a step independent of the number of features, rows and members.
+EPSILON = 1e-20
+
+# A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
+NARROW_BATCH = 64
+# Below this share of active atoms, products over the active ones alone beat dense products
+# on a CPU.
+SPARSE_DENSITY = 1 / 8
+
+
+def use_sparse_products(device, k, n_components):
+    """Whether to multiply over the active atoms alone; the one place where this is chosen.
+
+    Accelerators do best with dense products, and some lack the sparse operators.
+    """
+    return device.type == "cpu" and k / n_components < SPARSE_DENSITY
+
+
+def without_autograd(method):
+    """Run a method with ordinary tensors and no graph, whatever mode the caller is in."""
+
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        with torch.inference_mode(False), torch.no_grad():
+            return method(*args, **kwargs)
+
+    return wrapper
+
+
+class Picks(NamedTuple):
+    """The atoms picked for each row, all (E, B, picks), and what the loss asks of them."""
+
+    source: int  # which rows they reconstruct: 0 the residual, 1 what the dead atoms left
+    atoms: torch.Tensor
+    activations: torch.Tensor
+    slope: float  # of the loss: its gradient at the reconstruction is slope * residual
+    products: torch.Tensor  # gradient at the activations, of the squared error alone
+    gradient: torch.Tensor  # gradient at the pre-activations, of the whole loss
+
+
+class TopKEnsemble:
+    """E Top-K sparse autoencoders over the same input, in one set of tensors.
+
+    Member e codes a row x as ``z = TopK(ReLU(W_e (x - b_e) + c_e), k)`` and reconstructs it
+    as ``D_e' z + b_e``.
+
+    Parameters
+    ----------
+    decoder : ndarray of shape (E, H, D), dtype float32
+        D, the atoms; unit norm. On a CPU the array is trained in place, as are the others.
+    encoder : ndarray of shape (E, H, D), dtype float32, or None
+        W; None ties it to the decoder.
+    encoder_bias : ndarray of shape (E, H), dtype float32
+        c.
+    centers : ndarray of shape (E, D), dtype float32
+        b.
+    k : int
+        Number of active atoms a row and member, at most.
+    device : str or torch.device, default="cpu"
+        Where the tensors live.
+    sparse : bool or None, default=None
+        Whether to multiply over the active atoms alone. None chooses by device and shape.
+    """
+
+    def __init__(self, decoder, encoder, encoder_bias, centers, *, k, device="cpu", sparse=None):
+        device = torch.device(device)
+        self.decoder = torch.from_numpy(decoder).to(device)
+        self.tied = encoder is None
+        self.encoder = self.decoder if self.tied else torch.from_numpy(encoder).to(device)
+        self.encoder_bias = torch.from_numpy(encoder_bias).to(device)
+        self.centers = torch.from_numpy(centers).to(device)
+        self.k = k
+        n_components = decoder.shape[1]
+        self.sparse = use_sparse_products(device, k, n_components) if sparse is None else sparse
+        self.n_steps = 0
+        self.rows_since_fired = torch.zeros_like(self.encoder_bias)
+        self.fired_rows = torch.zeros_like(self.encoder_bias)
+        self._moments = {}  # of torch's Adam, by name of the parameter
+        self._atom_adams = None  # of the sparse products: encoder's and decoder's
+        self._rates = np.zeros(1024)
+        self._buffers = {}
+
+    @property
+    def device(self):
+        return self.decoder.device
+
+    # --- Forward ---
+
+    @without_autograd
+    def encode(self, x):
+        """Activations and atoms of the rows of x, each of shape (E, B, k).
+
+        Atoms come in no order; an activation of 0 means that fewer than k atoms fired.
+        """
+        return self._encode(x - self.centers[:, None])[1:]
+
+    @without_autograd
+    def reconstruct(self, x):
+        """Mean of the members' reconstructions of the rows of x: shape (B, D)."""
+        self.catch_up()
+        activations, atoms = self.encode(x)
+        return (self._decode(activations, atoms) + self.centers[:, None]).mean(0)
+
+    def _encode(self, centred):
+        """Pre-activations (E, B, H), then activations and atoms (E, B, k)."""
+        pre = self._pre_activations(centred)
+        activations, atoms = top_k(pre, self.k)
+        return pre, activations.clamp_(min=0), atoms
+
+    def _pre_activations(self, centred):
+        n_members, n_rows, _ = centred.shape
+        shape = n_members, n_rows, self.encoder.shape[1]
+        bias = self.encoder_bias[:, None]
+        out = self._buffer("pre", shape)
+        if n_rows >= NARROW_BATCH or self.device.type != "cpu":
+            return torch.baddbmm(bias, centred, self.encoder.mT, out=out)
+        turned = self._buffer("turned", (shape[0], shape[2], shape[1]))
+        torch.bmm(self.encoder, centred.mT, out=turned)
+        return torch.add(turned.mT, bias, out=out)
+
+    def _decode(self, activations, atoms):
+        """Sum of the atoms, each times its activation: shape (E, B, D), no centre added."""
+        if not self.sparse:
+            return torch.bmm(self._dense_codes(activations, atoms), self.decoder)
+        n_members, n_rows, k = atoms.shape
+        out = embedding_bag(
+            self._stacked(atoms).view(-1, k), self.decoder.flatten(0, 1), mode="sum",
+            per_sample_weights=activations.reshape(-1, k),
+        )  # fmt: skip
+        return out.view(n_members, n_rows, -1)
+
+    def _products_at(self, rows, atoms):
+        """``D rows'`` at the given atoms only: shape (E, B, number of atoms given)."""
+        if not self.sparse:
+            return torch.bmm(rows, self.decoder.mT).gather(2, atoms)
+        # Where MKL does this product, it wants the columns of a row in order.
+        stacked, order = self._stacked(atoms).flatten(0, 1).sort(dim=1)
+        products = torch.sparse.sampled_addmm(
+            csr_pattern(stacked, self.encoder_bias.numel()),
+            rows.flatten(0, 1), self.decoder.flatten(0, 1).T, beta=0.0,
+        ).values().view_as(order)  # fmt: skip
+        return torch.empty_like(products).scatter_(1, order, products).view(atoms.shape)
+
+    def _stacked(self, atoms):
+        """Atom numbers counted through all members, for the members' matrices as one."""
+        first = torch.arange(len(atoms), device=self.device) * self.encoder.shape[1]
+        return atoms + first[:, None, None]
+
+    def _dense_codes(self, activations, atoms):
+        """Codes with their zeros: shape (E, B, H)."""
+        codes = activations.new_zeros(*atoms.shape[:2], self.encoder.shape[1])
+        return codes.scatter_(2, atoms, activations)
+
+    # --- Training ---
+
+    @without_autograd
+    def train_step(self, x, learning_rate, *, consistency=0.0, aux_coef=0.0, dead_after=math.inf):
+        """One step of Adam on the rows of x.
+
+        Parameters
+        ----------
+        x : tensor of shape (B, D)
+            Rows in scaled units.
+        learning_rate : float
+            Adam's step size.
+        consistency : float, default=0.0
+            Weight of the mean squared difference between the codes of two members.
+        aux_coef : float, default=0.0
+            Weight of AuxK, the dead atoms' loss.
+        dead_after : float, default=inf
+            An atom counts as dead once it has not fired for this many rows.
+
+        Returns
+        -------
+        loss : tensor of shape ()
+            The whole loss, before the step.
+        reconstruction : tensor of shape (B, D)
+            Mean over members, before the step.
+        """
+        # Rows that the gradients of atoms are sums of, kept side by side in one buffer.
+        source = self._buffer("source", (3, len(self.centers), *x.shape))
+        residual, dead_residual, centred = source
+        torch.sub(x, self.centers[:, None], out=centred)
+        pre, activations, atoms = self._encode(centred)
+        self.catch_up(atoms)
+        torch.sub(self._decode(activations, atoms), centred, out=residual)
+        reconstruction = residual.mean(0).add_(x)
+
+        loss = mean_square(residual)
+        slope = 2 / residual.numel()
+        gradient = products = slope * self._products_at(residual, atoms)
+        if consistency and len(residual) > 1:
+            value, pull = self._consistency(activations, atoms)
+            loss += consistency * value
+            gradient = products + consistency * pull
+        picks = [Picks(0, atoms, activations, slope, products, gradient * (activations > 0))]
+
+        dead = self.rows_since_fired >= dead_after
+        if aux_coef and dead.any():
+            activations_dead, atoms_dead = self._dead_codes(pre, dead)
+            self.catch_up(atoms_dead)
+            torch.add(self._decode(activations_dead, atoms_dead), residual, out=dead_residual)
+            loss += aux_coef * mean_square(dead_residual)
+            products = aux_coef * slope * self._products_at(dead_residual, atoms_dead)
+            gradient = products * (activations_dead > 0)
+            picks.append(
+                Picks(1, atoms_dead, activations_dead, aux_coef * slope, products, gradient)
+            )
+        self._count_firing(activations, atoms)
+        self._update(source, picks, slope, learning_rate)
+        return loss, reconstruction
+
+    def _consistency(self, activations, atoms):
+        """Mean squared difference of two members' codes; its gradient at the active atoms."""
+        codes = self._dense_codes(activations, atoms)
+        n_members = len(codes)
+        pairs = n_members * (n_members - 1) / 2
+        total = codes.sum(0)
+        # The sum over pairs of (z_e - z_f)^2 is E times the sum of (z_e - mean)^2.
+        value = n_members * (codes - total / n_members).square().sum() / (pairs * total.numel())
+        others = total.expand_as(codes).gather(2, atoms)
+        return value, 2 * (n_members * activations - others) / (pairs * total.numel())
+
+    def _dead_codes(self, pre, dead):
+        """Codes of the dead atoms: at most k of those with the largest pre-activation."""
+        n_dead = int(dead.sum(1).max())
+        masked = torch.where(dead[:, None], pre, -math.inf)
+        activations, atoms = masked.topk(min(self.k, n_dead), sorted=False)
+        return activations.clamp_(min=0), atoms
+
+    def _count_firing(self, activations, atoms):
+        """Note which atoms fired; one picked by top-k with value 0 has not."""
+        counts = torch.zeros_like(self.fired_rows)
+        add_at(counts, atoms, (activations > 0).to(counts.dtype))
+        self.fired_rows += counts
+        self.rows_since_fired += atoms.shape[1]
+        self.rows_since_fired[counts > 0] = 0
+
+    def _update(self, source, picks, slope, learning_rate):
+        """Adam on all parameters."""
+        bias_gradient, along = self._gradients_of_atoms(picks)
+        centers_gradient = source[0].sum(1).mul_(slope)
+        self.n_steps += 1
+        update = self._update_picked if self.sparse else self._update_all
+        centers_gradient += update(source, picks, bias_gradient, along, learning_rate)
+        self._adam("bias", self.encoder_bias, bias_gradient, learning_rate)
+        self._adam("centers", self.centers, centers_gradient, learning_rate)
+
+    def _gradients_of_atoms(self, picks):
+        """The bias's gradient, and each atom's product with its own gradient: both (E, H).
+
+        The second needs no pass over the atoms: an atom's products with the residuals, and
+        with the centred rows (where it is active: activation less bias), are known.
+        """
+        bias_gradient = torch.zeros_like(self.encoder_bias)
+        along = torch.zeros_like(self.encoder_bias)
+        for p in picks:
+            add_at(bias_gradient, p.atoms, p.gradient)
+            tied_part = p.gradient if self.tied else 0
+            add_at(along, p.atoms, p.activations * (p.products + tied_part))
+        if self.tied:
+            along -= bias_gradient * self.encoder_bias
+        return bias_gradient, along
+
+    def _update_all(self, source, picks, bias_gradient, along, learning_rate):
+        """Dense products, torch's Adam; returns the encoder's part of the centres' gradient."""
+        through_encoder = -torch.bmm(bias_gradient[:, None], self.encoder)[:, 0]
+        gradient = torch.zeros_like(self.decoder)
+        for p in picks:
+            codes = self._dense_codes(p.slope * p.activations, p.atoms)
+            gradient.baddbmm_(codes.mT, source[p.source])
+        encoder_gradient = gradient if self.tied else torch.zeros_like(self.encoder)
+        for p in picks:
+            encoder_gradient.baddbmm_(self._dense_codes(p.gradient, p.atoms).mT, source[2])
+        # Only the part across the atom: the part along it is undone by the unit norm.
+        gradient.addcmul_(self.decoder, along[..., None], value=-1)
+        if not self.tied:
+            self._adam("encoder", self.encoder, encoder_gradient, learning_rate)
+        self._adam("decoder", self.decoder, gradient, learning_rate)
+        self.decoder.div_(torch.linalg.vector_norm(self.decoder, dim=2, keepdim=True))
+        return through_encoder
+
+    def _adam(self, name, parameter, gradient, learning_rate):
+        """One step of torch's Adam."""
+        if name not in self._moments:
+            zeros = torch.zeros_like
+            self._moments[name] = (
+                zeros(parameter), zeros(parameter), torch.zeros((), device=self.device),
+            )  # fmt: skip
+        first, second, n_steps = self._moments[name]
+        adam(
+            [parameter], [gradient], [first], [second], [], [n_steps], fused=True,
+            amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
+            eps=EPSILON, maximize=False,
+        )  # fmt: skip
+
+    def _update_picked(self, source, picks, bias_gradient, along, learning_rate):
+        """The same over the picked atoms alone, in one visit to each."""
+        if self._atom_adams is None:
+            self._atom_adams = self._make_atom_adams()
+        encoder_adam, decoder_adam = self._atom_adams
+        step = self.n_steps
+        if step == len(self._rates):
+            self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
+        self._rates[step] = learning_rate * math.sqrt(1 - BETA2**step) / (1 - BETA1**step)
+
+        n_members, n_rows = source.shape[1:3]
+        firsts, rows, values = self._picks_by_atom(picks, n_members * n_rows)
+        source, along = source.flatten(0, 2).numpy(), along.flatten().numpy()
+        slope = bias_gradient.flatten().numpy()
+        settings = self._rates, step, torch.get_num_threads()
+        if self.tied:
+            args = (firsts, rows, values), source, along, slope
+            through_encoder = decoder_adam.update(*args, n_members, *settings)
+        else:
+            args = (firsts, rows[1:], values[1:]), source, np.zeros_like(along), slope
+            through_encoder = encoder_adam.update(*args, n_members, *settings)
+            args = (firsts, rows[:1], values[:1]), source, along, np.zeros_like(slope)
+            decoder_adam.update(*args, n_members, *settings)
+        return torch.from_numpy(through_encoder)
+
+    def _make_atom_adams(self):
+        """Optimizers of the encoder's and decoder's atoms; one and the same where tied."""
+        from ._kernels import AtomAdam  # here, since importing the compiler takes a while
+
+        decoder = self.decoder.flatten(0, 1).numpy()
+        # The encoder's product needs all atoms at every step, so they cannot be left behind.
+        decoder_adam = AtomAdam(decoder, unit=True, lazy=not self.tied)
+        if self.tied:
+            return decoder_adam, decoder_adam
+        encoder = self.encoder.flatten(0, 1).numpy()
+        return AtomAdam(encoder, unit=False, lazy=False), decoder_adam
+
+    def _picks_by_atom(self, picks, n_rows):
+        """Picks in order of atoms: firsts (E H + 1,), then rows and values, both (2, picks).
+
+        Part 0 is the decoder's gradient and part 1 the encoder's; rows number the source's.
+        """
+        from ._kernels import sort_picks
+
+        atoms, rows, values = [], [], []
+        for p in picks:
+            row = torch.arange(n_rows).repeat_interleave(p.atoms.shape[2])
+            atoms.append(self._stacked(p.atoms).flatten())
+            rows.append(torch.stack([row + p.source * n_rows, row + 2 * n_rows]))
+            values.append(torch.stack([(p.slope * p.activations).flatten(), p.gradient.flatten()]))
+        firsts, order = sort_picks(torch.cat(atoms).numpy(), self.encoder_bias.numel())
+        order = torch.from_numpy(order)
+        rows, values = torch.cat(rows, 1)[:, order], torch.cat(values, 1)[:, order]
+        return firsts, rows.numpy(), values.numpy()
+
+    @without_autograd
+    def catch_up(self, atoms=None):
+        """Bring the decoder's atoms, of shape (E, B, any) or all, to the present step."""
+        if self._atom_adams is None or self.tied:
+            return
+        wanted = torch.full((self.encoder_bias.numel(),), atoms is None)
+        if atoms is not None:
+            wanted[self._stacked(atoms).flatten()] = True
+        settings = self._rates, self.n_steps, torch.get_num_threads()
+        self._atom_adams[1].catch_up(wanted.numpy(), *settings)
+
+    def _buffer(self, name, shape):
+        """Memory kept from step to step; fresh pages cost more than the arithmetic."""
+        size = math.prod(shape)
+        kept = self._buffers.get(name)
+        if kept is None or kept.numel() < size:
+            kept = self._buffers[name] = torch.empty(size, device=self.device)
+        return kept[:size].view(shape)
+
+
+def top_k(values, k):
+    """The k largest numbers along the last axis, in no order, and their places.
+
+    Where k is much smaller than the axis, the axis is first cut into groups: the k largest
+    numbers lie in the k groups with the largest maxima.
+    """
+    n_values = values.shape[-1]
+    group = 8
+    if values.device.type != "cpu" or n_values % group or n_values < 2 * group * k:
+        return values.topk(k, sorted=False)
+    n_groups = n_values // group
+    groups = values.unflatten(-1, (group, n_groups))
+    chosen = groups.amax(-2).topk(k, sorted=False).indices
+    places = chosen[..., None, :] + torch.arange(0, n_values, n_groups)[:, None]
+    places = places.flatten(-2)
+    largest, within = values.gather(-1, places).topk(k, sorted=False)
+    return largest, places.gather(-1, within)
+
+
+def csr_pattern(columns, n_columns):
+    """A CSR tensor of zeros with the given columns in each row."""
+    n_rows, k = columns.shape
+    crow = torch.arange(0, n_rows * k + 1, k)
+    zeros = torch.zeros(n_rows * k)
+    return torch.sparse_csr_tensor(
+        crow, columns.reshape(-1), zeros, (n_rows, n_columns), check_invariants=False
+    )
+
+
+def add_at(sums, atoms, weights):
+    """Add the weights, shape (E, B, any), to their atoms' sums, shape (E, H)."""
+    sums.scatter_add_(1, atoms.flatten(1), weights.flatten(1))
+
+
+def mean_square(values):
+    """Mean of the squares, in one pass."""
+    flat = values.reshape(-1)
+    return torch.dot(flat, flat) / flat.numel()

@@ -1,0 +1,220 @@
+"""Images that need no download: crops of scikit-learn's two photographs, and synthetic cells."""
+
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_sample_images
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+__all__ = ["load_photographs", "make_cells"]
+
+# Crops for testing come from the bottom of each photograph, crops for training from the
+# rest, with this many rows of pixels between them that belong to neither. Both parts of both
+# photographs show structure; a strip at the side would be leaves and sky only.
+_TEST_FRACTION = 0.3
+_GAP = 4
+_SCALES = (64, 160)  # smallest and largest side of a crop, in pixels of the photograph
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "size": [tuple, list],
+        "mode": [StrOptions({"RGB", "L"})],
+        "subset": [StrOptions({"train", "test"})],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_photographs(
+    n_samples=1000, size=(64, 64), mode="RGB", *, subset="train", random_state=0
+):
+    """Random crops, at several scales, of scikit-learn's two sample photographs.
+
+    The crops of ``subset="test"`` come from a strip of each photograph that no crop of
+    ``subset="train"`` touches, so what is measured on them is held out. Nothing is
+    downloaded.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of crops.
+    size : tuple of (int, int), default=(64, 64)
+        Height and width of each crop in pixels, after resampling.
+    mode : {"RGB", "L"}, default="RGB"
+        Colour (three numbers a pixel) or grey (one number a pixel).
+    subset : {"train", "test"}, default="train"
+        Which part of the photographs to crop.
+    random_state : int, RandomState instance or None, default=0
+        Determines the place and scale of the crops.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        data : ndarray of shape (n_samples, height * width * channels), dtype float32
+            One image a row, values in [0, 1], C order of (height, width, channels).
+        target : ndarray of shape (n_samples,), dtype int64
+            Which photograph a crop was taken from.
+        target_names : list of str
+            The names of the photographs.
+        image_shape : tuple
+            Shape of one image: (height, width, 3), or (height, width) when grey.
+
+    Examples
+    --------
+    >>> from skl_sae.datasets import load_photographs
+    >>> photographs = load_photographs(10, size=(16, 16))
+    >>> photographs.data.shape, photographs.image_shape
+    ((10, 768), (16, 16, 3))
+    """
+    height, width = _check_size(size)
+    rng = check_random_state(random_state)
+    strips = [_strip(image, subset) for image in load_sample_images().images]
+    strips = [Image.fromarray(strip).convert(mode) for strip in strips]
+    target = rng.randint(len(strips), size=n_samples)
+    image_shape = (height, width, 3) if mode == "RGB" else (height, width)
+    data = np.empty((n_samples, int(np.prod(image_shape))), dtype=np.float32)
+    for row, label in zip(data, target, strict=True):
+        row[:] = np.asarray(_random_crop(strips[label], (width, height), rng)).ravel()
+    data /= 255
+    return Bunch(
+        data=data,
+        target=target.astype(np.int64),
+        target_names=["china", "flower"],
+        image_shape=image_shape,
+    )
+
+
+def _check_size(size):
+    """Height and width as integers; a ValueError for anything else."""
+    sides = tuple(size)
+    if len(sides) != 2 or not all(
+        isinstance(side, Integral) and not isinstance(side, bool) and side >= 1
+        for side in sides
+    ):
+        raise ValueError(f"Expected size=(height, width), two positive integers, got {size!r}.")
+    return int(sides[0]), int(sides[1])
+
+
+def _strip(image, subset):
+    """The part of a photograph that belongs to one subset."""
+    border = int(image.shape[0] * (1 - _TEST_FRACTION))
+    return image[: border - _GAP // 2] if subset == "train" else image[border + _GAP // 2 :]
+
+
+def _random_crop(image, size, rng):
+    """One crop of the aspect of ``size`` (width, height), its scale drawn log-uniformly."""
+    aspect = size[0] / size[1]
+    longest = np.exp(rng.uniform(*np.log(_SCALES)))
+    crop_width, crop_height = longest * min(1, aspect), longest / max(1, aspect)
+    shrink = min(1, image.width / crop_width, image.height / crop_height)
+    crop_width, crop_height = crop_width * shrink, crop_height * shrink
+    # A shrunk side equals the strip's only up to rounding, hence the max.
+    left = rng.uniform(0, max(0, image.width - crop_width))
+    top = rng.uniform(0, max(0, image.height - crop_height))
+    right = min(left + crop_width, image.width)
+    lower = min(top + crop_height, image.height)
+    box = (left, top, right, lower)
+    return image.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+@validate_params(
+    {
+        "folder": [str, Path],
+        "n_samples": [Interval(Integral, 2, None, closed="left")],
+        "size": [Interval(Integral, 16, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_cells(folder, n_samples=39, size=600, random_state=0):
+    """Write a small set of synthetic grey pictures of cells, in two classes, as PNG files.
+
+    Cells of the class ``round`` are roundish, with one nucleus and a fine grain; cells of
+    the class ``spindle`` are long, with two nuclei and a coarse grain along their length.
+    Place, angle, size, outline, brightness and background differ from picture to picture.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Where to write; made if it does not exist. Each class becomes a sub-folder.
+    n_samples : int, default=39
+        Number of pictures; the first class gets the odd one.
+    size : int, default=600
+        Height and width of each picture in pixels.
+    random_state : int, RandomState instance or None, default=0
+        Determines the pictures. The same seed writes the same pixels.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        filenames : ndarray of shape (n_samples,), dtype object
+            The paths written, as str, class after class.
+        target : ndarray of shape (n_samples,), dtype int64
+            The class of each picture.
+        target_names : list of str
+            ``["round", "spindle"]``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skl_sae.datasets import make_cells
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cells = make_cells(folder, n_samples=4, size=32)
+    >>> cells.target
+    array([0, 0, 1, 1])
+    """
+    rng = check_random_state(random_state)
+    target_names = ["round", "spindle"]
+    target = np.repeat([0, 1], [n_samples - n_samples // 2, n_samples // 2])
+    filenames = []
+    for i, label in enumerate(target):
+        path = Path(folder) / target_names[label] / f"cell_{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(255 * _draw_cell(label, size, rng), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+        filenames.append(str(path))
+    return Bunch(
+        filenames=np.array(filenames, dtype=object),
+        target=target.astype(np.int64),
+        target_names=target_names,
+    )
+
+
+def _draw_cell(label, size, rng):
+    """One picture, values about [0, 1]: background, textured body, nuclei, noise."""
+    spindle = label == 1
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    centre_x, centre_y = rng.uniform(-0.15, 0.15, size=2)
+    angle = rng.uniform(0, np.pi)
+    along = np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)
+    across = -np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)
+    length = rng.uniform(0.55, 0.75) if spindle else rng.uniform(0.42, 0.55)
+    width = length * (rng.uniform(0.3, 0.42) if spindle else rng.uniform(0.85, 1.0))
+
+    polar = np.arctan2(across / width, along / length)
+    lobes = np.arange(2, 7)
+    phases, heights = rng.uniform(0, 2 * np.pi, lobes.size), rng.normal(0, 0.08, lobes.size)
+    wobble = sum(h / n * np.cos(n * polar + p) for n, p, h in zip(lobes, phases, heights))
+    radius = np.hypot(along / length, across / width) / (1 + wobble)
+    edge = 0.02 / width
+    body = 1 / (1 + np.exp((radius - 1) / edge))
+
+    coarse = size * (0.02 if spindle else 0.007)
+    grain = gaussian_filter(rng.standard_normal((size, size)), coarse)
+    stripes = np.sin(2 * np.pi * along / 0.12) if spindle else 0.0
+    texture = 0.10 * grain / grain.std() + 0.05 * stripes
+    picture = rng.uniform(0.1, 0.25) + 0.06 * (np.cos(angle) * x + np.sin(angle) * y)
+    picture = picture + body * (rng.uniform(0.3, 0.45) + texture - 0.1 * np.minimum(radius, 1))
+    for place in (-0.35, 0.35) if spindle else (rng.uniform(-0.15, 0.15),):
+        distance = np.hypot(along - place * length, across) / (0.45 * width)
+        picture = picture + 0.25 * body / (1 + np.exp((distance - 1) / 0.08))
+    return picture + rng.normal(0, 0.015, (size, size))

@@ -1,0 +1,179 @@
+"""The engine against autograd and torch.optim.Adam on the dense model."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from skl_sae._ensemble import EPSILON, TopKEnsemble, csr_pattern, top_k
+
+
+def make_arrays(n_members, n_components, n_features, tied, seed=0):
+    """Decoder, encoder or None, bias and centres of a random ensemble."""
+    rng = np.random.default_rng(seed)
+    decoder = rng.standard_normal((n_members, n_components, n_features))
+    decoder /= np.linalg.norm(decoder, axis=2, keepdims=True)
+    encoder = None if tied else decoder + 0.1 * rng.standard_normal(decoder.shape)
+    bias = 0.1 * rng.standard_normal((n_members, n_components))
+    centers = 0.1 * rng.standard_normal((n_members, n_features))
+    return [None if a is None else a.astype(np.float32) for a in (decoder, encoder, bias, centers)]
+
+
+class DenseModel:
+    """The equations as they are written, in float64, by autograd and torch.optim.Adam."""
+
+    def __init__(self, decoder, encoder, bias, centers, *, k, learning_rate):
+        parameters = [torch.tensor(a, dtype=torch.float64) for a in (decoder, bias, centers)]
+        if encoder is not None:
+            parameters.append(torch.tensor(encoder, dtype=torch.float64))
+        for parameter in parameters:
+            parameter.requires_grad_()
+        self.decoder, self.bias, self.centers = parameters[:3]
+        self.encoder = parameters[3] if encoder is not None else self.decoder
+        self.k = k
+        self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, eps=EPSILON)
+        self.rows_since_fired = torch.zeros(bias.shape)
+
+    def loss(self, x, consistency, aux_coef, dead_after):
+        """The whole loss, and which atoms fired."""
+        centred = x - self.centers[:, None]
+        pre = centred @ self.encoder.mT + self.bias[:, None]
+        codes = self.top_k(pre, self.k)
+        residual = codes @ self.decoder - centred
+        loss = (residual**2).mean()
+        n_members = len(codes)
+        pairs = list(itertools.combinations(range(n_members), 2))
+        for e, f in pairs:
+            loss = loss + consistency * ((codes[e] - codes[f]) ** 2).mean() / len(pairs)
+        dead = self.rows_since_fired >= dead_after
+        if aux_coef and dead.any():
+            masked = torch.where(dead[:, None], pre, -torch.inf)
+            codes_dead = self.top_k(masked, min(self.k, int(dead.sum(1).max())))
+            left = codes_dead @ self.decoder + residual.detach()
+            loss = loss + aux_coef * (left**2).mean()
+        return loss, (codes > 0).any(1)
+
+    @staticmethod
+    def top_k(pre, k):
+        values, atoms = pre.topk(k)
+        return torch.zeros_like(pre).scatter(2, atoms, values.relu())
+
+    def train_step(self, x, consistency=0.0, aux_coef=0.0, dead_after=np.inf):
+        loss, fired = self.loss(x.double(), consistency, aux_coef, dead_after)
+        self.optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            # The gradient's component along an atom is removed, and the unit norm restored.
+            gradient = self.decoder.grad
+            gradient -= (gradient * self.decoder).sum(2, keepdim=True) * self.decoder
+            self.optimizer.step()
+            self.decoder /= self.decoder.norm(dim=2, keepdim=True)
+        self.rows_since_fired += len(x)
+        self.rows_since_fired[fired] = 0
+        return loss.detach()
+
+
+CASES = {
+    "plain": {},
+    "three members": {"n_members": 3},
+    "consistency": {"n_members": 3, "consistency": 5.0},
+    "dead atoms": {"aux_coef": 0.5, "dead_after": 20},
+    "all at once": {"n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20},
+    "ragged last batch": {"batches": (16, 16, 16, 16, 1)},
+    "wide batch": {"batches": (80, 80, 80, 80, 80)},
+    "every atom": {"k": 48},
+    "one atom": {"k": 1},
+    "no positive pre-activation": {"bias_shift": -1e3},
+    "many steps": {"n_steps": 25, "learning_rate": 1e-2, "tolerance": 1e-5},
+}
+
+
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_steps_equal_autograd(case, tied, sparse):
+    case = dict(case)
+    shape = case.pop("n_members", 1), 48, 20
+    batches = case.pop("batches", (16,) * case.pop("n_steps", 5))
+    learning_rate, k = case.pop("learning_rate", 1e-3), case.pop("k", 4)
+    tolerance, shift = case.pop("tolerance", 1e-5), case.pop("bias_shift", 0)
+    arrays = make_arrays(*shape, tied)
+    arrays[2] += np.float32(shift)
+    model = DenseModel(*arrays, k=k, learning_rate=learning_rate)
+    engine = TopKEnsemble(*arrays, k=k, sparse=sparse)
+    generator = torch.Generator().manual_seed(0)
+    for n_rows in batches:
+        x = torch.randn(n_rows, shape[2], generator=generator)
+        expected = model.train_step(x, **case)
+        loss, _ = engine.train_step(x, learning_rate, **case)
+        assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    engine.catch_up()
+    for name in ("decoder", "encoder", "encoder_bias", "centers"):
+        got = getattr(engine, name).double()
+        expected = getattr(model, "bias" if name == "encoder_bias" else name).detach()
+        scale = expected.abs().max()
+        assert (got - expected).abs().max() <= tolerance * scale, name
+    assert torch.equal(engine.rows_since_fired, model.rows_since_fired)
+
+
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_dead_atoms_loss_leaves_live_atoms_alone(sparse):
+    """With the main loss's gradient at zero, only dead atoms can move."""
+    arrays = make_arrays(1, 48, 20, tied=False)
+    before = [a.copy() for a in arrays]
+    engine = TopKEnsemble(*arrays, k=4, sparse=sparse)
+    x = torch.randn(16, 20, generator=torch.Generator().manual_seed(0))
+    _, atoms = engine.encode(x)
+    live = atoms.unique()
+    engine.rows_since_fired[:] = 100
+    engine.rows_since_fired[0, live] = 0
+    with_aux = [a.copy() for a in before]
+    engine_without = TopKEnsemble(*with_aux, k=4, sparse=sparse)
+    engine_without.train_step(x, 1e-3)
+    engine.train_step(x, 1e-3, aux_coef=1.0, dead_after=50)
+    assert torch.equal(engine.decoder[0, live], engine_without.decoder[0, live])
+    assert torch.equal(engine.encoder[0, live], engine_without.encoder[0, live])
+    dead = np.setdiff1d(np.arange(48), live)
+    assert not np.array_equal(engine.decoder[0, dead], engine_without.decoder[0, dead])
+
+
+def test_atom_left_behind_equals_dense_path():
+    """An atom not picked for longer than momentum lasts is where Adam would have it."""
+    kept, other = make_arrays(1, 64, 8, tied=False), make_arrays(1, 64, 8, tied=False)
+    sparse = TopKEnsemble(*kept, k=2, sparse=True)
+    dense = TopKEnsemble(*other, k=2, sparse=False)
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(8, 8, generator=generator)
+    later = first[:1] + 0.01 * torch.randn(400, 8, 8, generator=generator)
+    for x in [first, *later, first]:
+        for engine in (sparse, dense):
+            engine.train_step(x, 1e-4)
+    sparse.catch_up()
+    torch.testing.assert_close(sparse.decoder, dense.decoder, rtol=0, atol=2e-5)
+    torch.testing.assert_close(sparse.encoder, dense.encoder, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_values", [64, 1000, 1024])
+def test_top_k_equals_torch(n_values):
+    values = torch.randn(3, 5, n_values, generator=torch.Generator().manual_seed(0))
+    largest, places = top_k(values, 7)
+    torch.testing.assert_close(largest.sort(2).values, values.topk(7).values.flip(2))
+    assert torch.equal(values.gather(2, places), largest)
+
+
+def test_steps_leave_no_trace_in_autograd_modes():
+    arrays = make_arrays(1, 64, 8, tied=False)
+    engine = TopKEnsemble(*arrays, k=2)
+    x = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    for mode in (torch.inference_mode, torch.no_grad, torch.enable_grad):
+        with mode():
+            loss, reconstruction = engine.train_step(x, 1e-3)
+        assert not (loss.requires_grad or reconstruction.is_inference())
+
+
+def test_csr_pattern_is_valid():
+    columns = torch.tensor([[0, 2], [1, 3]])
+    pattern = csr_pattern(columns, 4)
+    assert pattern.shape == (2, 4)
+    assert torch.equal(pattern.col_indices().view(2, 2), columns)
