@@ -21,6 +21,8 @@ EPSILON = 1e-20
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
+# Numbers in a matrix from which on threads are worth their start.
+SHARED_SIZE = 2**18
 # Below this share of active atoms, products over the active ones alone beat dense products
 # on a CPU.
 SPARSE_DENSITY = 1 / 8
@@ -151,13 +153,17 @@ class TopKEnsemble:
         """``D rows'`` at the given atoms only: shape (E, B, number of atoms given)."""
         if not self.sparse:
             return torch.bmm(rows, self.decoder.mT).gather(2, atoms)
-        # Where MKL does this product, it wants the columns of a row in order.
-        stacked, order = self._stacked(atoms).flatten(0, 1).sort(dim=1)
-        products = torch.sparse.sampled_addmm(
-            csr_pattern(stacked, self.encoder_bias.numel()),
-            rows.flatten(0, 1), self.decoder.flatten(0, 1).T, beta=0.0,
-        ).values().view_as(order)  # fmt: skip
-        return torch.empty_like(products).scatter_(1, order, products).view(atoms.shape)
+        from ._kernels import products_at  # here, since importing the compiler takes a while
+
+        products = products_at(
+            self.decoder.flatten(0, 1).numpy(), rows.flatten(0, 1).numpy(),
+            self._stacked(atoms).flatten(0, 1).numpy(), self._n_threads(),
+        )  # fmt: skip
+        return torch.from_numpy(products).view(atoms.shape)
+
+    def _n_threads(self):
+        """As many as torch uses; one where a matrix is too small to share."""
+        return torch.get_num_threads() if self.encoder.numel() >= SHARED_SIZE else 1
 
     def _stacked(self, atoms):
         """Atom numbers counted through all members, for the members' matrices as one."""
@@ -326,7 +332,7 @@ class TopKEnsemble:
         firsts, rows, values = self._picks_by_atom(picks, n_members * n_rows)
         source, along = source.flatten(0, 2).numpy(), along.flatten().numpy()
         slope = bias_gradient.flatten().numpy()
-        settings = self._rates, step, torch.get_num_threads()
+        settings = self._rates, step, self._n_threads()
         if self.tied:
             args = (firsts, rows, values), source, along, slope
             through_encoder = decoder_adam.update(*args, n_members, *settings)
@@ -339,7 +345,7 @@ class TopKEnsemble:
 
     def _make_atom_adams(self):
         """Optimizers of the encoder's and decoder's atoms; one and the same where tied."""
-        from ._kernels import AtomAdam  # here, since importing the compiler takes a while
+        from ._kernels import AtomAdam
 
         decoder = self.decoder.flatten(0, 1).numpy()
         # The encoder's product needs all atoms at every step, so they cannot be left behind.
@@ -375,7 +381,7 @@ class TopKEnsemble:
         wanted = torch.full((self.encoder_bias.numel(),), atoms is None)
         if atoms is not None:
             wanted[self._stacked(atoms).flatten()] = True
-        settings = self._rates, self.n_steps, torch.get_num_threads()
+        settings = self._rates, self.n_steps, self._n_threads()
         self._atom_adams[1].catch_up(wanted.numpy(), *settings)
 
     def _buffer(self, name, shape):
@@ -404,16 +410,6 @@ def top_k(values, k):
     places = places.flatten(-2)
     largest, within = values.gather(-1, places).topk(k, sorted=False)
     return largest, places.gather(-1, within)
-
-
-def csr_pattern(columns, n_columns):
-    """A CSR tensor of zeros with the given columns in each row."""
-    n_rows, k = columns.shape
-    crow = torch.arange(0, n_rows * k + 1, k)
-    zeros = torch.zeros(n_rows * k)
-    return torch.sparse_csr_tensor(
-        crow, columns.reshape(-1), zeros, (n_rows, n_columns), check_invariants=False
-    )
 
 
 def add_at(sums, atoms, weights):

@@ -138,6 +138,26 @@ def _catch_up(_, begin, end, wanted, state, rates, step, epsilon):
 
 
 @_compiled
+def _products(_, begin, end, matrix, rows, atoms, out):
+    """The rows from begin to end of `products_at`."""
+    for i in range(begin, end):
+        row = rows[i]
+        for j in range(atoms.shape[1]):
+            atom = matrix[atoms[i, j]]
+            total = np.float32(0)
+            for d in range(len(row)):
+                total += atom[d] * row[d]
+            out[i, j] = total
+
+
+def products_at(matrix, rows, atoms, n_threads):
+    """Product of each row with some of the matrix's: out[i, j] = matrix[atoms[i, j]] @ rows[i]."""
+    out = np.empty(atoms.shape, np.float32)
+    _run(_products, n_threads, len(rows), matrix, rows, atoms, out)
+    return out
+
+
+@_compiled
 def sort_picks(atoms, n_atoms):
     """Order the picks by atom, keeping their order within one: firsts (n_atoms + 1,), order."""
     firsts = np.zeros(n_atoms + 1, np.int64)
@@ -218,15 +238,15 @@ class AtomAdam:
         _run(_catch_up, n_threads, len(wanted), wanted, self.state, rates, step, np.float32(EPSILON))
 
 
-def _run(kernel, n_threads, n_atoms, *arguments):
-    """Run a kernel over ranges of atoms in threads that end with the call.
+def _run(kernel, n_threads, n_rows, *arguments):
+    """Run a kernel over ranges of rows in threads that end with the call.
 
     None is left behind to be missed by a forked child. Each takes the next range when it
     is free, for torch's own threads go on spinning for a while after each of its operators
     and may slow one of ours.
     """
     n_ranges = 1 if n_threads == 1 else 4 * n_threads
-    bounds = [i * n_atoms // n_ranges for i in range(n_ranges + 1)]
+    bounds = [i * n_rows // n_ranges for i in range(n_ranges + 1)]
     ranges = iter(zip(bounds[:-1], bounds[1:], strict=True))
 
     def work(thread):

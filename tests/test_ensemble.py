@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skl_sae._ensemble import EPSILON, TopKEnsemble, csr_pattern, top_k
+from skl_sae._ensemble import EPSILON, TopKEnsemble, top_k
 
 
 def make_arrays(n_members, n_components, n_features, tied, seed=0):
@@ -170,10 +170,3 @@ def test_steps_leave_no_trace_in_autograd_modes():
         with mode():
             loss, reconstruction = engine.train_step(x, 1e-3)
         assert not (loss.requires_grad or reconstruction.is_inference())
-
-
-def test_csr_pattern_is_valid():
-    columns = torch.tensor([[0, 2], [1, 3]])
-    pattern = csr_pattern(columns, 4)
-    assert pattern.shape == (2, 4)
-    assert torch.equal(pattern.col_indices().view(2, 2), columns)

@@ -1,0 +1,48 @@
+"""All metadata of the distribution."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+init = (here / "skl_sae" / "__init__.py").read_text(encoding="utf-8")
+
+setup(
+    name="skl-sae",
+    version=re.search(r'^__version__ = "(.+)"$', init, re.MULTILINE).group(1),
+    description="Top-K sparse autoencoders for images, as an ordinary scikit-learn transformer",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["skl_sae", "skl_sae.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "numpy>=2.0",
+        "scipy>=1.13",
+        "scikit-learn>=1.9",
+        "torch>=2.10",
+        "numba>=0.62",
+        "pillow>=12.3",
+        "joblib>=1.4",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "progress": ["rich"],
+        "test": ["pytest>=8", "ruff", "build", "pandas", "rich", "setuptools>=77"],
+        "docs": [
+            "sphinx",
+            "pydata-sphinx-theme",
+            "numpydoc",
+            "sphinx-gallery",
+            "sphinx-copybutton",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,842 @@
+"""TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
+
+import os
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    RealNotInt,
+    StrOptions,
+)
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._dictionary import initial_dictionary
+from ._ensemble import TopKEnsemble
+from ._scoring import pearson_correlation, row_correlations
+
+# A loss so far above that of always answering the mean, which is 1, is no longer training.
+_DIVERGED = 1e6
+# "auto" learning rate, times sqrt(n_features). Of the rates tried on digits and photographs
+# larger ones fit the training rows better and the held-out rows of photographs worse.
+_RELATIVE_LEARNING_RATE = 0.005
+# Pre-activations held at a time by transform.
+_CODES_AT_A_TIME = 2**23
+_DEAD_AFTER_BATCHES = 100
+
+
+class TopKSparseAutoencoder(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Sparse codes of rows by an ensemble of Top-K sparse autoencoders.
+
+    Member :math:`e` has an encoder :math:`W_e`, an encoder bias :math:`c_e`, unit-norm atoms
+    :math:`D_e` and a centre :math:`b_e`, and codes a row :math:`x` as
+
+    .. math::
+
+        z_e = \mathrm{TopK}(\mathrm{ReLU}(W_e (x - b_e) + c_e),\ k), \qquad
+        \hat x_e = D_e^\top z_e + b_e, \qquad
+        \hat x = \tfrac{1}{E} \sum_e \hat x_e,
+
+    with at most :math:`k` non-zeros, none negative [1]_ [2]_. Training minimises
+
+    .. math::
+
+        \tfrac{1}{E} \sum_e \mathrm{MSE}(x, \hat x_e)
+        + \mathrm{consistency} \cdot \operatorname{mean}_{e<f} \mathrm{MSE}(z_e, z_f)
+        + \mathrm{aux\_coef} \cdot \tfrac{1}{E} \sum_e \mathrm{AuxK}_e
+
+    by Adam, where AuxK [2]_ lets the atoms that have not fired for a whole epoch explain what
+    the others left over. During fit the data are divided by one number, so that the mean
+    variance of a feature is 1; what is learned is in the units of the data.
+
+    Parameters
+    ----------
+    n_components : int, default=1024
+        Number of atoms of a member (its hidden size).
+    k : int, float or None, default=None
+        Number of active atoms of a row and member, at most. A float in (0, 1) is a fraction
+        of n_components. None is 5 % of n_components. At least 1 in either case.
+    n_estimators : int, default=1
+        Number of members, trained side by side on the same batches.
+    tied : bool, default=False
+        Whether the encoder is the transposed decoder.
+    init : {"pca", "orthogonal", "random"} or array-like, default="pca"
+        The atoms to start from. "pca": plus and minus the principal directions of the data
+        (for several members, of resampled data), and faint random directions once these are
+        used up; "orthogonal": random, orthogonal where possible; "random": random. An array
+        has shape (n_components, n_features) for one member and
+        (n_estimators, n_components, n_features) for several; its rows are scaled to unit
+        norm.
+    consistency : float, default=0.0
+        Weight of the mean squared difference between the codes of two members.
+    aggregate : {"concat", "mean"}, default="concat"
+        What transform returns for several members: their codes side by side
+        (n_estimators * n_components columns), or their mean (n_components columns).
+    learning_rate : float or "auto", default="auto"
+        Step size of Adam. Each step moves a weight by about so much, and the weights of an
+        atom are about 1 / sqrt(n_features); "auto" is 0.005 / sqrt(n_features), half a per
+        cent of that.
+    batch_size : int, default=32
+        Number of rows of a training step.
+    max_iter : int, default=20
+        Number of epochs.
+    aux_coef : float, default=1/32
+        Weight of AuxK, the dead atoms' loss.
+    early_stopping : bool, default=False
+        Whether to hold out rows and to stop when their correlation no longer improves. The
+        best weights are kept.
+    validation_fraction : float, default=0.1
+        Fraction of the rows that early stopping holds out.
+    n_iter_no_change : int, default=5
+        Number of epochs without improvement after which early stopping stops.
+    tol : float, default=1e-4
+        Smallest gain in correlation that counts as an improvement.
+    sparse_output : bool, default=True
+        Whether transform returns a CSR matrix or a dense array.
+    device : str or torch.device, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
+        MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
+    warm_start : bool, default=False
+        Whether fit starts from the fitted weights, as for fine-tuning on other data.
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial atoms, the order of the rows and the rows held out.
+    verbose : bool or int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_estimators * n_components, n_features), float32
+        The atoms, of unit norm, member after member.
+    encoder_ : ndarray of shape (n_estimators * n_components, n_features), float32
+        The encoders' weights. The same array as components_ if tied.
+    encoder_bias_ : ndarray of shape (n_estimators * n_components,), float32
+        The encoders' biases, in the units of the data.
+    centers_ : ndarray of shape (n_estimators, n_features), float32
+        The members' centres, in the units of the data.
+    loss_curve_ : list of float
+        Training loss of each epoch, in scaled units: without its other terms, the fraction
+        of variance unexplained.
+    correlation_curve_ : list of float
+        Mean correlation of the training rows with their reconstruction in each epoch, as
+        the weights were when each row was met.
+    validation_scores_ : list of float or None
+        Correlation of the held-out rows after each epoch of early stopping.
+    best_validation_score_ : float or None
+        The best of them.
+    n_iter_ : int
+        Number of epochs run; under partial_fit, of calls.
+    k_ : int
+        The number of active atoms that k means.
+    feature_frequency_ : ndarray of shape (n_estimators * n_components,), float32
+        Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
+        last call's). 0 is a dead atom.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where all are strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Dense codes by the best linear projection.
+    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by solving for them.
+
+    References
+    ----------
+    .. [1] A. Makhzani and B. Frey, "k-Sparse Autoencoders", 2013, arXiv:1312.5663.
+    .. [2] L. Gao et al., "Scaling and evaluating sparse autoencoders", 2024,
+       arXiv:2406.04093.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import TopKSparseAutoencoder
+    >>> X = load_digits().data
+    >>> sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0).fit(X)
+    >>> codes = sae.transform(X)
+    >>> codes.shape, codes.nnz <= 8 * len(X)
+    ((1797, 128), True)
+    >>> sae.score(X) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "k": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "tied": ["boolean"],
+        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
+        "consistency": [Interval(Real, 0, np.inf, closed="left")],
+        "aggregate": [StrOptions({"concat", "mean"})],
+        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, np.inf, closed="left")],
+        "sparse_output": ["boolean"],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    _doc_link_module = "skl_sae"
+
+    def __init__(
+        self,
+        n_components=1024,
+        *,
+        k=None,
+        n_estimators=1,
+        tied=False,
+        init="pca",
+        consistency=0.0,
+        aggregate="concat",
+        learning_rate="auto",
+        batch_size=32,
+        max_iter=20,
+        aux_coef=1 / 32,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        tol=1e-4,
+        sparse_output=True,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.k = k
+        self.n_estimators = n_estimators
+        self.tied = tied
+        self.init = init
+        self.consistency = consistency
+        self.aggregate = aggregate
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.aux_coef = aux_coef
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.sparse_output = sparse_output
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- Public methods ---
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the atoms from the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, such as flattened images. Computed in float32.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TopKSparseAutoencoder
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not usable, or if training diverges.
+        MemoryError
+            If the weights cannot fit into this machine's memory.
+        """
+        start = self._warm_start_arrays()
+        X = self._validate_rows(X, reset=start is None)
+        k = self._check_parameters(X.shape[1], start)
+        device = resolve_device(self.device)
+        rng = check_random_state(self.random_state)
+        X, X_valid = self._split(X, rng)
+        state = _TrainingState.from_data(X)
+        if start is None:
+            start = self._initial_arrays(X, state, k, rng)
+        else:
+            start = state.scale_arrays(start)
+        state.engine = TopKEnsemble(*start, k=k, device=device)
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        history = self._train(state, X, X_valid, rng, context)
+        self._store(state, history, k)
+        context.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
+        )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on learning with one pass over the rows of X.
+
+        The first call on an unfitted estimator takes the scale of the data and the initial
+        atoms from its rows. Later calls, also those that follow fit, go on with the weights
+        and, as long as the object lives, with the optimizer's moments. A call that fails
+        leaves the weights as they were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, of which at least 1.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TopKSparseAutoencoder
+            The fitted estimator.
+        """
+        first_pass = not hasattr(self, "components_")
+        X = self._validate_rows(X, reset=first_pass)
+        k = self._check_parameters(X.shape[1], None if first_pass else self._fitted_arrays())
+        rng = check_random_state(self.random_state)
+        state = getattr(self, "_training_state", None)
+        if first_pass:
+            state = _TrainingState.from_data(X)
+            start = self._initial_arrays(X, state, k, rng)
+            state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
+        elif state is None:
+            state = _TrainingState(self._offset, self._scale)
+            start = state.scale_arrays(self._fitted_arrays())
+            state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
+        before = None if first_pass else [a.copy() for a in self._fitted_arrays() if a is not None]
+        dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
+        try:
+            epoch = self._run_epoch(state, X, rng, dead_after, getattr(self, "n_iter_", 0))
+        except BaseException:
+            if before is not None:
+                self._restore(before)
+            raise
+        history = {
+            "n_iter_": getattr(self, "n_iter_", 0) + 1,
+            "loss_curve_": [*getattr(self, "loss_curve_", []), epoch[0]],
+            "correlation_curve_": [*getattr(self, "correlation_curve_", []), epoch[1]],
+            "feature_frequency_": epoch[2],
+            "validation_scores_": None,
+            "best_validation_score_": None,
+        }
+        self._store(state, history, k)
+        return self
+
+    def transform(self, X):
+        """Sparse codes of the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
+            At most k_ positive activations a row and member, in the units of the data;
+            n_features_out is n_estimators * n_components, or n_components when
+            aggregate="mean".
+        """
+        check_is_fitted(self)
+        self._refuse_sparse_frames()
+        X = self._validate_rows(X, reset=False)
+        codes = self._codes(X)
+        return codes if self.sparse_output else codes.toarray()
+
+    def fit_transform(self, X, y=None):
+        """Fit to X, then return its codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
+            See :meth:`transform`.
+        """
+        self._refuse_sparse_frames()
+        return self.fit(X, y).transform(X)
+
+    def inverse_transform(self, X):
+        """Reconstruct rows from codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_out)
+            Codes, as transform returns them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), float32
+            The mean of the members' reconstructions.
+        """
+        check_is_fitted(self)
+        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
+            )
+        atoms = self.components_
+        if self.aggregate == "mean":
+            atoms = atoms.reshape(len(self.centers_), -1, atoms.shape[1]).mean(axis=0)
+        rows = np.asarray(X @ atoms)
+        if self.aggregate == "concat":
+            rows /= len(self.centers_)
+        rows += self.centers_.mean(axis=0)
+        return rows
+
+    def score_samples(self, X):
+        """Pearson correlation of each row with its reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        correlations : ndarray of shape (n_samples,), float64
+            Between -1 and 1; 0 for a constant row, whose correlation is undefined.
+        """
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        return np.nan_to_num(row_correlations(X, self._reconstruct(X)), nan=0.0)
+
+    def score(self, X, y=None):
+        """Mean Pearson correlation of rows with their reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        correlation : float
+            See :func:`skl_sae.pearson_correlation`.
+        """
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        return pearson_correlation(X, self._reconstruct(X))
+
+    # --- Validation ---
+
+    def _validate_rows(self, X, *, reset):
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        if getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"Found array with dim {X.ndim}, while dim <= 2 is required by "
+                f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
+            )
+        # A float64 number too large for float32 becomes inf, which is refused just after.
+        with np.errstate(over="ignore"):
+            return validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+
+    def _check_parameters(self, n_features, start):
+        """Everything about the parameters that no constraint can say; k as a number."""
+        for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
+                     "n_iter_no_change"):  # fmt: skip
+            if isinstance(getattr(self, name), (bool, np.bool_)):
+                raise InvalidParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must be a number. "
+                    f"Got {getattr(self, name)!r} instead."
+                )
+        k = self._resolve_k()
+        shape = self.n_estimators, self.n_components, n_features
+        if start is not None and start[0].shape != shape:
+            raise ValueError(
+                "Expected the fitted shape (n_estimators, n_components, n_features) = "
+                f"{start[0].shape} to go on from, got {shape}."
+            )
+        if start is not None and self.tied != (start[1] is None):
+            raise ValueError(f"Expected tied={not self.tied} as fitted, got tied={self.tied}.")
+        check_memory(shape, self.tied)
+        return k
+
+    def _resolve_k(self):
+        k, n_components = self.k, self.n_components
+        if k is None:
+            k = 0.05
+        if isinstance(k, Integral):
+            if k > n_components:
+                raise ValueError(f"Expected k <= n_components, got k={k} > {n_components}.")
+            return int(k)
+        return max(1, int(k * n_components))
+
+    def _refuse_sparse_frames(self):
+        container = _get_output_config("transform", self)["dense"]
+        if self.sparse_output and container != "default":
+            raise ValueError(
+                f"{container.capitalize()} output does not support sparse data. Set "
+                "sparse_output=False to output dataframes, or set_output(transform='default')."
+            )
+
+    # --- Training ---
+
+    def _split(self, X, rng):
+        """Rows to train on and rows to hold out (None without early stopping)."""
+        if not self.early_stopping:
+            return X, None
+        n_valid = max(1, int(self.validation_fraction * len(X)))
+        if n_valid >= len(X):
+            raise ValueError(
+                f"Expected at least 2 samples to hold out some for early stopping, got {len(X)}."
+            )
+        order = rng.permutation(len(X))
+        return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
+
+    def _initial_arrays(self, X, state, k, rng):
+        """Decoder, encoder (None if tied), bias and centres to start from, in scaled units."""
+        shape = self.n_estimators, self.n_components, X.shape[1]
+        if isinstance(self.init, str):
+            generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+            rows = torch.from_numpy(state.scale_rows(X)) if self.init == "pca" else None
+            decoder = initial_dictionary(self.init, rows, shape, k, generator).numpy()
+        else:
+            decoder = self._given_dictionary(shape)
+        encoder = None if self.tied else decoder.copy()
+        return decoder, encoder, np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
+
+    def _given_dictionary(self, shape):
+        given = np.array(self.init, dtype=np.float32)
+        expected = shape[1:] if shape[0] == 1 else shape
+        if given.shape not in (expected, shape):
+            raise ValueError(f"Expected init of shape {expected}, got {given.shape}.")
+        norms = np.linalg.norm(given, axis=-1, keepdims=True)
+        if not np.isfinite(given).all() or not norms.all():
+            raise ValueError("Expected init with finite rows that are not all zero.")
+        return (given / norms).reshape(shape)
+
+    def _train(self, state, X, X_valid, rng, context):
+        """All epochs of fit; the curves and other attributes that come of them."""
+        losses, correlations, scores = [], [], []
+        best, best_arrays, stop = -np.inf, None, False
+        while len(losses) < self.max_iter and not stop:
+            epoch_context = context.subcontext(task_name="epoch")
+            epoch_context.call_on_fit_task_begin(estimator=self, X=X)
+            loss, correlation, frequency = self._run_epoch(state, X, rng, len(X), len(losses))
+            losses.append(loss)
+            correlations.append(correlation)
+            if X_valid is not None:
+                scores.append(state.score(X_valid, self.batch_size))
+                if scores[-1] > best:
+                    best, best_arrays = scores[-1], [*state.arrays(), frequency]
+                reference = max(scores[: -self.n_iter_no_change], default=-np.inf)
+                stop = best <= reference + self.tol
+            self._print_epoch(losses, correlations, scores)
+            stop |= epoch_context.call_on_fit_task_end(
+                estimator=self, X=X,
+                reconstruction_attributes=lambda: self._attributes(state, state.arrays()),
+            )  # fmt: skip
+        if best_arrays is not None:
+            frequency = best_arrays.pop()
+            state.restore(best_arrays)
+        return {
+            "loss_curve_": losses,
+            "correlation_curve_": correlations,
+            "n_iter_": len(losses),
+            "validation_scores_": scores if X_valid is not None else None,
+            "best_validation_score_": best if X_valid is not None else None,
+            "feature_frequency_": frequency,
+        }
+
+    def _run_epoch(self, state, X, rng, dead_after, n_epochs):
+        """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
+        engine = state.engine
+        engine.fired_rows.zero_()
+        order = rng.permutation(len(X))
+        learning_rate = self.learning_rate
+        if learning_rate == "auto":
+            learning_rate = _RELATIVE_LEARNING_RATE / np.sqrt(X.shape[1])
+        loss = torch.zeros((), dtype=torch.float64)
+        correlation, n_varying = 0.0, 0
+        for batch in gen_batches(len(X), self.batch_size):
+            rows = torch.from_numpy(state.scale_rows(X[order[batch]])).to(engine.device)
+            batch_loss, reconstruction = engine.train_step(
+                rows, float(learning_rate), consistency=self.consistency,
+                aux_coef=self.aux_coef, dead_after=dead_after,
+            )  # fmt: skip
+            loss += batch_loss.cpu() * len(rows)
+            batch_correlations = state.correlations(rows, reconstruction)
+            correlation += batch_correlations.sum()
+            n_varying += len(batch_correlations)
+        loss = float(loss) / len(X)
+        if not loss < _DIVERGED:
+            raise ValueError(
+                f"Training diverged in epoch {n_epochs + 1} (loss {loss:.3g}) with "
+                f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
+            )
+        frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
+        return loss, float(correlation) / max(1, n_varying), frequency
+
+    def _print_epoch(self, losses, correlations, scores):
+        if self.verbose:
+            held_out = f"  held out {scores[-1]:.4f}" if scores else ""
+            print(
+                f"Epoch {len(losses)}/{self.max_iter}  loss {losses[-1]:.4f}  "
+                f"correlation {correlations[-1]:.4f}{held_out}"
+            )
+
+    def _store(self, state, history, k):
+        """Make the result of training public."""
+        for name, value in self._attributes(state, state.arrays(copy=False)).items():
+            setattr(self, name, value)
+        for name, value in history.items():
+            setattr(self, name, value)
+        self.k_ = k
+        self._training_state = state
+
+    def _attributes(self, state, arrays):
+        """Fitted attributes, in the units of the data."""
+        decoder, encoder, bias, centers = arrays
+        n_features = decoder.shape[2]
+        components = decoder.reshape(-1, n_features)
+        return {
+            "components_": components,
+            "encoder_": components if encoder is None else encoder.reshape(-1, n_features),
+            "encoder_bias_": (state.scale * bias).astype(np.float32).ravel(),
+            "centers_": (state.offset + state.scale * centers).astype(np.float32),
+            "k_": self._resolve_k(),
+            "_offset": state.offset,
+            "_scale": state.scale,
+        }
+
+    def _fitted_arrays(self):
+        """Decoder, encoder (None if tied), bias and centres as fitted."""
+        shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
+        tied = self.encoder_ is self.components_
+        return (
+            self.components_.reshape(shape),
+            None if tied else self.encoder_.reshape(shape),
+            self.encoder_bias_.reshape(shape[:2]),
+            self.centers_,
+        )
+
+    def _warm_start_arrays(self):
+        if not (self.warm_start and hasattr(self, "components_")):
+            return None
+        return self._fitted_arrays()
+
+    def _restore(self, before):
+        """Put the fitted arrays back as they were; the optimizer then starts anew."""
+        arrays = [a for a in self._fitted_arrays() if a is not None]
+        for array, old in zip(arrays, before, strict=True):
+            array[...] = old
+        self._training_state = None
+
+    # --- Codes ---
+
+    def _codes(self, X):
+        """CSR codes of validated rows."""
+        decoder, encoder, bias, centers = (
+            a if a is None or a.flags.writeable else a.copy() for a in self._fitted_arrays()
+        )
+        engine = TopKEnsemble(
+            decoder, encoder, bias, centers, k=self.k_, device=self._transform_device()
+        )
+        n_codes = bias.size
+        batch_size = max(1, _CODES_AT_A_TIME // n_codes)
+        parts = []
+        for rows in gen_batches(len(X), batch_size):
+            activations, atoms = engine.encode(torch.tensor(X[rows], device=engine.device))
+            parts.append(_to_csr(activations.cpu(), atoms.cpu(), bias.shape[1]))
+        codes = sp.vstack(parts, format="csr")
+        if self.aggregate == "mean" and len(centers) > 1:
+            codes = _mean_codes(codes, len(centers))
+        return codes
+
+    def _reconstruct(self, X):
+        return self.inverse_transform(self._codes(X))
+
+    def _transform_device(self):
+        """The device asked for, or the CPU on a machine that lacks it."""
+        try:
+            return resolve_device(self.device)
+        except ValueError as error:
+            if not getattr(self, "_device_warned", False):
+                warnings.warn(f"{error} Using the CPU.", UserWarning, stacklevel=4)
+                self._device_warned = True
+            return torch.device("cpu")
+
+    @property
+    def _n_features_out(self):
+        n_codes = len(self.components_)
+        return n_codes if self.aggregate == "concat" else n_codes // len(self.centers_)
+
+    def __getstate__(self):
+        # Nothing of torch is kept: the state must load where there is neither the device
+        # nor this version. The optimizer's moments go with it.
+        state = super().__getstate__().copy()
+        state.pop("_training_state", None)
+        state.pop("_device_warned", None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class _TrainingState:
+    """An engine at work, and how its scaled units relate to those of the data."""
+
+    def __init__(self, offset, scale):
+        self.offset, self.scale = offset, scale
+        self.engine = None
+
+    @classmethod
+    def from_data(cls, X):
+        """Units in which the mean of the data is 0 and the mean variance of a feature 1."""
+        offset = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        square = 0.0
+        for rows in gen_batches(len(X), 256):
+            square += np.square(X[rows] - offset, dtype=np.float64).sum()
+        scale = np.sqrt(square / X.size)
+        if scale <= 1e-6 * np.abs(offset).max():  # rounding of constant features
+            scale = float(np.abs(offset).max())
+        return cls(offset, np.float32(scale if scale > 0 else 1))
+
+    def scale_rows(self, X):
+        rows = X - self.offset
+        rows /= self.scale
+        return rows
+
+    def scale_arrays(self, arrays):
+        """Copies of fitted arrays in scaled units."""
+        decoder, encoder, bias, centers = arrays
+        return (
+            decoder.copy(),
+            None if encoder is None else encoder.copy(),
+            bias / self.scale,
+            self.scale_rows(centers),
+        )
+
+    def arrays(self, copy=True):
+        """The engine's decoder, encoder (None if tied), bias and centres as NumPy arrays."""
+        self.engine.catch_up()
+        engine = self.engine
+        encoder = None if engine.tied else engine.encoder
+        arrays = [engine.decoder, encoder, engine.encoder_bias, engine.centers]
+        arrays = [None if a is None else a.detach().cpu().numpy() for a in arrays]
+        return [a.copy() if copy and a is not None else a for a in arrays]
+
+    def restore(self, arrays):
+        """Go on from other weights, with an optimizer that starts anew."""
+        self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
+
+    def correlations(self, rows, reconstruction):
+        """Correlation of each row that varies, in the units of the data; one pass, float32."""
+        offset = torch.from_numpy(self.offset - self.offset.mean(dtype=np.float64)) / self.scale
+        offset = offset.to(rows)
+        target, guess = rows + offset, reconstruction + offset
+        target -= target.mean(1, keepdim=True)
+        guess -= guess.mean(1, keepdim=True)
+        lengths = target.norm(dim=1) * guess.norm(dim=1)
+        products = torch.linalg.vecdot(target, guess)
+        return (products / lengths)[target.norm(dim=1) > 1e-6].nan_to_num().cpu()
+
+    def score(self, X, batch_size):
+        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
+        total = 0.0
+        for batch in gen_batches(len(X), batch_size):
+            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
+            guess = self.engine.reconstruct(rows).cpu().numpy() * self.scale + self.offset
+            total += np.nan_to_num(row_correlations(X[batch], guess), nan=0.0).sum()
+        return float(total / len(X))
+
+
+def resolve_device(device):
+    """The torch device that a parameter names; a ValueError that names it if there is none."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"Expected device 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}.")
+    n_devices = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }[resolved.type]
+    if (resolved.index or 0) >= n_devices:
+        raise ValueError(
+            f"The device {str(device)!r} is not available on this machine. "
+            'Use device="cpu" or device="auto".'
+        )
+    return resolved
+
+
+def check_memory(shape, tied):
+    """Refuse sizes whose weights and Adam's moments exceed the machine's memory."""
+    n_bytes = 4 * int(np.prod(shape, dtype=object)) * (3 if tied else 6)
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on this system; NumPy will say
+        return
+    if n_bytes > available:
+        raise MemoryError(
+            f"Training {shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features needs "
+            f"{n_bytes} bytes for the weights and Adam's moments; this machine has {available}."
+        )
+
+
+def _to_csr(activations, atoms, n_components):
+    """CSR codes, members side by side, of (E, B, k) activations."""
+    n_members, n_rows, k = atoms.shape
+    first = torch.arange(n_members)[:, None, None] * n_components
+    columns, order = (atoms + first).sort(dim=2)
+    columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()
+    values = activations.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
+    fired = values > 0
+    indptr = np.zeros(n_rows + 1, np.int32)
+    np.cumsum(fired.sum(axis=1), out=indptr[1:])
+    return sp.csr_matrix(
+        (values[fired], columns[fired].astype(np.int32), indptr),
+        shape=(n_rows, n_members * n_components),
+    )
+
+
+def _mean_codes(codes, n_members):
+    """The mean of the members' codes, which stand side by side."""
+    n_components = codes.shape[1] // n_members
+    mean = sp.csr_matrix(
+        (codes.data / np.float32(n_members), codes.indices % n_components, codes.indptr),
+        shape=(codes.shape[0], n_components),
+    )
+    mean.sum_duplicates()
+    return mean
