@@ -1,6 +1,5 @@
 """TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
 
-import os
 import warnings
 from numbers import Integral, Real
 
@@ -27,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._dictionary import initial_dictionary
 from ._ensemble import TopKEnsemble
 from ._scoring import pearson_correlation, row_correlations
+from ._training import TrainingState, check_memory, resolve_device
 
 # A loss so far above that of always answering the mean, which is 1, is no longer training.
 _DIVERGED = 1e6
@@ -36,6 +36,7 @@ _RELATIVE_LEARNING_RATE = 0.005
 # Pre-activations held at a time by transform.
 _CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
+_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
 class TopKSparseAutoencoder(
@@ -272,26 +273,15 @@ class TopKSparseAutoencoder(
         MemoryError
             If the weights cannot fit into this machine's memory.
         """
-        start = self._warm_start_arrays()
-        X = self._validate_rows(X, reset=start is None)
-        k = self._check_parameters(X.shape[1], start)
-        device = resolve_device(self.device)
-        rng = check_random_state(self.random_state)
-        X, X_valid = self._split(X, rng)
-        state = _TrainingState.from_data(X)
-        if start is None:
-            start = self._initial_arrays(X, state, k, rng)
-        else:
-            start = state.scale_arrays(start)
-        state.engine = TopKEnsemble(*start, k=k, device=device)
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        history = self._train(state, X, X_valid, rng, context)
-        self._store(state, history, k)
-        context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
-        )
-        return self
+        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
+        try:
+            return self._fit(X, y)
+        except BaseException:
+            # What was fitted before, if anything, stays whole.
+            for name in _SEEN:
+                vars(self).pop(name, None)
+            vars(self).update(seen)
+            raise
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -319,24 +309,19 @@ class TopKSparseAutoencoder(
         k = self._check_parameters(X.shape[1], None if first_pass else self._fitted_arrays())
         rng = check_random_state(self.random_state)
         state = getattr(self, "_training_state", None)
-        if first_pass:
-            state = _TrainingState.from_data(X)
-            start = self._initial_arrays(X, state, k, rng)
-            state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
-        elif state is None:
-            state = _TrainingState(self._offset, self._scale)
-            start = state.scale_arrays(self._fitted_arrays())
-            state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
-        before = None if first_pass else [a.copy() for a in self._fitted_arrays() if a is not None]
+        if state is None or state.engine.k != k:
+            state = self._new_state(X, first_pass, k, rng)
+        before = [] if first_pass else [a.copy() for a in self._fitted_arrays() if a is not None]
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
+        n_calls = getattr(self, "n_iter_", 0)
         try:
-            epoch = self._run_epoch(state, X, rng, dead_after, getattr(self, "n_iter_", 0))
+            epoch = self._run_epoch(state, X, rng, dead_after, n_calls)
         except BaseException:
-            if before is not None:
+            if before:
                 self._restore(before)
             raise
         history = {
-            "n_iter_": getattr(self, "n_iter_", 0) + 1,
+            "n_iter_": n_calls + 1,
             "loss_curve_": [*getattr(self, "loss_curve_", []), epoch[0]],
             "correlation_curve_": [*getattr(self, "correlation_curve_", []), epoch[1]],
             "feature_frequency_": epoch[2],
@@ -504,6 +489,27 @@ class TopKSparseAutoencoder(
 
     # --- Training ---
 
+    def _fit(self, X, y):
+        self._training_state = None  # an earlier optimizer's moments would only take memory
+        start = self._warm_start_arrays()
+        X = self._validate_rows(X, reset=start is None)
+        k = self._check_parameters(X.shape[1], start)
+        device = resolve_device(self.device)
+        rng = check_random_state(self.random_state)
+        X, X_valid = self._split(X, rng)
+        state = TrainingState.from_data(X)
+        if start is None:
+            start = self._initial_arrays(X, state, k, rng)
+        else:
+            start = state.scale_arrays(start)
+        state.engine = TopKEnsemble(*start, k=k, device=device)
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        history = self._train(state, X, X_valid, rng, context)
+        self._store(state, history, k)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        return self
+
     def _split(self, X, rng):
         """Rows to train on and rows to hold out (None without early stopping)."""
         if not self.early_stopping:
@@ -511,10 +517,21 @@ class TopKSparseAutoencoder(
         n_valid = max(1, int(self.validation_fraction * len(X)))
         if n_valid >= len(X):
             raise ValueError(
-                f"Expected at least 2 samples to hold out some for early stopping, got {len(X)}."
+                f"Expected at least 2 samples for early stopping, got n_samples={len(X)}."
             )
         order = rng.permutation(len(X))
         return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
+
+    def _new_state(self, X, first_pass, k, rng):
+        """What partial_fit goes on with when there is no engine at work."""
+        if first_pass:
+            state = TrainingState.from_data(X)
+            start = self._initial_arrays(X, state, k, rng)
+        else:
+            state = TrainingState(self._offset, self._scale)
+            start = state.scale_arrays(self._fitted_arrays())
+        state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
+        return state
 
     def _initial_arrays(self, X, state, k, rng):
         """Decoder, encoder (None if tied), bias and centres to start from, in scaled units."""
@@ -522,7 +539,7 @@ class TopKSparseAutoencoder(
         if isinstance(self.init, str):
             generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
             rows = torch.from_numpy(state.scale_rows(X)) if self.init == "pca" else None
-            decoder = initial_dictionary(self.init, rows, shape, k, generator).numpy()
+            decoder = initial_dictionary(self.init, rows, shape, k, generator)
         else:
             decoder = self._given_dictionary(shape)
         encoder = None if self.tied else decoder.copy()
@@ -551,13 +568,13 @@ class TopKSparseAutoencoder(
             if X_valid is not None:
                 scores.append(state.score(X_valid, self.batch_size))
                 if scores[-1] > best:
-                    best, best_arrays = scores[-1], [*state.arrays(), frequency]
+                    best, best_arrays = scores[-1], [*state.copied_arrays(), frequency]
                 reference = max(scores[: -self.n_iter_no_change], default=-np.inf)
                 stop = best <= reference + self.tol
             self._print_epoch(losses, correlations, scores)
             stop |= epoch_context.call_on_fit_task_end(
                 estimator=self, X=X,
-                reconstruction_attributes=lambda: self._attributes(state, state.arrays()),
+                reconstruction_attributes=lambda: self._attributes(state, state.copied_arrays()),
             )  # fmt: skip
         if best_arrays is not None:
             frequency = best_arrays.pop()
@@ -573,32 +590,19 @@ class TopKSparseAutoencoder(
 
     def _run_epoch(self, state, X, rng, dead_after, n_epochs):
         """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
-        engine = state.engine
-        engine.fired_rows.zero_()
-        order = rng.permutation(len(X))
         learning_rate = self.learning_rate
         if learning_rate == "auto":
             learning_rate = _RELATIVE_LEARNING_RATE / np.sqrt(X.shape[1])
-        loss = torch.zeros((), dtype=torch.float64)
-        correlation, n_varying = 0.0, 0
-        for batch in gen_batches(len(X), self.batch_size):
-            rows = torch.from_numpy(state.scale_rows(X[order[batch]])).to(engine.device)
-            batch_loss, reconstruction = engine.train_step(
-                rows, float(learning_rate), consistency=self.consistency,
-                aux_coef=self.aux_coef, dead_after=dead_after,
-            )  # fmt: skip
-            loss += batch_loss.cpu() * len(rows)
-            batch_correlations = state.correlations(rows, reconstruction)
-            correlation += batch_correlations.sum()
-            n_varying += len(batch_correlations)
-        loss = float(loss) / len(X)
-        if not loss < _DIVERGED:
+        result = state.run_epoch(
+            X, rng, self.batch_size, float(learning_rate), consistency=self.consistency,
+            aux_coef=self.aux_coef, dead_after=dead_after,
+        )  # fmt: skip
+        if not result[0] < _DIVERGED:
             raise ValueError(
-                f"Training diverged in epoch {n_epochs + 1} (loss {loss:.3g}) with "
+                f"Training diverged in epoch {n_epochs + 1} (loss {result[0]:.3g}) with "
                 f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
             )
-        frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
-        return loss, float(correlation) / max(1, n_varying), frequency
+        return result
 
     def _print_epoch(self, losses, correlations, scores):
         if self.verbose:
@@ -610,7 +614,7 @@ class TopKSparseAutoencoder(
 
     def _store(self, state, history, k):
         """Make the result of training public."""
-        for name, value in self._attributes(state, state.arrays(copy=False)).items():
+        for name, value in self._attributes(state, state.engine.arrays()).items():
             setattr(self, name, value)
         for name, value in history.items():
             setattr(self, name, value)
@@ -702,122 +706,18 @@ class TopKSparseAutoencoder(
         state.pop("_device_warned", None)
         return state
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 
-class _TrainingState:
-    """An engine at work, and how its scaled units relate to those of the data."""
-
-    def __init__(self, offset, scale):
-        self.offset, self.scale = offset, scale
-        self.engine = None
-
-    @classmethod
-    def from_data(cls, X):
-        """Units in which the mean of the data is 0 and the mean variance of a feature 1."""
-        offset = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        square = 0.0
-        for rows in gen_batches(len(X), 256):
-            square += np.square(X[rows] - offset, dtype=np.float64).sum()
-        scale = np.sqrt(square / X.size)
-        if scale <= 1e-6 * np.abs(offset).max():  # rounding of constant features
-            scale = float(np.abs(offset).max())
-        return cls(offset, np.float32(scale if scale > 0 else 1))
-
-    def scale_rows(self, X):
-        rows = X - self.offset
-        rows /= self.scale
-        return rows
-
-    def scale_arrays(self, arrays):
-        """Copies of fitted arrays in scaled units."""
-        decoder, encoder, bias, centers = arrays
-        return (
-            decoder.copy(),
-            None if encoder is None else encoder.copy(),
-            bias / self.scale,
-            self.scale_rows(centers),
-        )
-
-    def arrays(self, copy=True):
-        """The engine's decoder, encoder (None if tied), bias and centres as NumPy arrays."""
-        self.engine.catch_up()
-        engine = self.engine
-        encoder = None if engine.tied else engine.encoder
-        arrays = [engine.decoder, encoder, engine.encoder_bias, engine.centers]
-        arrays = [None if a is None else a.detach().cpu().numpy() for a in arrays]
-        return [a.copy() if copy and a is not None else a for a in arrays]
-
-    def restore(self, arrays):
-        """Go on from other weights, with an optimizer that starts anew."""
-        self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
-
-    def correlations(self, rows, reconstruction):
-        """Correlation of each row that varies, in the units of the data; one pass, float32."""
-        offset = torch.from_numpy(self.offset - self.offset.mean(dtype=np.float64)) / self.scale
-        offset = offset.to(rows)
-        target, guess = rows + offset, reconstruction + offset
-        target -= target.mean(1, keepdim=True)
-        guess -= guess.mean(1, keepdim=True)
-        lengths = target.norm(dim=1) * guess.norm(dim=1)
-        products = torch.linalg.vecdot(target, guess)
-        return (products / lengths)[target.norm(dim=1) > 1e-6].nan_to_num().cpu()
-
-    def score(self, X, batch_size):
-        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
-        total = 0.0
-        for batch in gen_batches(len(X), batch_size):
-            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
-            guess = self.engine.reconstruct(rows).cpu().numpy() * self.scale + self.offset
-            total += np.nan_to_num(row_correlations(X[batch], guess), nan=0.0).sum()
-        return float(total / len(X))
-
-
-def resolve_device(device):
-    """The torch device that a parameter names; a ValueError that names it if there is none."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"Expected device 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}.")
-    n_devices = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }[resolved.type]
-    if (resolved.index or 0) >= n_devices:
-        raise ValueError(
-            f"The device {str(device)!r} is not available on this machine. "
-            'Use device="cpu" or device="auto".'
-        )
-    return resolved
-
-
-def check_memory(shape, tied):
-    """Refuse sizes whose weights and Adam's moments exceed the machine's memory."""
-    n_bytes = 4 * int(np.prod(shape, dtype=object)) * (3 if tied else 6)
-    try:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on this system; NumPy will say
-        return
-    if n_bytes > available:
-        raise MemoryError(
-            f"Training {shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features needs "
-            f"{n_bytes} bytes for the weights and Adam's moments; this machine has {available}."
-        )
-
-
 def _to_csr(activations, atoms, n_components):
     """CSR codes, members side by side, of (E, B, k) activations."""
-    n_members, n_rows, k = atoms.shape
+    n_members, n_rows, _ = atoms.shape
     first = torch.arange(n_members)[:, None, None] * n_components
     columns, order = (atoms + first).sort(dim=2)
     columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()

@@ -1,5 +1,6 @@
 """Dictionaries to start from: unit-norm atoms, drawn independently for each member."""
 
+import numpy as np
 import torch
 
 # Principal directions are found from at most so many rows, which bounds the time for any
@@ -27,10 +28,10 @@ def initial_dictionary(kind, rows, shape, k, generator):
 
     Returns
     -------
-    dictionary : tensor of shape (E, H, D), dtype float32
+    dictionary : ndarray of shape (E, H, D), dtype float32
     """
-    dictionary = torch.empty(shape)
-    for atoms in dictionary:
+    dictionary = np.empty(shape, dtype=np.float32)
+    for atoms in torch.from_numpy(dictionary):
         if kind == "pca":
             _fill_principal(atoms, _bootstrap(rows, shape[0] > 1, generator), k, generator)
         elif kind == "orthogonal":

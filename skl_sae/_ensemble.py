@@ -7,6 +7,7 @@ gradients of a Top-K autoencoder are a few products, and only the encoder's must
 
 import functools
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,12 @@ SHARED_SIZE = 2**18
 # Below this share of active atoms, products over the active ones alone beat dense products
 # on a CPU.
 SPARSE_DENSITY = 1 / 8
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads of torch's operators do not survive a fork, and a child that waits for them
+    # waits for ever; with one thread it needs none.
+    os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 def use_sparse_products(device, k, n_components):
@@ -82,8 +89,10 @@ class TopKEnsemble:
         Whether to multiply over the active atoms alone. None chooses by device and shape.
     """
 
+    @without_autograd
     def __init__(self, decoder, encoder, encoder_bias, centers, *, k, device="cpu", sparse=None):
         device = torch.device(device)
+        self._given = decoder, encoder, encoder_bias, centers
         self.decoder = torch.from_numpy(decoder).to(device)
         self.tied = encoder is None
         self.encoder = self.decoder if self.tied else torch.from_numpy(encoder).to(device)
@@ -103,6 +112,18 @@ class TopKEnsemble:
     @property
     def device(self):
         return self.decoder.device
+
+    def arrays(self):
+        """Decoder, encoder (None if tied), bias and centres as NumPy arrays.
+
+        On a CPU they are the arrays that were given, which were trained in place.
+        """
+        self.catch_up()
+        if self.device.type == "cpu":
+            return self._given
+        encoder = None if self.tied else self.encoder
+        tensors = self.decoder, encoder, self.encoder_bias, self.centers
+        return tuple(None if tensor is None else tensor.cpu().numpy() for tensor in tensors)
 
     # --- Forward ---
 

@@ -7,10 +7,14 @@ are atoms, ``picked_at`` is the last step at which an atom had a gradient (0: ne
 ``visited_at`` the last step that its moments include, and step numbers begin with 1.
 """
 
+import itertools
 import threading
+import warnings
 
-import numba
 import numpy as np
+
+with warnings.catch_warnings():  # numba adds a filter for all of the process
+    import numba
 
 BETA1, BETA2 = 0.9, 0.999
 # Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
@@ -228,14 +232,17 @@ class AtomAdam:
         firsts, rows, values = picks
         totals = np.zeros((n_threads, n_members, source.shape[1]), np.float32)
         _run(
-            _update, n_threads, len(firsts) - 1, self.state, firsts, (rows, values), source, along, self.unit,
-            self.patience, step, np.float32(rates[step]), np.float32(EPSILON), slope, totals,
+            _update, n_threads, len(firsts) - 1, self.state, firsts, (rows, values), source,
+            along, self.unit, self.patience, step, np.float32(rates[step]), np.float32(EPSILON),
+            slope, totals,
         )  # fmt: skip
         return totals.sum(axis=0)
 
     def catch_up(self, wanted, rates, step, n_threads):
         """Move the rows where ``wanted`` is true to where they are after a step."""
-        _run(_catch_up, n_threads, len(wanted), wanted, self.state, rates, step, np.float32(EPSILON))
+        _run(
+            _catch_up, n_threads, len(wanted), wanted, self.state, rates, step, np.float32(EPSILON)
+        )
 
 
 def _run(kernel, n_threads, n_rows, *arguments):
@@ -247,7 +254,7 @@ def _run(kernel, n_threads, n_rows, *arguments):
     """
     n_ranges = 1 if n_threads == 1 else 4 * n_threads
     bounds = [i * n_rows // n_ranges for i in range(n_ranges + 1)]
-    ranges = iter(zip(bounds[:-1], bounds[1:], strict=True))
+    ranges = itertools.pairwise(bounds)
 
     def work(thread):
         for start, stop in ranges:

@@ -30,9 +30,7 @@ _SCALES = (64, 160)  # smallest and largest side of a crop, in pixels of the pho
     },
     prefer_skip_nested_validation=True,
 )
-def load_photographs(
-    n_samples=1000, size=(64, 64), mode="RGB", *, subset="train", random_state=0
-):
+def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train", random_state=0):
     """Random crops, at several scales, of scikit-learn's two sample photographs.
 
     The crops of ``subset="test"`` come from a strip of each photograph that no crop of
@@ -95,8 +93,7 @@ def _check_size(size):
     """Height and width as integers; a ValueError for anything else."""
     sides = tuple(size)
     if len(sides) != 2 or not all(
-        isinstance(side, Integral) and not isinstance(side, bool) and side >= 1
-        for side in sides
+        isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides
     ):
         raise ValueError(f"Expected size=(height, width), two positive integers, got {size!r}.")
     return int(sides[0]), int(sides[1])
@@ -203,7 +200,8 @@ def _draw_cell(label, size, rng):
     polar = np.arctan2(across / width, along / length)
     lobes = np.arange(2, 7)
     phases, heights = rng.uniform(0, 2 * np.pi, lobes.size), rng.normal(0, 0.08, lobes.size)
-    wobble = sum(h / n * np.cos(n * polar + p) for n, p, h in zip(lobes, phases, heights))
+    waves = heights / lobes * np.cos(lobes * polar[..., None] + phases)
+    wobble = waves.sum(axis=-1)
     radius = np.hypot(along / length, across / width) / (1 + wobble)
     edge = 0.02 / width
     body = 1 / (1 + np.exp((radius - 1) / edge))

@@ -89,6 +89,8 @@ CASES = {
 }
 
 
+# torch's optimizer classes import sympy at first use, which adds a filter.
+@pytest.mark.touches_globals("warning filters")
 @pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

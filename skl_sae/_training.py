@@ -1,0 +1,134 @@
+"""TrainingState: an engine at work on data in their own units; and what it may use."""
+
+import os
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+
+from ._ensemble import TopKEnsemble
+from ._scoring import row_correlations
+
+
+class TrainingState:
+    """An engine at work, and how its scaled units relate to those of the data."""
+
+    def __init__(self, offset, scale):
+        self.offset, self.scale = offset, scale
+        self.engine = None
+
+    @classmethod
+    def from_data(cls, X):
+        """Units in which the mean of the data is 0 and the mean variance of a feature 1."""
+        offset = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        square = 0.0
+        for rows in gen_batches(len(X), 256):
+            square += np.square(X[rows] - offset, dtype=np.float64).sum()
+        scale = np.sqrt(square / X.size)
+        if scale <= 1e-6 * np.abs(offset).max():  # rounding of constant features
+            scale = float(np.abs(offset).max())
+        return cls(offset, np.float32(scale if scale > 0 else 1))
+
+    def scale_rows(self, X):
+        rows = X - self.offset
+        rows /= self.scale
+        return rows
+
+    def scale_arrays(self, arrays):
+        """Copies of fitted arrays in scaled units."""
+        decoder, encoder, bias, centers = arrays
+        return (
+            decoder.copy(),
+            None if encoder is None else encoder.copy(),
+            bias / self.scale,
+            self.scale_rows(centers),
+        )
+
+    def copied_arrays(self):
+        """Copies of the engine's arrays, which are trained in place."""
+        return [None if array is None else array.copy() for array in self.engine.arrays()]
+
+    def restore(self, arrays):
+        """Go on from other weights, with an optimizer that starts anew."""
+        self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
+
+    def run_epoch(self, X, rng, batch_size, learning_rate, **settings):
+        """One pass over the rows: mean loss, mean correlation, how often each atom fired.
+
+        The settings are those of `TopKEnsemble.train_step`.
+        """
+        engine = self.engine
+        engine.fired_rows.zero_()
+        order = rng.permutation(len(X))
+        loss = torch.zeros((), dtype=torch.float64)
+        correlation, n_varying = 0.0, 0
+        for batch in gen_batches(len(X), batch_size):
+            rows = torch.from_numpy(self.scale_rows(X[order[batch]])).to(engine.device)
+            batch_loss, reconstruction = engine.train_step(rows, learning_rate, **settings)
+            loss += batch_loss.cpu() * len(rows)
+            batch_correlations = self.correlations(rows, reconstruction)
+            correlation += float(batch_correlations.sum())
+            n_varying += len(batch_correlations)
+        frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
+        return float(loss) / len(X), correlation / max(1, n_varying), frequency
+
+    def correlations(self, rows, reconstruction):
+        """Correlation of each row that varies, in the units of the data; one pass, float32."""
+        offset = torch.from_numpy(self.offset - self.offset.mean(dtype=np.float64)) / self.scale
+        offset = offset.to(rows)
+        target, guess = rows + offset, reconstruction + offset
+        target -= target.mean(1, keepdim=True)
+        guess -= guess.mean(1, keepdim=True)
+        lengths = target.norm(dim=1) * guess.norm(dim=1)
+        products = torch.linalg.vecdot(target, guess)
+        return (products / lengths)[target.norm(dim=1) > 1e-6].nan_to_num().cpu()
+
+    def score(self, X, batch_size):
+        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
+        total = 0.0
+        for batch in gen_batches(len(X), batch_size):
+            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
+            guess = self.engine.reconstruct(rows).cpu().numpy() * self.scale + self.offset
+            total += np.nan_to_num(row_correlations(X[batch], guess), nan=0.0).sum()
+        return float(total / len(X))
+
+
+def resolve_device(device):
+    """The torch device that a parameter names; a ValueError that names it if there is none."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(
+            f"Expected device 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}."
+        )
+    n_devices = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }[resolved.type]
+    if (resolved.index or 0) >= n_devices:
+        raise ValueError(
+            f"The device {str(device)!r} is not available on this machine. "
+            'Use device="cpu" or device="auto".'
+        )
+    return resolved
+
+
+def check_memory(shape, tied):
+    """Refuse sizes whose weights and Adam's moments exceed the machine's memory."""
+    n_bytes = 4 * int(np.prod(shape, dtype=object)) * (3 if tied else 6)
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on this system; NumPy will say
+        return
+    if n_bytes > available:
+        raise MemoryError(
+            f"Training {shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features needs "
+            f"{n_bytes} bytes for the weights and Adam's moments; this machine has {available}."
+        )

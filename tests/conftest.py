@@ -1,0 +1,67 @@
+"""Data for all tests, and a guard around each of them."""
+
+import random
+import warnings
+
+import matplotlib as mpl
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import pytest
+import torch
+from sklearn import get_config
+
+from skl_sae import TopKSparseAutoencoder
+
+
+def global_state():
+    """What no call may change."""
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()
+    return {
+        "torch's generator": torch_state.numpy().tobytes(),
+        "NumPy's generator": (numpy_state[0], numpy_state[1].tobytes(), *numpy_state[2:]),
+        "Python's generator": random.getstate(),
+        "default dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "NumPy's errors": np.geterr(),
+        "warning filters": list(warnings.filters),
+        "Pillow": (PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES),
+        "rcParams": dict(mpl.rcParams),
+        "scikit-learn": get_config(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def unchanged_globals(request):
+    """Global state is the same after every test; `touches_globals` names what is excepted."""
+    before = global_state()
+    yield
+    after = global_state()
+    marker = request.node.get_closest_marker("touches_globals")
+    excepted = marker.args if marker else ()
+    changed = {
+        name: (before[name], after[name])
+        for name in before
+        if before[name] != after[name] and name not in excepted
+    }
+    assert not changed
+
+
+@pytest.fixture
+def X():
+    """40 rows of 12 features around a few directions, float32."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((40, 4)) @ rng.random((4, 12)) + 0.05 * rng.random((40, 12))
+    return rows.astype(np.float32)
+
+
+@pytest.fixture
+def estimator():
+    """A small ensemble, unfitted."""
+    return TopKSparseAutoencoder(
+        n_components=16, k=4, n_estimators=2, max_iter=2, batch_size=16, random_state=0,
+        device="cpu",
+    )  # fmt: skip

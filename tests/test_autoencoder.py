@@ -1,0 +1,229 @@
+"""What the estimator learns, and how it goes on learning."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from skl_sae import TopKSparseAutoencoder, pearson_correlation, reconstruction_correlation
+from skl_sae._dictionary import initial_dictionary
+from skl_sae.datasets import load_photographs
+
+
+def codes_by_hand(estimator, X):
+    """The equations of the class docstring, in float64, member by member."""
+    parts = []
+    shape = len(estimator.centers_), -1, X.shape[1]
+    for atoms, bias, center in zip(
+        estimator.encoder_.astype(np.float64).reshape(shape),
+        estimator.encoder_bias_.astype(np.float64).reshape(shape[:2]),
+        estimator.centers_.astype(np.float64),
+        strict=True,
+    ):
+        codes = np.maximum((X - center) @ atoms.T + bias, 0)
+        smallest = np.sort(codes, axis=1)[:, [-estimator.k_]]
+        parts.append(np.where(codes >= smallest, codes, 0))
+    return np.hstack(parts)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data.astype(np.float32)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_codes_and_reconstruction_follow_the_equations(digits, tied, n_estimators):
+    sae = TopKSparseAutoencoder(
+        64, k=6, n_estimators=n_estimators, tied=tied, max_iter=2, random_state=0
+    ).fit(digits[:300])
+    expected = codes_by_hand(sae, digits.astype(np.float64))
+    codes = sae.transform(digits)
+    np.testing.assert_allclose(codes.toarray(), expected, rtol=1e-4, atol=1e-4 * expected.max())
+    assert codes.has_sorted_indices and codes.data.min() > 0
+    assert codes.indices.dtype == codes.indptr.dtype == np.int32
+    members = [
+        expected[:, e * 64 : (e + 1) * 64] @ sae.components_[e * 64 : (e + 1) * 64] + center
+        for e, center in enumerate(sae.centers_)
+    ]
+    np.testing.assert_allclose(
+        sae.inverse_transform(codes), np.mean(members, axis=0), rtol=1e-3, atol=1e-2
+    )
+    assert (sae.encoder_ is sae.components_) == tied
+
+
+def test_mean_codes(digits):
+    sae = TopKSparseAutoencoder(64, k=6, n_estimators=3, max_iter=1, random_state=0).fit(digits)
+    side_by_side = sae.transform(digits).toarray()
+    sae.aggregate = "mean"
+    codes = sae.transform(digits)
+    np.testing.assert_allclose(
+        codes.toarray(), side_by_side.reshape(-1, 3, 64).mean(axis=1), rtol=1e-5
+    )
+    atoms = sae.components_.reshape(3, 64, -1)
+    decoded = [codes @ a + b for a, b in zip(atoms, sae.centers_, strict=True)]
+    np.testing.assert_allclose(
+        sae.inverse_transform(codes), np.mean(decoded, axis=0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_digits_beat_pca(digits):
+    train, test = digits[:1440], digits[1440:]
+    sae = TopKSparseAutoencoder(256, k=8, random_state=0).fit(train)
+    assert sae.score(test) > reconstruction_correlation(PCA(8).fit(train), test) + 0.03
+    assert sae.loss_curve_[-1] < sae.loss_curve_[0]
+    assert len(sae.correlation_curve_) == sae.n_iter_ == 20
+
+
+def test_photographs_beat_pca():
+    train = load_photographs(300, size=(32, 32)).data
+    test = load_photographs(100, size=(32, 32), subset="test").data
+    sae = TopKSparseAutoencoder(512, k=32, n_estimators=3, max_iter=5, random_state=0).fit(train)
+    assert sae.score(test) > reconstruction_correlation(PCA(32, random_state=0).fit(train), test)
+
+
+def test_atoms_have_unit_norm_and_arrays_are_plain(X, estimator):
+    estimator.fit(X)
+    np.testing.assert_allclose(np.linalg.norm(estimator.components_, axis=1), 1, rtol=1e-5)
+    for name in ("components_", "encoder_", "encoder_bias_", "centers_", "feature_frequency_"):
+        array = getattr(estimator, name)
+        while isinstance(array, np.ndarray):
+            array = array.base
+        assert array is None, name
+
+
+def test_feature_frequency_counts_firing(X, estimator):
+    """Without movement the last epoch's frequencies are those of transform."""
+    estimator.set_params(learning_rate=1e-12).fit(X)
+    expected = estimator.transform(X).getnnz(axis=0) / len(X)
+    np.testing.assert_allclose(estimator.feature_frequency_, expected)
+
+
+def test_correlation_curve_is_that_of_the_training_rows(X, estimator):
+    estimator.set_params(learning_rate=1e-12, aux_coef=0).fit(X)
+    assert estimator.correlation_curve_[-1] == pytest.approx(estimator.score(X), abs=1e-4)
+    single = clone(estimator).set_params(n_estimators=1).fit(X)
+    residual = X - single.inverse_transform(single.transform(X))
+    unexplained = np.square(residual).sum() / np.square(X - X.mean(axis=0)).sum()
+    assert single.loss_curve_[-1] == pytest.approx(unexplained, rel=1e-3)
+
+
+def test_score_samples_and_score(X, estimator):
+    estimator.fit(X)
+    rows = np.vstack([X, np.full((1, 12), 0.5)])
+    scores = estimator.score_samples(rows)
+    assert scores[-1] == 0
+    with pytest.warns(UserWarning, match=r"1 constant row"):
+        assert estimator.score(rows) == pytest.approx(scores[:-1].mean())
+    guess = estimator.inverse_transform(estimator.transform(X))
+    assert estimator.score(X) == pytest.approx(pearson_correlation(X, guess))
+
+
+def test_early_stopping_keeps_the_best_weights(digits):
+    sae = TopKSparseAutoencoder(
+        64, k=4, max_iter=100, learning_rate=0.02, early_stopping=True, validation_fraction=0.2,
+        n_iter_no_change=3, random_state=0,
+    ).fit(digits[:200])  # fmt: skip
+    assert sae.n_iter_ < 100
+    assert len(sae.validation_scores_) == sae.n_iter_
+    assert sae.best_validation_score_ == max(sae.validation_scores_)
+    order = np.random.RandomState(0).permutation(200)
+    assert sae.score(digits[np.sort(order[:40])]) == pytest.approx(
+        sae.best_validation_score_, abs=1e-5
+    )
+
+
+def test_warm_start_fine_tunes(digits):
+    sae = TopKSparseAutoencoder(128, k=8, warm_start=True, max_iter=10, random_state=0)
+    sae.fit(digits)
+    few = digits[:60] * 3 + 10
+    cold = clone(sae).set_params(max_iter=1, learning_rate=1e-6).fit(few).loss_curve_[0]
+    first = sae.components_.copy()
+    sae.set_params(max_iter=1, learning_rate=1e-6).fit(few)
+    assert np.abs(sae.components_ - first).max() < 1e-3
+    assert sae.loss_curve_[0] < 1
+    assert np.isfinite(cold)
+    with pytest.raises(ValueError, match=r"\(1, 128, 64\).*\(1, 64, 64\)"):
+        sae.set_params(n_components=64).fit(digits)
+
+
+def test_partial_fit_goes_on_with_the_optimizer(X, estimator):
+    """One call an epoch equals fit, where the seeds are drawn alike."""
+    estimator.set_params(batch_size=40, init="orthogonal", max_iter=3, aux_coef=0)
+    fitted = clone(estimator).fit(X)
+    for _ in range(3):
+        estimator.partial_fit(X)
+    np.testing.assert_allclose(estimator.components_, fitted.components_, atol=1e-5)
+    assert len(estimator.loss_curve_) == estimator.n_iter_ == 3
+
+
+def test_partial_fit_follows_another_k(X, estimator):
+    estimator.fit(X).set_params(k=2).partial_fit(X)
+    assert estimator.k_ == 2
+    assert estimator.transform(X).getnnz(axis=1).max() <= 4
+
+
+def test_given_atoms(X, estimator):
+    atoms = np.random.default_rng(0).standard_normal((2, 16, 12))
+    estimator.set_params(init=atoms, learning_rate=1e-12).fit(X)
+    expected = atoms / np.linalg.norm(atoms, axis=2, keepdims=True)
+    np.testing.assert_allclose(estimator.components_, expected.reshape(32, 12), atol=1e-6)
+    with pytest.raises(ValueError, match=r"\(2, 16, 12\).*\(16, 12\)"):
+        estimator.set_params(init=atoms[0]).fit(X)
+    with pytest.raises(ValueError, match="zero"):
+        estimator.set_params(init=0 * atoms).fit(X)
+
+
+def test_given_atoms_of_one_member(X, estimator):
+    atoms = np.eye(12)
+    estimator.set_params(n_components=12, n_estimators=1, init=atoms, learning_rate=1e-12).fit(X)
+    np.testing.assert_allclose(estimator.components_, atoms, atol=1e-6)
+
+
+def test_verbose_prints_a_line_an_epoch(X, estimator, capsys):
+    estimator.set_params(verbose=1, early_stopping=True).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    assert "held out" in lines[0]
+
+
+# --- Initial dictionaries ---
+
+
+def draw(kind, rows, shape, k=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return initial_dictionary(kind, torch.from_numpy(rows), shape, k, generator)
+
+
+@pytest.mark.parametrize("kind", ["random", "orthogonal", "pca"])
+@pytest.mark.parametrize("n_components", [1, 5, 12, 40])
+def test_initial_atoms_have_unit_norm_and_members_differ(X, kind, n_components):
+    atoms = draw(kind, X, (3, n_components, 12))
+    np.testing.assert_allclose(np.linalg.norm(atoms, axis=2), 1, rtol=1e-4)
+    assert not np.allclose(atoms[0], atoms[1])
+    np.testing.assert_array_equal(atoms, draw(kind, X, (3, n_components, 12)))
+
+
+def test_orthogonal_atoms(X):
+    atoms = draw("orthogonal", X, (1, 20, 12))[0]
+    np.testing.assert_allclose(atoms[:12] @ atoms[:12].T, np.eye(12), atol=1e-5)
+    np.testing.assert_allclose(atoms[12:] @ atoms[12:].T, np.eye(8), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [8, 40])
+def test_principal_atoms_are_those_of_pca(X, n_rows):
+    rows = X[:n_rows]
+    atoms = draw("pca", rows, (1, 6, 12))[0]
+    directions = PCA(3).fit(rows).components_
+    np.testing.assert_allclose(np.abs(np.sum(atoms[::2] * directions, axis=1)), 1, atol=1e-3)
+    np.testing.assert_allclose(atoms[::2], -atoms[1::2], atol=1e-6)
+
+
+def test_atoms_beyond_the_principal_ones_start_dormant(digits):
+    """As many atoms as pairs of directions, or many more: what is reconstructed is the same."""
+    settings = {"k": 8, "learning_rate": 1e-12, "max_iter": 1, "random_state": 0}
+    few = TopKSparseAutoencoder(122, **settings).fit(digits)
+    many = TopKSparseAutoencoder(500, **settings).fit(digits)
+    assert many.loss_curve_[0] < 1.1 * few.loss_curve_[0]

@@ -1,0 +1,69 @@
+"""Which module may import which, read from the syntax trees; and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skl_sae
+
+FOLDER = Path(skl_sae.__file__).parent
+
+# What each module may import of the package; those to come are named already.
+ALLOWED = {
+    "_kernels": set(),
+    "_dictionary": set(),
+    "_scoring": set(),
+    "datasets": set(),
+    "_ensemble": {"_kernels"},
+    "_training": {"_ensemble", "_scoring"},
+    "_autoencoder": {"_ensemble", "_dictionary", "_scoring", "_training"},
+    "__init__": {"_autoencoder", "_scoring"},
+    "__main__": {"__init__", "datasets"},
+}
+
+
+def package_imports(path):
+    """Names of the package's modules that a module imports, at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found.add(node.module or "")
+            if not node.module:
+                found.discard("")
+                found |= {
+                    alias.name if (FOLDER / f"{alias.name}.py").exists() else "__init__"
+                    for alias in node.names
+                }
+    return found
+
+
+def outside_imports(path):
+    """Names of the other packages that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_run_one_way(path):
+    assert package_imports(path) <= ALLOWED[path.stem]
+    assert "skl_sae" not in outside_imports(path)
+
+
+def test_the_engine_knows_no_scikit_learn():
+    for name in ("_ensemble", "_kernels", "_dictionary"):
+        assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
+    assert "torch" not in outside_imports(FOLDER / "_kernels.py")
+
+
+def test_import_brings_no_plots_and_no_compiler():
+    code = "import sys, skl_sae; print({'matplotlib', 'numba'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
