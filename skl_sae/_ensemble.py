@@ -22,8 +22,8 @@ EPSILON = 1e-20
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
-# Numbers in a matrix from which on threads are worth their start.
-SHARED_SIZE = 2**18
+# Numbers to work on from which on threads are worth their start and the wait for the last.
+SHARED_SIZE = 2**22
 # Below this share of active atoms, products over the active ones alone beat dense products
 # on a CPU.
 SPARSE_DENSITY = 1 / 8
@@ -144,20 +144,23 @@ class TopKEnsemble:
 
     def _encode(self, centred):
         """Pre-activations (E, B, H), then activations and atoms (E, B, k)."""
-        pre = self._pre_activations(centred)
-        activations, atoms = top_k(pre, self.k)
+        pre = self._buffer("pre", (*centred.shape[:2], self.encoder.shape[1]))
+        narrow = self.device.type == "cpu" and centred.shape[1] < NARROW_BATCH
+        if narrow:
+            turned = self._buffer("turned", tuple(pre.mT.shape))
+            torch.bmm(self.encoder, centred.mT, out=turned)
+            torch.add(turned.mT, self.encoder_bias[:, None], out=pre)
+            activations, atoms = top_k(pre, self.k)
+        else:
+            # A member at a time, while its pre-activations are in cache.
+            picks = [
+                top_k(torch.mm(rows, weight.T, out=out).add_(bias), self.k)
+                for rows, weight, bias, out in zip(
+                    centred, self.encoder, self.encoder_bias, pre, strict=True
+                )
+            ]
+            activations, atoms = (torch.stack(part) for part in zip(*picks, strict=True))
         return pre, activations.clamp_(min=0), atoms
-
-    def _pre_activations(self, centred):
-        n_members, n_rows, _ = centred.shape
-        shape = n_members, n_rows, self.encoder.shape[1]
-        bias = self.encoder_bias[:, None]
-        out = self._buffer("pre", shape)
-        if n_rows >= NARROW_BATCH or self.device.type != "cpu":
-            return torch.baddbmm(bias, centred, self.encoder.mT, out=out)
-        turned = self._buffer("turned", (shape[0], shape[2], shape[1]))
-        torch.bmm(self.encoder, centred.mT, out=turned)
-        return torch.add(turned.mT, bias, out=out)
 
     def _decode(self, activations, atoms):
         """Sum of the atoms, each times its activation: shape (E, B, D), no centre added."""
@@ -176,15 +179,15 @@ class TopKEnsemble:
             return torch.bmm(rows, self.decoder.mT).gather(2, atoms)
         from ._kernels import products_at  # here, since importing the compiler takes a while
 
-        products = products_at(
-            self.decoder.flatten(0, 1).numpy(), rows.flatten(0, 1).numpy(),
-            self._stacked(atoms).flatten(0, 1).numpy(), self._n_threads(),
-        )  # fmt: skip
+        decoder, stacked = self.decoder.flatten(0, 1), self._stacked(atoms).flatten(0, 1)
+        n_threads = self._n_threads(atoms.numel() * rows.shape[2])
+        rows = rows.flatten(0, 1)
+        products = products_at(decoder.numpy(), rows.numpy(), stacked.numpy(), n_threads)
         return torch.from_numpy(products).view(atoms.shape)
 
-    def _n_threads(self):
-        """As many as torch uses; one where a matrix is too small to share."""
-        return torch.get_num_threads() if self.encoder.numel() >= SHARED_SIZE else 1
+    def _n_threads(self, size):
+        """As many as torch uses; one where there is too little to share."""
+        return torch.get_num_threads() if size >= SHARED_SIZE else 1
 
     def _stacked(self, atoms):
         """Atom numbers counted through all members, for the members' matrices as one."""
@@ -341,6 +344,8 @@ class TopKEnsemble:
 
     def _update_picked(self, source, picks, bias_gradient, along, learning_rate):
         """The same over the picked atoms alone, in one visit to each."""
+        from ._kernels import run
+
         if self._atom_adams is None:
             self._atom_adams = self._make_atom_adams()
         encoder_adam, decoder_adam = self._atom_adams
@@ -353,16 +358,19 @@ class TopKEnsemble:
         firsts, rows, values = self._picks_by_atom(picks, n_members * n_rows)
         source, along = source.flatten(0, 2).numpy(), along.flatten().numpy()
         slope = bias_gradient.flatten().numpy()
-        settings = self._rates, step, self._n_threads()
+        n_threads = self._n_threads(self.encoder.numel())
+        totals = np.zeros((n_threads, n_members, source.shape[1]), np.float32)
+        settings = totals, self._rates, step
         if self.tied:
-            args = (firsts, rows, values), source, along, slope
-            through_encoder = decoder_adam.update(*args, n_members, *settings)
+            jobs = [decoder_adam.job((firsts, rows, values), source, along, slope, *settings)]
         else:
-            args = (firsts, rows[1:], values[1:]), source, np.zeros_like(along), slope
-            through_encoder = encoder_adam.update(*args, n_members, *settings)
-            args = (firsts, rows[:1], values[:1]), source, along, np.zeros_like(slope)
-            decoder_adam.update(*args, n_members, *settings)
-        return torch.from_numpy(through_encoder)
+            none = np.zeros_like(slope)
+            picked = firsts, rows[1:], values[1:]
+            jobs = [encoder_adam.job(picked, source, none, slope, *settings)]
+            picked = firsts, rows[:1], values[:1]
+            jobs.append(decoder_adam.job(picked, source, along, none, *settings))
+        run(jobs, n_threads)
+        return torch.from_numpy(totals.sum(axis=0))
 
     def _make_atom_adams(self):
         """Optimizers of the encoder's and decoder's atoms; one and the same where tied."""
@@ -400,9 +408,12 @@ class TopKEnsemble:
         if self._atom_adams is None or self.tied:
             return
         wanted = torch.full((self.encoder_bias.numel(),), atoms is None)
+        n_atoms = len(wanted)
         if atoms is not None:
             wanted[self._stacked(atoms).flatten()] = True
-        settings = self._rates, self.n_steps, self._n_threads()
+            n_atoms = min(n_atoms, atoms.numel())
+        n_threads = self._n_threads(n_atoms * self.decoder.shape[2])
+        settings = self._rates, self.n_steps, n_threads
         self._atom_adams[1].catch_up(wanted.numpy(), *settings)
 
     def _buffer(self, name, shape):

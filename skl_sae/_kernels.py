@@ -7,7 +7,6 @@ are atoms, ``picked_at`` is the last step at which an atom had a gradient (0: ne
 ``visited_at`` the last step that its moments include, and step numbers begin with 1.
 """
 
-import itertools
 import threading
 import warnings
 
@@ -157,7 +156,7 @@ def _products(_, begin, end, matrix, rows, atoms, out):
 def products_at(matrix, rows, atoms, n_threads):
     """Product of each row with some of the matrix's: out[i, j] = matrix[atoms[i, j]] @ rows[i]."""
     out = np.empty(atoms.shape, np.float32)
-    _run(_products, n_threads, len(rows), matrix, rows, atoms, out)
+    run([(_products, len(rows), (matrix, rows, atoms, out))], n_threads)
     return out
 
 
@@ -201,8 +200,8 @@ class AtomAdam:
         self.unit = unit
         self.patience = 0 if lazy else MOMENTUM_STEPS
 
-    def update(self, picks, source, along, slope, n_members, rates, step, n_threads):
-        """One step on the picked rows, and on those that momentum still moves.
+    def job(self, picks, source, along, slope, totals, rates, step):
+        """One step on the picked rows, and on those that momentum still moves, for `run`.
 
         Parameters
         ----------
@@ -214,50 +213,43 @@ class AtomAdam:
         along : ndarray of shape (n_atoms,), dtype float32
             How much of each atom is taken from its gradient.
         slope : ndarray of shape (n_atoms,), dtype float32
-            Weights of the sums that are returned.
-        n_members : int
-            The rows of the matrix are those of so many members, one after the other.
+            Weights of the sums that the totals lose.
+        totals : ndarray of shape (n_threads, n_members, n_features), dtype float32
+            Loses, over all threads, the sum over a member's atoms of slope times atom,
+            before the step. The rows of the matrix are those of the members in turn.
         rates : ndarray
             The learning rate of each step, with Adam's correction for its start.
         step : int
             The number of this step.
-        n_threads : int
-            How many threads to use.
-
-        Returns
-        -------
-        total : ndarray of shape (n_members, n_features)
-            Minus the sum over a member's atoms of slope times atom, before the step.
         """
         firsts, rows, values = picks
-        totals = np.zeros((n_threads, n_members, source.shape[1]), np.float32)
-        _run(
-            _update, n_threads, len(firsts) - 1, self.state, firsts, (rows, values), source,
-            along, self.unit, self.patience, step, np.float32(rates[step]), np.float32(EPSILON),
-            slope, totals,
+        return _update, len(firsts) - 1, (
+            self.state, firsts, (rows, values), source, along, self.unit, self.patience, step,
+            np.float32(rates[step]), np.float32(EPSILON), slope, totals,
         )  # fmt: skip
-        return totals.sum(axis=0)
 
     def catch_up(self, wanted, rates, step, n_threads):
         """Move the rows where ``wanted`` is true to where they are after a step."""
-        _run(
-            _catch_up, n_threads, len(wanted), wanted, self.state, rates, step, np.float32(EPSILON)
-        )
+        arguments = wanted, self.state, rates, step, np.float32(EPSILON)
+        run([(_catch_up, len(wanted), arguments)], n_threads)
 
 
-def _run(kernel, n_threads, n_rows, *arguments):
-    """Run a kernel over ranges of rows in threads that end with the call.
+def run(jobs, n_threads):
+    """Run kernels over ranges of rows, in threads that end with the call.
 
-    None is left behind to be missed by a forked child. Each takes the next range when it
-    is free, for torch's own threads go on spinning for a while after each of its operators
-    and may slow one of ours.
+    A job is (kernel, number of rows, arguments). No thread is left behind to be missed by a
+    forked child. Each takes the next range when it is free, for torch's own threads go on
+    spinning for a while after each of its operators and may slow one of ours.
     """
     n_ranges = 1 if n_threads == 1 else 4 * n_threads
-    bounds = [i * n_rows // n_ranges for i in range(n_ranges + 1)]
-    ranges = itertools.pairwise(bounds)
+    ranges = iter([
+        (kernel, i * n_rows // n_ranges, (i + 1) * n_rows // n_ranges, arguments)
+        for kernel, n_rows, arguments in jobs
+        for i in range(n_ranges)
+    ])  # fmt: skip
 
     def work(thread):
-        for start, stop in ranges:
+        for kernel, start, stop, arguments in ranges:
             kernel(thread, start, stop, *arguments)
 
     threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(1, n_threads)]
