@@ -133,7 +133,13 @@ def sae_lens(shape, n_features):
 
     def loss(x):
         return model.training_forward_pass(
-            TrainStepInput(sae_in=x, coefficients={}, dead_neuron_mask=None, n_training_steps=0)
+            TrainStepInput(
+                sae_in=x,
+                coefficients={},
+                dead_neuron_mask=None,
+                n_training_steps=0,
+                is_logging_step=False,
+            )
         ).loss
 
     return autograd_step(model.parameters(), loss)

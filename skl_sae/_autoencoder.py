@@ -632,6 +632,7 @@ class TopKSparseAutoencoder(
             "encoder_bias_": (state.scale * bias).astype(np.float32).ravel(),
             "centers_": (state.offset + state.scale * centers).astype(np.float32),
             "k_": self._resolve_k(),
+            "_tied": encoder is None,
             "_offset": state.offset,
             "_scale": state.scale,
         }
@@ -639,10 +640,9 @@ class TopKSparseAutoencoder(
     def _fitted_arrays(self):
         """Decoder, encoder (None if tied), bias and centres as fitted."""
         shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
-        tied = self.encoder_ is self.components_
         return (
             self.components_.reshape(shape),
-            None if tied else self.encoder_.reshape(shape),
+            None if self._tied else self.encoder_.reshape(shape),
             self.encoder_bias_.reshape(shape[:2]),
             self.centers_,
         )
@@ -705,6 +705,11 @@ class TopKSparseAutoencoder(
         state.pop("_training_state", None)
         state.pop("_device_warned", None)
         return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if getattr(self, "_tied", False):
+            self.encoder_ = self.components_  # one array, which joblib stores twice
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "components_")

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-# Principal directions are found from at most so many rows, which bounds the time for any
-# amount of data.
-MAX_ROWS = 4096
+# Principal directions come from a square matrix with a side of n_features or n_rows, the
+# smaller. These bound the side, and so the time (seconds) and memory for any amount of data.
+MAX_SIDE = 2048
+MAX_ROWS = 2**15
 
 
 def initial_dictionary(kind, rows, shape, k, generator):
@@ -42,12 +43,13 @@ def initial_dictionary(kind, rows, shape, k, generator):
 
 
 def _bootstrap(rows, resample, generator):
-    """All rows or MAX_ROWS of them; drawn with replacement where members have to differ."""
-    n_rows = len(rows)
+    """All rows or as many as allowed; with replacement where members have to differ."""
+    n_rows, n_features = rows.shape
+    limit = min(n_rows, MAX_ROWS if n_features <= MAX_SIDE else MAX_SIDE)
     if resample:
-        return rows[torch.randint(n_rows, (min(n_rows, MAX_ROWS),), generator=generator)]
-    if n_rows > MAX_ROWS:
-        return rows[torch.randperm(n_rows, generator=generator)[:MAX_ROWS]]
+        return rows[torch.randint(n_rows, (limit,), generator=generator)]
+    if n_rows > limit:
+        return rows[torch.randperm(n_rows, generator=generator)[:limit]]
     return rows
 
 

@@ -3,6 +3,7 @@
 import pickle
 from importlib import metadata
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -138,6 +139,18 @@ def test_pickle_holds_nothing_of_torch(X, estimator):
     assert (loaded.transform(X) != estimator.transform(X)).nnz == 0
     loaded.partial_fit(X)
     assert loaded.n_iter_ == estimator.n_iter_ + 1
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_joblib_round_trip(X, estimator, tied, mmap_mode, tmp_path):
+    estimator.set_params(tied=tied).fit(X)
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib", mmap_mode=mmap_mode)
+    assert (loaded.transform(X) != estimator.transform(X)).nnz == 0
+    assert (loaded.encoder_ is loaded.components_) == tied
+    loaded.partial_fit(X)
+    assert np.isfinite(loaded.score(X))
 
 
 def test_clone_is_unfitted_with_equal_parameters(X, estimator):
