@@ -27,6 +27,7 @@ setup(
         "pillow>=12.3",
         "joblib>=1.4",
         "matplotlib>=3.9",
+        "tqdm>=4.66",
     ],
     extras_require={
         "progress": ["rich"],

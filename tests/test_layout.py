@@ -17,10 +17,11 @@ ALLOWED = {
     "_dictionary": set(),
     "_scoring": set(),
     "datasets": set(),
+    "_images": set(),
     "_ensemble": {"_kernels"},
     "_training": {"_ensemble", "_scoring"},
     "_autoencoder": {"_ensemble", "_dictionary", "_scoring", "_training"},
-    "__init__": {"_autoencoder", "_scoring"},
+    "__init__": {"_autoencoder", "_images", "_scoring"},
     "__main__": {"__init__", "datasets"},
 }
 

@@ -1,0 +1,507 @@
+"""find_images and ImageLoader: from a folder of files to rows of numbers."""
+
+import contextlib
+import os
+import stat
+import threading
+import warnings
+from numbers import Integral
+
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image, ImageFile, ImageOps
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Bunch, check_array, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from tqdm import tqdm
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Pillow looks at the content, not the name, so only these decoders may be tried: others
+# start programs (EPS) or have been the way in for attacks.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+MAX_PIXELS = 2**26
+# What shows where a picture is transparent.
+BACKGROUND = "white"
+# All that Pillow's own fuzzers accept as an answer to a damaged file.
+_PILLOW_ERRORS = (
+    OSError, SyntaxError, MemoryError, ValueError, NotImplementedError, OverflowError,
+    TypeError, KeyError, IndexError, EOFError, Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # fmt: skip
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FILES_PER_TASK = 16
+
+
+class ImageLoadError(ValueError):
+    """A file that cannot be read as an image; the message names the path and the reason."""
+
+
+# --- Finding ---
+
+
+@validate_params(
+    {"folder": [str, os.PathLike], "on_error": [StrOptions({"raise", "warn"})]},
+    prefer_skip_nested_validation=True,
+)
+def find_images(folder, *, on_error="raise"):
+    """List the images of a folder, with its sub-folders as classes.
+
+    Files count by their suffix, in upper or lower case: .bmp, .gif, .jpeg, .jpg, .png, .tif,
+    .tiff, .webp. Hidden files and folders (their names begin with a dot) are skipped, and so
+    is all that is no regular file. Links are followed, but each real file is listed once.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The folder. If it has images in sub-folders, each sub-folder is a class, and images
+        at any depth below belong to it.
+    on_error : {"raise", "warn"}, default="raise"
+        "raise" only lists; a link that leads nowhere is an error. "warn" reads every file
+        and leaves out those that cannot be read, with one warning that names them.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        filenames : ndarray of shape (n_images,), dtype object
+            Paths as str, sorted by their bytes.
+        target : ndarray of shape (n_images,), dtype int64, or None
+            The class of each image; None if the images are not in sub-folders.
+        target_names : list of str
+            The names of the classes.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        If there is no such folder, or a link leads nowhere.
+    ValueError
+        If no image is found, or images are both in the folder and in its sub-folders.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skl_sae import find_images
+    >>> from skl_sae.datasets import make_cells
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = make_cells(folder, n_samples=4, size=32)
+    ...     images = find_images(folder)
+    >>> images.target, images.target_names
+    (array([0, 0, 1, 1]), ['round', 'spindle'])
+    """
+    folder = os.fspath(folder)
+    if not os.path.exists(folder):
+        raise FileNotFoundError(f"Expected a folder of images {SUFFIXES}, got {folder!r}: missing.")
+    if not os.path.isdir(folder):
+        raise NotADirectoryError(
+            f"Expected a folder of images {SUFFIXES}, got the file {folder!r}."
+        )
+    paths = _list_images(folder)
+    if on_error == "raise":
+        for path in paths:
+            os.stat(path)
+    else:
+        paths = _readable(paths)
+    if not paths:
+        raise ValueError(f"Expected images {SUFFIXES} in {folder!r}, found none.")
+    classes = [_first_folder(path, folder) for path in paths]
+    names = sorted(set(classes) - {None}, key=os.fsencode)
+    if names and None in classes:
+        at_top, below = (paths[classes.index(name)] for name in (None, names[0]))
+        raise ValueError(
+            "Expected images either in the folder or in its sub-folders, one for each class; "
+            f"found both {at_top!r} and {below!r}."
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    target = np.array([numbers[name] for name in classes], dtype=np.int64) if names else None
+    return Bunch(filenames=np.array(paths, dtype=object), target=target, target_names=names)
+
+
+def _list_images(folder):
+    """Sorted paths of the images at any depth, each real file once, real paths first."""
+    found, seen, visited = [], set(), set()
+    folders, links = [folder], []
+    while folders or links:
+        # Links wait until all real folders are done, so that a file keeps its real place.
+        if not folders:
+            path, is_folder = links.pop(0)
+            if is_folder:
+                folders.append(path)
+            else:
+                _add(path, found, seen)
+            continue
+        current = folders.pop(0)
+        status = os.stat(current)
+        if (status.st_dev, status.st_ino) in visited:
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        with os.scandir(current) as scan:
+            entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append((entry.path, os.path.isdir(entry.path)))
+            elif entry.is_dir():
+                folders.append(entry.path)
+            else:
+                _add(entry.path, found, seen)
+    return sorted(found, key=os.fsencode)
+
+
+def _add(path, found, seen):
+    """Add a path that is named like an image and is, or ought to be, a regular file."""
+    if not path.lower().endswith(SUFFIXES):
+        return
+    with contextlib.suppress(OSError):  # a dangling link is listed, for the caller to judge
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return
+    real = os.path.realpath(path)
+    if real not in seen:
+        seen.add(real)
+        found.append(path)
+
+
+def _first_folder(path, folder):
+    """The class of a path below a folder; None for a file in the folder itself."""
+    first, *rest = os.path.relpath(path, folder).split(os.sep)
+    return first if rest else None
+
+
+def _readable(paths):
+    """Those of the paths that can be read, with one warning that names the others."""
+    readable, unreadable = [], []
+    loader = ImageLoader(size=(8, 8))
+    with _truncation_refused():
+        for path in paths:
+            try:
+                loader._read(path)
+            except (OSError, ImageLoadError) as error:
+                unreadable.append(str(error))
+            else:
+                readable.append(path)
+    if unreadable:
+        warnings.warn(
+            f"{len(unreadable)} unreadable file(s) left out: " + "; ".join(unreadable),
+            UserWarning,
+            stacklevel=3,
+        )
+    return readable
+
+
+# --- Loading ---
+
+
+class ImageLoader(TransformerMixin, BaseEstimator):
+    """Load image files as rows of numbers in [0, 1].
+
+    PNG, JPEG, BMP, GIF, TIFF and WebP files are told by their content. Pictures are turned
+    upright by their EXIF orientation; what is transparent shows white; palettes and CMYK
+    become the colours they stand for; grey of 16 bits is scaled over its full range; of an
+    animation the first frame is taken, with one warning. Damaged files are refused.
+
+    The rows take 4 * height * width * channels bytes an image; in a Pipeline, files are
+    loaded in each fit and transform, and the Pipeline's ``memory`` avoids that.
+
+    Parameters
+    ----------
+    size : tuple of (int, int), default=(64, 64)
+        Height and width in pixels that pictures are brought to.
+    mode : {"RGB", "L"}, default="RGB"
+        Colour (three numbers a pixel) or grey (one number a pixel).
+    aspect : {"stretch", "crop", "pad"}, default="stretch"
+        What to do with pictures of another shape: change their aspect, cut away what is
+        too much at the sides, or fill with black.
+    max_pixels : int, default=67108864
+        Largest number of pixels of a picture, checked before it is decoded.
+    n_jobs : int or None, default=None
+        Number of threads. None is 1 unless in a :obj:`joblib.parallel_backend` context.
+    verbose : bool or int, default=0
+        Whether to show a progress bar.
+
+    See Also
+    --------
+    find_images : List the images of a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skl_sae import ImageLoader, find_images
+    >>> from skl_sae.datasets import make_cells
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = make_cells(folder, n_samples=4, size=32)
+    ...     loader = ImageLoader(size=(8, 8), mode="L")
+    ...     X = loader.fit_transform(find_images(folder).filenames)
+    >>> X.shape, loader.inverse_transform(X).shape
+    ((4, 64), (4, 8, 8))
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "size": [tuple, list],
+        "mode": [StrOptions({"RGB", "L"})],
+        "aspect": [StrOptions({"stretch", "crop", "pad"})],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        size=(64, 64),
+        mode="RGB",
+        *,
+        aspect="stretch",
+        max_pixels=MAX_PIXELS,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.size = size
+        self.mode = mode
+        self.aspect = aspect
+        self.max_pixels = max_pixels
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the parameters; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, 1)
+            Paths.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ImageLoader
+            The loader.
+        """
+        self._image_shape()
+        as_paths(X)
+        return self
+
+    def transform(self, X):
+        """Load files.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, 1)
+            Paths, as str or os.PathLike: a list, an array, or a column of a DataFrame.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, height * width * channels), dtype float32
+            Values in [0, 1], in C order of (height, width, channels).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ImageLoadError
+            If a file cannot be read as an image.
+        """
+        self._validate_params()
+        paths = as_paths(X)
+        rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
+        animated = []
+
+        def load(batch):
+            for i in range(*batch.indices(len(paths))):
+                rows[i], n_frames = self._read(paths[i])
+                if n_frames > 1:
+                    animated.append((paths[i], n_frames))
+
+        batches = list(gen_batches(len(paths), _FILES_PER_TASK))
+        bar = tqdm(batches, desc="Loading", unit_scale=_FILES_PER_TASK, disable=not self.verbose)
+        with _truncation_refused():
+            Parallel(n_jobs=self.n_jobs, require="sharedmem")(delayed(load)(b) for b in bar)
+        if animated:
+            path, n_frames = min(animated)
+            warnings.warn(
+                f"{len(animated)} file(s) with several frames, of which the first was taken: "
+                f"{path!r} has {n_frames}.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return rows
+
+    def inverse_transform(self, X):
+        """Make images of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height * width * channels)
+            Rows; values outside [0, 1] are clipped.
+
+        Returns
+        -------
+        images : ndarray of shape (n_samples, height, width[, 3]), dtype uint8
+            The images; without the last axis in mode "L".
+        """
+        X = check_array(X, dtype=np.float32, input_name="X")
+        shape = self._image_shape()
+        if X.shape[1] != np.prod(shape):
+            raise ValueError(f"Expected rows of {np.prod(shape)} numbers, got {X.shape[1]}.")
+        return np.rint(X.clip(0, 1) * 255).astype(np.uint8).reshape(-1, *shape)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the pixels: pixel_row_column, in colour with _r, _g or _b.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of shape (height * width * channels,), dtype object
+            The names.
+        """
+        height, width, *colour = self._image_shape()
+        ends = ("_r", "_g", "_b") if colour else ("",)
+        names = [f"pixel_{i}_{j}{e}" for i in range(height) for j in range(width) for e in ends]
+        return np.array(names, dtype=object)
+
+    def _image_shape(self):
+        sides = tuple(self.size)
+        if len(sides) != 2 or not all(
+            isinstance(side, Integral) and not isinstance(side, bool) and side >= 1
+            for side in sides
+        ):
+            raise ValueError(
+                f"Expected size=(height, width), two positive integers, got {self.size!r}."
+            )
+        return (*map(int, sides), 3) if self.mode == "RGB" else tuple(map(int, sides))
+
+    def _read(self, path):
+        """One file as a row, and its number of frames."""
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise ImageLoadError(f"{path!r}: not a regular file.")
+        try:
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+                n_pixels = image.width * image.height
+                if n_pixels > self.max_pixels:
+                    raise ValueError(f"{n_pixels} pixels, more than max_pixels={self.max_pixels}")
+                n_frames = getattr(image, "n_frames", 1)
+                return self._row(image), n_frames
+        except _PILLOW_ERRORS as error:
+            reason = str(error) or type(error).__name__
+            raise ImageLoadError(f"{path!r}: {reason}") from error
+
+    def _row(self, image):
+        # A JPEG is decoded at an eighth, a quarter or half its size where that leaves at
+        # least twice what is needed, whichever way up it is.
+        needed = 2 * max(self.size)
+        image.draft(self.mode, (needed, needed))
+        image.load()
+        image = _plain(_upright(image), self.mode)
+        height, width = self.size
+        if self.aspect == "stretch":
+            image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3)
+        elif self.aspect == "crop":
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+        else:
+            image = _padded(image, width, height)
+        pixels = np.asarray(image, dtype=np.float32) / 255
+        if self.mode == "RGB" and pixels.ndim == 2:  # 16-bit grey
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        return pixels.ravel()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        tags.requires_fit = False
+        return tags
+
+
+def as_paths(X):
+    """A list of paths from a list, an array, or one column of either kind."""
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise ValueError(f"Expected a list of paths, got the single path {X!r}.")
+    values = np.asarray(X, dtype=object)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(f"Expected a list or one column of paths, got shape {values.shape}.")
+    if not len(values):
+        raise ValueError("Expected at least 1 path, got 0 sample(s).")
+    for value in values:
+        if not isinstance(value, (str, os.PathLike)):
+            raise ValueError(f"Expected paths as str or os.PathLike, got {value!r}.")
+    return [os.fspath(value) for value in values]
+
+
+def _upright(image):
+    """The picture as its EXIF orientation says it was seen; as it is if that is damaged."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (*_PILLOW_ERRORS, UserWarning):  # Pillow warns; the user may make that an error
+        return image
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _plain(image, mode):
+    """The picture in the mode asked for; 16-bit grey as mode F with values from 0 to 255."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.asarray(image).astype(np.float32) / 257)
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"mode {image.mode} has no range that is known to be black to white; save it as "
+            "8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, BACKGROUND)
+        image = Image.alpha_composite(below, image)
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _padded(image, width, height):
+    """The whole picture in the middle of a black one; at least one pixel thick."""
+    scale = min(width / image.width, height / image.height)
+    inner = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+    result = Image.new(image.mode, (width, height))
+    place = (width - inner[0]) // 2, (height - inner[1]) // 2
+    result.paste(image.resize(inner, Image.Resampling.BILINEAR, reducing_gap=3), place)
+    return result
+
+
+class _TruncationLock:
+    """Sets Pillow's flag that accepts truncated files aside while anyone loads."""
+
+    def __init__(self):
+        self.lock, self.n_users, self.flag = threading.Lock(), 0, False
+
+    @contextlib.contextmanager
+    def __call__(self):
+        with self.lock:
+            if self.n_users == 0:
+                self.flag = ImageFile.LOAD_TRUNCATED_IMAGES
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self.n_users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.n_users -= 1
+                if self.n_users == 0:
+                    ImageFile.LOAD_TRUNCATED_IMAGES = self.flag
+
+
+_truncation_refused = _TruncationLock()
