@@ -28,6 +28,7 @@ test-all: test
 
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/images.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
