@@ -23,7 +23,7 @@ setup(
         "scipy>=1.13",
         "scikit-learn>=1.9",
         "torch>=2.10",
-        "numba>=0.62",
+        "numba>=0.62",  # compiles the training loops: twice to three times torch's operators
         "pillow>=12.3",
         "joblib>=1.4",
         "matplotlib>=3.9",
