@@ -306,12 +306,17 @@ class TopKSparseAutoencoder(
         """
         first_pass = not hasattr(self, "components_")
         X = self._validate_rows(X, reset=first_pass)
-        k = self._check_parameters(X.shape[1], None if first_pass else self._fitted_arrays())
+        start = None if first_pass else self._fitted_arrays()
+        k = self._check_parameters(X.shape[1], start)
         rng = check_random_state(self.random_state)
         state = getattr(self, "_training_state", None)
         if state is None or state.engine.k != k:
-            state = self._new_state(X, first_pass, k, rng)
-        before = [] if first_pass else [a.copy() for a in self._fitted_arrays() if a is not None]
+            if first_pass:
+                state = TrainingState.from_data(X)
+            else:
+                state = TrainingState(self._offset, self._scale)
+            self._start_engine(state, X, start, k, rng)
+        before = [a.copy() for a in start or () if a is not None]
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
         n_calls = getattr(self, "n_iter_", 0)
         try:
@@ -328,7 +333,7 @@ class TopKSparseAutoencoder(
             "validation_scores_": None,
             "best_validation_score_": None,
         }
-        self._store(state, history, k)
+        self._store(state, history)
         return self
 
     def transform(self, X):
@@ -494,19 +499,14 @@ class TopKSparseAutoencoder(
         start = self._warm_start_arrays()
         X = self._validate_rows(X, reset=start is None)
         k = self._check_parameters(X.shape[1], start)
-        device = resolve_device(self.device)
         rng = check_random_state(self.random_state)
         X, X_valid = self._split(X, rng)
         state = TrainingState.from_data(X)
-        if start is None:
-            start = self._initial_arrays(X, state, k, rng)
-        else:
-            start = state.scale_arrays(start)
-        state.engine = TopKEnsemble(*start, k=k, device=device)
+        self._start_engine(state, X, start, k, rng)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         history = self._train(state, X, X_valid, rng, context)
-        self._store(state, history, k)
+        self._store(state, history)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
 
@@ -522,16 +522,14 @@ class TopKSparseAutoencoder(
         order = rng.permutation(len(X))
         return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
 
-    def _new_state(self, X, first_pass, k, rng):
-        """What partial_fit goes on with when there is no engine at work."""
-        if first_pass:
-            state = TrainingState.from_data(X)
+    def _start_engine(self, state, X, start, k, rng):
+        """Give a state its engine, with the fitted arrays to start from or with new ones."""
+        device = resolve_device(self.device)
+        if start is None:
             start = self._initial_arrays(X, state, k, rng)
         else:
-            state = TrainingState(self._offset, self._scale)
-            start = state.scale_arrays(self._fitted_arrays())
-        state.engine = TopKEnsemble(*start, k=k, device=resolve_device(self.device))
-        return state
+            start = state.scale_arrays(start)
+        state.engine = TopKEnsemble(*start, k=k, device=device)
 
     def _initial_arrays(self, X, state, k, rng):
         """Decoder, encoder (None if tied), bias and centres to start from, in scaled units."""
@@ -612,13 +610,12 @@ class TopKSparseAutoencoder(
                 f"correlation {correlations[-1]:.4f}{held_out}"
             )
 
-    def _store(self, state, history, k):
+    def _store(self, state, history):
         """Make the result of training public."""
         for name, value in self._attributes(state, state.engine.arrays()).items():
             setattr(self, name, value)
         for name, value in history.items():
             setattr(self, name, value)
-        self.k_ = k
         self._training_state = state
 
     def _attributes(self, state, arrays):
@@ -631,7 +628,7 @@ class TopKSparseAutoencoder(
             "encoder_": components if encoder is None else encoder.reshape(-1, n_features),
             "encoder_bias_": (state.scale * bias).astype(np.float32).ravel(),
             "centers_": (state.offset + state.scale * centers).astype(np.float32),
-            "k_": self._resolve_k(),
+            "k_": state.engine.k,
             "_tied": encoder is None,
             "_offset": state.offset,
             "_scale": state.scale,

@@ -79,9 +79,10 @@ class TrainingState:
         target, guess = rows + offset, reconstruction + offset
         target -= target.mean(1, keepdim=True)
         guess -= guess.mean(1, keepdim=True)
-        lengths = target.norm(dim=1) * guess.norm(dim=1)
+        length = target.norm(dim=1)
         products = torch.linalg.vecdot(target, guess)
-        return (products / lengths)[target.norm(dim=1) > 1e-6].nan_to_num().cpu()
+        correlations = products / (length * guess.norm(dim=1))
+        return correlations[length > 1e-6].nan_to_num().cpu()
 
     def score(self, X, batch_size):
         """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
