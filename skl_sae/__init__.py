@@ -1,5 +1,6 @@
 """Top-K sparse autoencoders for images, as an ordinary scikit-learn transformer."""
 
+from ._augmenter import ImageAugmenter
 from ._autoencoder import TopKSparseAutoencoder
 from ._images import ImageLoader, ImageLoadError, find_images
 from ._scoring import pearson_correlation, reconstruction_correlation
@@ -7,6 +8,7 @@ from ._scoring import pearson_correlation, reconstruction_correlation
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageAugmenter",
     "ImageLoadError",
     "ImageLoader",
     "TopKSparseAutoencoder",

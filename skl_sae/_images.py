@@ -245,7 +245,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
     ((4, 64), (4, 8, 8))
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         "size": [tuple, list],
         "mode": [StrOptions({"RGB", "L"})],
         "aspect": [StrOptions({"stretch", "crop", "pad"})],
@@ -374,15 +374,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def _image_shape(self):
-        sides = tuple(self.size)
-        if len(sides) != 2 or not all(
-            isinstance(side, Integral) and not isinstance(side, bool) and side >= 1
-            for side in sides
-        ):
-            raise ValueError(
-                f"Expected size=(height, width), two positive integers, got {self.size!r}."
-            )
-        return (*map(int, sides), 3) if self.mode == "RGB" else tuple(map(int, sides))
+        sides = check_sides("size", self.size)
+        return (*sides, 3) if self.mode == "RGB" else sides
 
     def _read(self, path):
         """One file as a row, and its number of frames."""
@@ -425,6 +418,17 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.requires_fit = False
         return tags
+
+
+def check_sides(name, value, words=("height", "width")):
+    """A tuple of positive ints from a parameter; the third word may be left out."""
+    sides = tuple(value)
+    if not 2 <= len(sides) <= len(words) or not all(
+        isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides
+    ):
+        forms = " or ".join(f"({', '.join(words[:n])})" for n in range(2, len(words) + 1))
+        raise ValueError(f"Expected {name}={forms} of positive integers, got {value!r}.")
+    return tuple(map(int, sides))
 
 
 def as_paths(X):

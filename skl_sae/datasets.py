@@ -10,6 +10,8 @@ from sklearn.datasets import load_sample_images
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from ._images import check_sides
+
 __all__ = ["load_photographs", "make_cells"]
 
 # Crops for testing come from the bottom of each photograph, crops for training from the
@@ -71,7 +73,7 @@ def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train
     >>> photographs.data.shape, photographs.image_shape
     ((10, 768), (16, 16, 3))
     """
-    height, width = _check_size(size)
+    height, width = check_sides("size", size)
     rng = check_random_state(random_state)
     strips = [_strip(image, subset) for image in load_sample_images().images]
     strips = [Image.fromarray(strip).convert(mode) for strip in strips]
@@ -87,16 +89,6 @@ def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train
         target_names=["china", "flower"],
         image_shape=image_shape,
     )
-
-
-def _check_size(size):
-    """Height and width as integers; a ValueError for anything else."""
-    sides = tuple(size)
-    if len(sides) != 2 or not all(
-        isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides
-    ):
-        raise ValueError(f"Expected size=(height, width), two positive integers, got {size!r}.")
-    return int(sides[0]), int(sides[1])
 
 
 def _strip(image, subset):

@@ -16,12 +16,13 @@ ALLOWED = {
     "_kernels": set(),
     "_dictionary": set(),
     "_scoring": set(),
-    "datasets": set(),
     "_images": set(),
+    "_augmenter": {"_images"},
+    "datasets": {"_images"},
     "_ensemble": {"_kernels"},
     "_training": {"_ensemble", "_scoring"},
     "_autoencoder": {"_ensemble", "_dictionary", "_scoring", "_training"},
-    "__init__": {"_autoencoder", "_images", "_scoring"},
+    "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring"},
     "__main__": {"__init__", "datasets"},
 }
 
