@@ -1,6 +1,7 @@
 """TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
 
 import warnings
+from itertools import repeat
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,10 +12,13 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.callback import CallbackSupportMixin
+from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import (
+    HasMethods,
     Interval,
     InvalidParameterError,
     RealNotInt,
@@ -23,6 +27,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._codes import mean_codes, to_csr
 from ._dictionary import initial_dictionary
 from ._ensemble import TopKEnsemble
 from ._scoring import pearson_correlation, row_correlations
@@ -98,6 +103,12 @@ class TopKSparseAutoencoder(
         Number of epochs.
     aux_coef : float, default=1/32
         Weight of AuxK, the dead atoms' loss.
+    augmenter : transformer or None, default=None
+        Varies the rows anew for every epoch of fit, by its fit_transform, which may return
+        more rows than it is given: :class:`~skl_sae.ImageAugmenter`, for one. It is cloned,
+        and each epoch seeds its random_state. Rows that early stopping holds out, and those
+        of partial_fit and transform, are left as they are. A first draw determines the scale
+        and the initial atoms.
     early_stopping : bool, default=False
         Whether to hold out rows and to stop when their correlation no longer improves. The
         best weights are kept.
@@ -115,7 +126,8 @@ class TopKSparseAutoencoder(
     warm_start : bool, default=False
         Whether fit starts from the fitted weights, as for fine-tuning on other data.
     random_state : int, RandomState instance or None, default=None
-        Determines the initial atoms, the order of the rows and the rows held out.
+        Determines the initial atoms, the order of the rows, the rows held out and the
+        augmenter's random_state.
     verbose : bool or int, default=0
         Whether to print a line an epoch.
 
@@ -191,6 +203,7 @@ class TopKSparseAutoencoder(
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
+        "augmenter": [HasMethods("fit_transform"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -217,6 +230,7 @@ class TopKSparseAutoencoder(
         batch_size=32,
         max_iter=20,
         aux_coef=1 / 32,
+        augmenter=None,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=5,
@@ -238,6 +252,7 @@ class TopKSparseAutoencoder(
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.aux_coef = aux_coef
+        self.augmenter = augmenter
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -312,10 +327,10 @@ class TopKSparseAutoencoder(
         state = getattr(self, "_training_state", None)
         if state is None or state.engine.k != k:
             if first_pass:
-                state = TrainingState.from_data(X)
+                state = self._start_state(X, start, k, rng)
             else:
                 state = TrainingState(self._offset, self._scale)
-            self._start_engine(state, X, start, k, rng)
+                self._start_engine(state, X, start, k, rng)
         before = [a.copy() for a in start or () if a is not None]
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
         n_calls = getattr(self, "n_iter_", 0)
@@ -501,11 +516,11 @@ class TopKSparseAutoencoder(
         k = self._check_parameters(X.shape[1], start)
         rng = check_random_state(self.random_state)
         X, X_valid = self._split(X, rng)
-        state = TrainingState.from_data(X)
-        self._start_engine(state, X, start, k, rng)
+        epochs = self._rows_by_epoch(X, rng)
+        state = self._start_state(next(epochs), start, k, rng)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        history = self._train(state, X, X_valid, rng, context)
+        history = self._train(state, epochs, X_valid, rng, context)
         self._store(state, history)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
@@ -521,6 +536,28 @@ class TopKSparseAutoencoder(
             )
         order = rng.permutation(len(X))
         return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
+
+    def _rows_by_epoch(self, X, rng):
+        """The rows of each epoch, for ever: X itself, or what the augmenter makes of it."""
+        if self.augmenter is None:
+            yield from repeat(X)
+        augmenter = clone(self.augmenter)
+        while True:
+            yield self._augmented(augmenter, X, rng)
+
+    def _augmented(self, augmenter, X, rng):
+        _set_random_states(augmenter, rng)
+        rows = check_array(augmenter.fit_transform(X), dtype=np.float32, order="C")
+        if rows.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"Expected the augmenter to keep {X.shape[1]} features, got {rows.shape[1]}."
+            )
+        return rows
+
+    def _start_state(self, X, start, k, rng):
+        state = TrainingState.from_data(X)
+        self._start_engine(state, X, start, k, rng)
+        return state
 
     def _start_engine(self, state, X, start, k, rng):
         """Give a state its engine, with the fitted arrays to start from or with new ones."""
@@ -553,11 +590,13 @@ class TopKSparseAutoencoder(
             raise ValueError("Expected init with finite rows that are not all zero.")
         return (given / norms).reshape(shape)
 
-    def _train(self, state, X, X_valid, rng, context):
+    def _train(self, state, epochs, X_valid, rng, context):
         """All epochs of fit; the curves and other attributes that come of them."""
         losses, correlations, scores = [], [], []
         best, best_arrays, stop = -np.inf, None, False
         while len(losses) < self.max_iter and not stop:
+            X = None  # freed before the next rows are drawn
+            X = next(epochs)
             epoch_context = context.subcontext(task_name="epoch")
             epoch_context.call_on_fit_task_begin(estimator=self, X=X)
             loss, correlation, frequency = self._run_epoch(state, X, rng, len(X), len(losses))
@@ -671,10 +710,10 @@ class TopKSparseAutoencoder(
         parts = []
         for rows in gen_batches(len(X), batch_size):
             activations, atoms = engine.encode(torch.tensor(X[rows], device=engine.device))
-            parts.append(_to_csr(activations.cpu(), atoms.cpu(), bias.shape[1]))
+            parts.append(to_csr(activations.cpu(), atoms.cpu(), bias.shape[1]))
         codes = sp.vstack(parts, format="csr")
         if self.aggregate == "mean" and len(centers) > 1:
-            codes = _mean_codes(codes, len(centers))
+            codes = mean_codes(codes, len(centers))
         return codes
 
     def _reconstruct(self, X):
@@ -715,30 +754,3 @@ class TopKSparseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _to_csr(activations, atoms, n_components):
-    """CSR codes, members side by side, of (E, B, k) activations."""
-    n_members, n_rows, _ = atoms.shape
-    first = torch.arange(n_members)[:, None, None] * n_components
-    columns, order = (atoms + first).sort(dim=2)
-    columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()
-    values = activations.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
-    fired = values > 0
-    indptr = np.zeros(n_rows + 1, np.int32)
-    np.cumsum(fired.sum(axis=1), out=indptr[1:])
-    return sp.csr_matrix(
-        (values[fired], columns[fired].astype(np.int32), indptr),
-        shape=(n_rows, n_members * n_components),
-    )
-
-
-def _mean_codes(codes, n_members):
-    """The mean of the members' codes, which stand side by side."""
-    n_components = codes.shape[1] // n_members
-    mean = sp.csr_matrix(
-        (codes.data / np.float32(n_members), codes.indices % n_components, codes.indptr),
-        shape=(codes.shape[0], n_components),
-    )
-    mean.sum_duplicates()
-    return mean

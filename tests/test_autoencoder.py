@@ -1,13 +1,24 @@
 """What the estimator learns, and how it goes on learning."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skl_sae import TopKSparseAutoencoder, pearson_correlation, reconstruction_correlation
+from skl_sae import (
+    ImageAugmenter,
+    TopKSparseAutoencoder,
+    pearson_correlation,
+    reconstruction_correlation,
+)
 from skl_sae._dictionary import initial_dictionary
 from skl_sae.datasets import load_photographs
 
@@ -227,3 +238,99 @@ def test_atoms_beyond_the_principal_ones_start_dormant(digits):
     few = TopKSparseAutoencoder(122, **settings).fit(digits)
     many = TopKSparseAutoencoder(500, **settings).fit(digits)
     assert many.loss_curve_[0] < 1.1 * few.loss_curve_[0]
+
+
+# --- The augmenter ---
+
+
+class Recorder(TransformerMixin, BaseEstimator):
+    """Doubles the rows with noise, and keeps what it was given and gave."""
+
+    calls: ClassVar[list] = []
+
+    def __init__(self, random_state=None, width=None):
+        self.random_state = random_state
+        self.width = width
+
+    def fit(self, X, y=None):
+        return self
+
+    def fit_transform(self, X, y=None):
+        noise = np.random.RandomState(self.random_state).normal(0, 0.01, X.shape)
+        rows = np.concatenate([X, X + noise])[:, : self.width]
+        self.calls.append((self, self.random_state, X, rows))
+        return rows
+
+    def transform(self, X):
+        raise AssertionError("only rows to learn from are varied")
+
+
+@pytest.fixture
+def calls():
+    Recorder.calls.clear()
+    return Recorder.calls
+
+
+def test_augmenter_gives_fresh_rows_to_every_epoch(X, estimator, calls):
+    augmenter = Recorder(random_state=7)
+    estimator.set_params(augmenter=augmenter, max_iter=3).fit(X)
+    assert len(calls) == 1 + 3  # one draw to start from
+    assert len({seed for _, seed, *_ in calls}) == 4
+    assert all(used is not augmenter for used, *_ in calls)
+    assert augmenter.random_state == 7 and not hasattr(augmenter, "n_features_in_")
+    for _, _, rows, _ in calls:
+        np.testing.assert_array_equal(rows, X)
+    np.testing.assert_allclose(estimator.feature_frequency_ * 80 % 1, 0, atol=1e-4)
+    estimator.transform(X), estimator.score(X), estimator.partial_fit(X)
+    assert len(calls) == 4
+
+
+def test_augmenter_is_seeded_by_the_estimator(X, estimator, calls):
+    estimator.set_params(augmenter=Recorder())
+    first = estimator.fit(X).components_
+    np.testing.assert_array_equal(estimator.fit(X).components_, first)
+    estimator.set_params(augmenter=make_pipeline(Recorder()))
+    np.testing.assert_array_equal(estimator.fit(X).components_, first)
+    estimator.set_params(random_state=1)
+    assert not np.allclose(estimator.fit(X).components_, first)
+
+
+def test_training_follows_the_augmented_rows(X, estimator):
+    """An augmenter that returns other rows, always the same, is as good as those rows."""
+    other = FunctionTransformer(lambda X: X[::2] + 1)
+    expected = clone(estimator).fit(X[::2] + 1)
+    got = estimator.set_params(augmenter=other).fit(X)
+    for name in ("components_", "encoder_", "encoder_bias_", "centers_", "loss_curve_"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
+
+
+def test_early_stopping_rows_are_not_augmented(X, estimator, calls):
+    estimator.set_params(augmenter=Recorder(), early_stopping=True, validation_fraction=0.25)
+    estimator.fit(X)
+    assert {rows.shape for _, _, rows, _ in calls} == {(30, 12)}
+    trained = {row.tobytes() for row in calls[0][2]}
+    held_out = np.array([row for row in X if row.tobytes() not in trained])
+    assert len(held_out) == 10
+    assert estimator.best_validation_score_ == pytest.approx(estimator.score(held_out), abs=1e-6)
+
+
+def test_augmenter_must_keep_the_features(X, estimator, calls):
+    with pytest.raises(ValueError, match=r"augmenter.*12 features.*5"):
+        estimator.set_params(augmenter=Recorder(width=5)).fit(X)
+    with pytest.raises(ValueError, match="augmenter"):
+        estimator.set_params(augmenter=lambda X: X).fit(X)
+
+
+def test_search_over_the_augmenter_with_labels_in_step():
+    X, y = load_digits(return_X_y=True)
+    pipeline = make_pipeline(
+        TopKSparseAutoencoder(
+            32, k=4, max_iter=2, random_state=0,
+            augmenter=ImageAugmenter((8, 8), n_copies=1, horizontal_flip=False),
+        ),
+        LogisticRegression(max_iter=300),
+    )  # fmt: skip
+    grid = {"topksparseautoencoder__augmenter__rotation": [0, 180]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X[:400] / 16, y[:400])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(set(search.cv_results_["mean_test_score"])) == 2

@@ -19,9 +19,10 @@ ALLOWED = {
     "_images": set(),
     "_augmenter": {"_images"},
     "datasets": {"_images"},
+    "_codes": set(),
     "_ensemble": {"_kernels"},
     "_training": {"_ensemble", "_scoring"},
-    "_autoencoder": {"_ensemble", "_dictionary", "_scoring", "_training"},
+    "_autoencoder": {"_codes", "_dictionary", "_ensemble", "_scoring", "_training"},
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring"},
     "__main__": {"__init__", "datasets"},
 }
