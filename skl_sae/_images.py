@@ -38,7 +38,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPPING = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 _FILES_PER_TASK = 16
+# Below this mean size of a file Pillow's work is mostly Python, which threads only slow down.
+_TINY_BYTES = 2**12
 
 
 class ImageLoadError(ValueError):
@@ -180,11 +183,11 @@ def _first_folder(path, folder):
 def _readable(paths):
     """Those of the paths that can be read, with one warning that names the others."""
     readable, unreadable = [], []
-    loader = ImageLoader(size=(8, 8))
+    loader, row = ImageLoader(size=(8, 8)), np.empty(8 * 8 * 3, np.float32)
     with _truncation_refused():
         for path in paths:
             try:
-                loader._read(path)
+                loader._read(path, row)
             except (OSError, ImageLoadError) as error:
                 unreadable.append(str(error))
             else:
@@ -318,14 +321,16 @@ class ImageLoader(TransformerMixin, BaseEstimator):
 
         def load(batch):
             for i in range(*batch.indices(len(paths))):
-                rows[i], n_frames = self._read(paths[i])
+                n_frames = self._read(paths[i], rows[i])
                 if n_frames > 1:
                     animated.append((paths[i], n_frames))
+            rows[batch] /= 255
 
         batches = list(gen_batches(len(paths), _FILES_PER_TASK))
         bar = tqdm(batches, desc="Loading", unit_scale=_FILES_PER_TASK, disable=not self.verbose)
+        n_jobs = 1 if _are_tiny(paths) else self.n_jobs
         with _truncation_refused():
-            Parallel(n_jobs=self.n_jobs, require="sharedmem")(delayed(load)(b) for b in bar)
+            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in bar)
         if animated:
             path, n_frames = min(animated)
             warnings.warn(
@@ -377,8 +382,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         sides = check_sides("size", self.size)
         return (*sides, 3) if self.mode == "RGB" else sides
 
-    def _read(self, path):
-        """One file as a row, and its number of frames."""
+    def _read(self, path, row):
+        """Write the pixels of one file, 0 to 255, into a row; returns its number of frames."""
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise ImageLoadError(f"{path!r}: not a regular file.")
         try:
@@ -387,29 +392,36 @@ class ImageLoader(TransformerMixin, BaseEstimator):
                 if n_pixels > self.max_pixels:
                     raise ValueError(f"{n_pixels} pixels, more than max_pixels={self.max_pixels}")
                 n_frames = getattr(image, "n_frames", 1)
-                return self._row(image), n_frames
+                self._write(image, row)
+                return n_frames
         except _PILLOW_ERRORS as error:
             reason = str(error) or type(error).__name__
             raise ImageLoadError(f"{path!r}: {reason}") from error
 
-    def _row(self, image):
-        # A JPEG is decoded at an eighth, a quarter or half its size where that leaves at
-        # least twice what is needed, whichever way up it is.
-        needed = 2 * max(self.size)
-        image.draft(self.mode, (needed, needed))
-        image.load()
-        image = _plain(_upright(image), self.mode)
+    def _write(self, image, row):
         height, width = self.size
+        # A JPEG is decoded at an eighth, a quarter or half its size where that leaves at
+        # least twice what is needed; and as grey, where that is asked for.
+        needed = 2 * max(self.size)
+        if min(image.size) >= 2 * needed or self.mode == "L":
+            image.draft(self.mode, (needed, needed))
+        image.load()
+        turn = _turn_upright(image)  # not before: a TIFF file is turned by being loaded
+        size = (height, width) if turn in _SWAPPING else (width, height)
+        image = self._shrunk(_plain(image, self.mode), size)
+        if turn is not None:
+            image = image.transpose(turn)
+        # 16-bit grey is still one number a pixel here, even if colour is asked for.
+        row.reshape(height, width, -1)[:] = np.asarray(image).reshape(height, width, -1)
+
+    def _shrunk(self, image, size):
+        if image.size == size:  # of which Pillow would make a copy
+            return image
         if self.aspect == "stretch":
-            image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3)
-        elif self.aspect == "crop":
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        else:
-            image = _padded(image, width, height)
-        pixels = np.asarray(image, dtype=np.float32) / 255
-        if self.mode == "RGB" and pixels.ndim == 2:  # 16-bit grey
-            pixels = np.repeat(pixels[..., None], 3, axis=2)
-        return pixels.ravel()
+            return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
+        if self.aspect == "crop":
+            return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+        return _padded(image, *size)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -448,32 +460,44 @@ def as_paths(X):
     return [os.fspath(value) for value in values]
 
 
-def _upright(image):
-    """The picture as its EXIF orientation says it was seen; as it is if that is damaged."""
+def _are_tiny(paths):
+    """Whether threads would not pay, judged by the sizes of some of the files."""
+    some = paths[:: 1 + len(paths) // 100]
+    with contextlib.suppress(OSError):  # which reading will meet again
+        return sum(os.stat(path).st_size for path in some) < _TINY_BYTES * len(some)
+    return False
+
+
+def _turn_upright(image):
+    """What makes the picture stand as its EXIF orientation says; None if that is damaged."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION)
     except (*_PILLOW_ERRORS, UserWarning):  # Pillow warns; the user may make that an error
-        return image
-    method = _UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
+        return None
+    return _UPRIGHT.get(orientation)
 
 
 def _plain(image, mode):
-    """The picture in the mode asked for; 16-bit grey as mode F with values from 0 to 255."""
+    """The picture in the mode asked for; 16-bit grey as mode F with values from 0 to 255.
+
+    Of a large picture there is at most one other copy at a time.
+    """
     if image.mode.startswith("I;16"):
-        return Image.fromarray(np.asarray(image).astype(np.float32) / 257)
+        return Image.fromarray(np.asarray(image) / np.float32(257))
     if image.mode in ("I", "F"):
         raise ValueError(
             f"mode {image.mode} has no range that is known to be black to white; save it as "
             "8 or 16 bits"
         )
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        below = Image.new("RGBA", image.size, BACKGROUND)
-        image = Image.alpha_composite(below, image)
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        below = Image.new("RGB", image.size, BACKGROUND)
+        below.paste(image, mask=image)
+        image = below
     elif image.mode == "P":
         image = image.convert("RGB")
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _padded(image, width, height):

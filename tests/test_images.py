@@ -7,6 +7,8 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -202,6 +204,43 @@ def test_fault_84_more_files_than_descriptors(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(rows) == 150
+
+
+MEASURE_PEAK = """
+import re, sys
+from pathlib import Path
+from skl_sae import ImageLoader
+
+def status(name):
+    return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+n_jobs, *paths = sys.argv[1:]
+loader = ImageLoader((64, 64), n_jobs=int(n_jobs))
+loader.fit_transform(paths[:1])
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+loader.fit_transform(paths[1:])
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
+@pytest.mark.parametrize(
+    "suffix, mode", [("png", "RGB"), ("png", "RGBA"), ("png", "P"), ("tif", "L")]
+)
+def test_fault_85_memory_of_one_thread(tmp_path, suffix, mode):
+    """The output, and at most two decoded pictures: as it is, and in its true colours."""
+    side, n_files = 2500, 8
+    image = Image.new("RGB", (side, side), (10, 20, 30)).convert(mode)
+    small = save(tmp_path / f"small.{suffix}")
+    large = save(tmp_path / f"large.{suffix}", image)
+    for i in range(n_files):
+        os.link(large, tmp_path / f"{i}.{suffix}")
+    paths = [small, *(str(tmp_path / f"{i}.{suffix}") for i in range(n_files))]
+    command = [sys.executable, "-c", MEASURE_PEAK, "1", *paths]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    decoded, output = 4 * side**2, 4 * n_files * 64 * 64 * 3
+    assert int(result.stdout) < 2.1 * decoded + output
 
 
 # --- Broken and hostile files ---
@@ -478,9 +517,17 @@ def test_no_paths(bad):
 
 @pytest.mark.parametrize(
     "parameter",
-    [{"size": (8,)}, {"size": (0, 8)}, {"mode": "CMYK"}, {"aspect": "x"}, {"max_pixels": 0}],
+    [
+        {"size": (8,)},
+        {"size": (0, 8)},
+        {"size": None},
+        {"mode": "CMYK"},
+        {"aspect": "x"},
+        {"max_pixels": 0},
+    ],
 )
-def test_bad_parameters(cells, parameter):
+def test_bad_parameters_and_fault_70(cells, parameter):
+    """Without a size, files of mixed sizes would have to be refused; so there is always one."""
     with pytest.raises(ValueError, match=next(iter(parameter))):
         ImageLoader(**parameter).fit(cells.filenames)
 
