@@ -9,7 +9,7 @@ from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Bunch, check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
@@ -325,12 +325,13 @@ class ImageLoader(TransformerMixin, BaseEstimator):
                 if n_frames > 1:
                     animated.append((paths[i], n_frames))
             rows[batch] /= 255
+            bar.update(batch.stop - batch.start)
 
-        batches = list(gen_batches(len(paths), _FILES_PER_TASK))
-        bar = tqdm(batches, desc="Loading", unit_scale=_FILES_PER_TASK, disable=not self.verbose)
+        batches = gen_batches(len(paths), _FILES_PER_TASK)
         n_jobs = 1 if _are_tiny(paths) else self.n_jobs
-        with _truncation_refused():
-            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in bar)
+        bar = tqdm(total=len(paths), desc="Loading", unit=" files", disable=not self.verbose)
+        with _truncation_refused(), bar:
+            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in batches)
         if animated:
             path, n_frames = min(animated)
             warnings.warn(
@@ -395,7 +396,10 @@ class ImageLoader(TransformerMixin, BaseEstimator):
                 self._write(image, row)
                 return n_frames
         except _PILLOW_ERRORS as error:
-            reason = str(error) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):  # whose text is about Python's objects
+                reason = f"none of {', '.join(FORMATS)} by its content, or damaged at its start"
+            else:
+                reason = str(error) or type(error).__name__
             raise ImageLoadError(f"{path!r}: {reason}") from error
 
     def _write(self, image, row):
