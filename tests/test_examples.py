@@ -1,13 +1,18 @@
-"""What the README shows runs as it is."""
+"""What the README shows, and the examples, run as they are."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from skl_sae.datasets import make_cells
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 
 
 @pytest.mark.slow
@@ -22,3 +27,18 @@ def test_readme_runs(tmp_path, monkeypatch):
         exec(block, names)
     assert names["codes"].shape == (39, 256)
     assert names["sae"].score(names["test"]) > 0.8
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_without_a_warning(path, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-W", "error::FutureWarning", path],
+        cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    held_out = [
+        float(figure) for figure in re.findall(r"(?m)^[Hh]eld out\D*(0\.\d+)", result.stdout)
+    ]
+    assert held_out and min(held_out) > 0.85
+    assert not list(tmp_path.iterdir())
