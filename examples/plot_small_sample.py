@@ -7,7 +7,7 @@ sparse codes, and do the codes tell the classes? Here the pictures are synthetic
 autoencoders learn them, each picture with five random variants.
 
 Run with ``--full`` for pictures of 64x64 pixels, five members of 1,024 atoms and 20 epochs; it
-takes about three minutes. Without, all is smaller, and done in less than 20 seconds.
+takes about two minutes. Without, all is smaller, and done in less than 20 seconds.
 """
 
 import sys
