@@ -1,5 +1,6 @@
 """TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
 
+import math
 import warnings
 from itertools import repeat
 from numbers import Integral, Real
@@ -30,17 +31,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._codes import mean_codes, to_csr
 from ._dictionary import initial_dictionary
 from ._ensemble import TopKEnsemble
+from ._pursuit import Pursuit, pursuit_batch_size
 from ._scoring import pearson_correlation, row_correlations
 from ._training import TrainingState, check_memory, resolve_device
 
 # A loss so far above that of always answering the mean, which is 1, is no longer training.
 _DIVERGED = 1e6
-# "auto" learning rate, times sqrt(n_features). Of the rates tried on digits and photographs
-# larger ones fit the training rows better and the held-out rows of photographs worse.
-_RELATIVE_LEARNING_RATE = 0.005
+# "auto" learning rate: of the rates tried on digits (64 features), MNIST (784) and photographs
+# (3,072 and 12,288), those that served held-out rows best went about so.
+_RATE, _LARGEST_RATE = 15.0, 0.01
 # Pre-activations held at a time by transform.
 _CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
+_FINISHING_ROUNDS = 20
 _SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
@@ -79,29 +82,36 @@ class TopKSparseAutoencoder(
         of n_components. None is 5 % of n_components. At least 1 in either case.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
-    tied : bool, default=False
-        Whether the encoder is the transposed decoder.
+    tied : bool, default=True
+        Whether the encoder is the transposed decoder. It then takes half the memory, and
+        learns less by heart.
     init : {"pca", "orthogonal", "random"} or array-like, default="pca"
         The atoms to start from. "pca": plus and minus the principal directions of the data
-        (for several members, of resampled data), and faint random directions once these are
-        used up; "orthogonal": random, orthogonal where possible; "random": random. An array
-        has shape (n_components, n_features) for one member and
-        (n_estimators, n_components, n_features) for several; its rows are scaled to unit
-        norm.
+        (for several members, of four fifths of it each), rotated among themselves so that few of
+        them reconstruct a row [3]_, and faint random directions once these are used up;
+        "orthogonal": random, orthogonal where possible; "random": random. An array has shape
+        (n_components, n_features) for one member and (n_estimators, n_components, n_features)
+        for several; its rows are scaled to unit norm.
     consistency : float, default=0.0
         Weight of the mean squared difference between the codes of two members.
     aggregate : {"concat", "mean"}, default="concat"
         What transform returns for several members: their codes side by side
         (n_estimators * n_components columns), or their mean (n_components columns).
+    transform_algorithm : {"topk", "omp"}, default="topk"
+        How rows are coded once the atoms are learned. "topk": by the encoder, in one pass.
+        "omp": by orthogonal matching pursuit [4]_ on the atoms, which takes longer and
+        reconstructs better from as many numbers; these are of either sign. With "omp", fit
+        ends with some rounds that adapt the atoms to it, after which the encoder's own codes
+        fit them less well.
     learning_rate : float or "auto", default="auto"
-        Step size of Adam. Each step moves a weight by about so much, and the weights of an
-        atom are about 1 / sqrt(n_features); "auto" is 0.005 / sqrt(n_features), half a per
-        cent of that.
+        Largest step size of Adam. In fit the steps grow to it over the first tenth of their
+        number and then shrink to nothing; in partial_fit all are of this size. "auto" is
+        15 / n_features ** 1.5, at most 0.01.
     batch_size : int, default=32
         Number of rows of a training step.
-    max_iter : int, default=20
+    max_iter : int, default=30
         Number of epochs.
-    aux_coef : float, default=1/32
+    aux_coef : float, default=0.25
         Weight of AuxK, the dead atoms' loss.
     augmenter : transformer or None, default=None
         Varies the rows anew for every epoch of fit, by its fit_transform, which may return
@@ -173,6 +183,10 @@ class TopKSparseAutoencoder(
     .. [1] A. Makhzani and B. Frey, "k-Sparse Autoencoders", 2013, arXiv:1312.5663.
     .. [2] L. Gao et al., "Scaling and evaluating sparse autoencoders", 2024,
        arXiv:2406.04093.
+    .. [3] S. Lesage, R. Gribonval, F. Bimbot and L. Benaroya, "Learning unions of orthonormal
+       bases with thresholded singular value decomposition", ICASSP 2005.
+    .. [4] R. Rubinstein, M. Zibulevsky and M. Elad, "Efficient implementation of the K-SVD
+       algorithm using batch orthogonal matching pursuit", Technion CS-2008-08, 2008.
 
     Examples
     --------
@@ -199,6 +213,7 @@ class TopKSparseAutoencoder(
         "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
+        "transform_algorithm": [StrOptions({"topk", "omp"})],
         "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -222,14 +237,15 @@ class TopKSparseAutoencoder(
         *,
         k=None,
         n_estimators=1,
-        tied=False,
+        tied=True,
         init="pca",
         consistency=0.0,
         aggregate="concat",
+        transform_algorithm="topk",
         learning_rate="auto",
         batch_size=32,
-        max_iter=20,
-        aux_coef=1 / 32,
+        max_iter=30,
+        aux_coef=0.25,
         augmenter=None,
         early_stopping=False,
         validation_fraction=0.1,
@@ -248,6 +264,7 @@ class TopKSparseAutoencoder(
         self.init = init
         self.consistency = consistency
         self.aggregate = aggregate
+        self.transform_algorithm = transform_algorithm
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -331,6 +348,7 @@ class TopKSparseAutoencoder(
             else:
                 state = TrainingState(self._offset, self._scale)
                 self._start_engine(state, X, start, k, rng)
+        state.n_planned_steps = None
         before = [a.copy() for a in start or () if a is not None]
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
         n_calls = getattr(self, "n_iter_", 0)
@@ -362,9 +380,9 @@ class TopKSparseAutoencoder(
         Returns
         -------
         codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
-            At most k_ positive activations a row and member, in the units of the data;
-            n_features_out is n_estimators * n_components, or n_components when
-            aggregate="mean".
+            At most k_ activations a row and member, in the units of the data, and positive
+            unless transform_algorithm="omp"; n_features_out is n_estimators * n_components,
+            or n_components when aggregate="mean".
         """
         check_is_fitted(self)
         self._refuse_sparse_frames()
@@ -520,7 +538,10 @@ class TopKSparseAutoencoder(
         state = self._start_state(next(epochs), start, k, rng)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
         history = self._train(state, epochs, X_valid, rng, context)
+        if self.transform_algorithm == "omp":
+            state.finish_atoms(X, _FINISHING_ROUNDS)
         self._store(state, history)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
@@ -629,7 +650,7 @@ class TopKSparseAutoencoder(
         """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
         learning_rate = self.learning_rate
         if learning_rate == "auto":
-            learning_rate = _RELATIVE_LEARNING_RATE / np.sqrt(X.shape[1])
+            learning_rate = min(_LARGEST_RATE, _RATE / X.shape[1] ** 1.5)
         result = state.run_epoch(
             X, rng, self.batch_size, float(learning_rate), consistency=self.consistency,
             aux_coef=self.aux_coef, dead_after=dead_after,
@@ -706,10 +727,12 @@ class TopKSparseAutoencoder(
             decoder, encoder, bias, centers, k=self.k_, device=self._transform_device()
         )
         n_codes = bias.size
-        batch_size = max(1, _CODES_AT_A_TIME // n_codes)
+        encode, batch_size = engine.encode, max(1, _CODES_AT_A_TIME // n_codes)
+        if self.transform_algorithm == "omp":
+            encode, batch_size = Pursuit(engine).encode, pursuit_batch_size(bias.shape[1], self.k_)
         parts = []
         for rows in gen_batches(len(X), batch_size):
-            activations, atoms = engine.encode(torch.tensor(X[rows], device=engine.device))
+            activations, atoms = encode(torch.tensor(X[rows], device=engine.device))
             parts.append(to_csr(activations.cpu(), atoms.cpu(), bias.shape[1]))
         codes = sp.vstack(parts, format="csr")
         if self.aggregate == "mean" and len(centers) > 1:

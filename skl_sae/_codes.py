@@ -12,7 +12,7 @@ def to_csr(activations, atoms, n_components):
     columns, order = (atoms + first).sort(dim=2)
     columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()
     values = activations.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
-    fired = values > 0
+    fired = values != 0
     indptr = np.zeros(n_rows + 1, np.int32)
     np.cumsum(fired.sum(axis=1), out=indptr[1:])
     return sp.csr_matrix(

@@ -7,6 +7,11 @@ import torch
 # smaller. These bound the side, and so the time (seconds) and memory for any amount of data.
 MAX_SIDE = 2048
 MAX_ROWS = 2**15
+# Each round of rotating directions decomposes a square matrix, with them as its side. This
+# many rounds are made of up to ROTATED directions, and of more so many as take the same time.
+MAX_ROUNDS = 30
+ROTATED = 512
+ROTATED_ROWS = 2**13
 
 
 def initial_dictionary(kind, rows, shape, k, generator):
@@ -17,7 +22,7 @@ def initial_dictionary(kind, rows, shape, k, generator):
     kind : {"random", "orthogonal", "pca"}
         "random" draws directions uniformly. "orthogonal" makes as many of them orthogonal
         to one another as the number of features allows. "pca" takes plus and minus the
-        principal directions of the rows.
+        principal directions of the rows, rotated to code them by few.
     rows : tensor of shape (n_rows, D)
         Centred data.
     shape : tuple (E, H, D)
@@ -34,7 +39,7 @@ def initial_dictionary(kind, rows, shape, k, generator):
     dictionary = np.empty(shape, dtype=np.float32)
     for atoms in torch.from_numpy(dictionary):
         if kind == "pca":
-            _fill_principal(atoms, _bootstrap(rows, shape[0] > 1, generator), k, generator)
+            _fill_principal(atoms, _sample(rows, shape[0] == 1, generator), k, generator)
         elif kind == "orthogonal":
             _fill_orthogonal(atoms, generator)
         else:
@@ -42,15 +47,12 @@ def initial_dictionary(kind, rows, shape, k, generator):
     return dictionary
 
 
-def _bootstrap(rows, resample, generator):
-    """All rows or as many as allowed; with replacement where members have to differ."""
+def _sample(rows, alone, generator):
+    """All rows or as many as allowed; of several members, each draws four fifths of them."""
     n_rows, n_features = rows.shape
-    limit = min(n_rows, MAX_ROWS if n_features <= MAX_SIDE else MAX_SIDE)
-    if resample:
-        return rows[torch.randint(n_rows, (limit,), generator=generator)]
-    if n_rows > limit:
-        return rows[torch.randperm(n_rows, generator=generator)[:limit]]
-    return rows
+    n_drawn = n_rows if alone else max(1, n_rows * 4 // 5)
+    n_drawn = min(n_drawn, MAX_ROWS if n_features <= MAX_SIDE else MAX_SIDE)
+    return rows[torch.randperm(n_rows, generator=generator)[:n_drawn]]
 
 
 def _fill_random(atoms, generator):
@@ -68,7 +70,7 @@ def _fill_orthogonal(atoms, generator):
 
 
 def _fill_principal(atoms, rows, k, generator):
-    """Plus and minus the principal directions, then random ones that start out dormant.
+    """Plus and minus the rotated principal directions, then random ones that start dormant.
 
     The rest are random directions of which the leading principal ones have been taken away.
     They answer faintly to any row, so they are not among its k strongest atoms, as a
@@ -76,8 +78,10 @@ def _fill_principal(atoms, rows, k, generator):
     do answer, so that the dead atoms' loss can train them.
     """
     n_atoms, n_features = atoms.shape
-    directions = _principal_directions(rows.to(torch.float32), -(-n_atoms // 2))
-    pairs = torch.stack([directions, -directions], dim=1).flatten(0, 1)[:n_atoms]
+    rows = rows.to(torch.float32)
+    directions = _principal_directions(rows, -(-n_atoms // 2))
+    rotated = _rotated(directions, rows[:ROTATED_ROWS], k)
+    pairs = torch.stack([rotated, -rotated], dim=1).flatten(0, 1)[:n_atoms]
     atoms[: len(pairs)] = pairs
     rest = atoms[len(pairs) :]
     if len(rest):
@@ -88,20 +92,85 @@ def _fill_principal(atoms, rows, k, generator):
         torch.nn.functional.normalize(rest, dim=1, out=rest)
 
 
+def _rotated(directions, rows, k):
+    """Orthonormal directions of the same span, of which k leave less of each row.
+
+    Each round takes every row's k largest coordinates and turns the directions to fit them
+    best (an orthogonal Procrustes problem), as Lesage et al. do in "Learning unions of
+    orthonormal bases with thresholded singular value decomposition", ICASSP 2005. Few rows
+    of many features are soon known by heart; so there are only as many rounds as help rows
+    that take no part.
+    """
+    n_directions = len(directions)
+    n_rounds = int(MAX_ROUNDS * min(1, (ROTATED / max(1, n_directions)) ** 3))
+    if n_directions < 2 or len(rows) < 5 or k >= n_directions:
+        return directions
+    n_rounds = _useful_rounds(rows, n_directions, k, n_rounds)
+    coordinates = _coordinates(rows - rows.mean(0), directions)
+    rotation = torch.eye(n_directions, dtype=torch.float64)
+    for _ in range(n_rounds):
+        rotation = _turned(rotation, coordinates, k)
+    return rotation.float() @ directions
+
+
+def _useful_rounds(rows, n_directions, k, n_rounds):
+    """How many rounds, of at most n_rounds, serve a fifth of the rows that takes no part."""
+    test, train = rows.tensor_split([len(rows) // 5])  # the rows are in random order
+    center = train.mean(0)
+    basis = _principal_directions(train, n_directions)
+    test, train = (_coordinates(part - center, basis) for part in (test, train))
+    rotation = torch.eye(len(basis), dtype=torch.float64)
+    explained = []
+    for _ in range(n_rounds + 1):
+        explained.append(float(_largest(test @ rotation.T, k).square().sum()))
+        if len(explained) > 3 and max(explained[-3:]) <= max(explained[:-3]):
+            break
+        rotation = _turned(rotation, train, k)
+    return explained.index(max(explained))
+
+
+def _coordinates(rows, directions):
+    """Products of rows with directions, in float64 as in `_gram`."""
+    parts = rows.split(1024)
+    directions = directions.double()
+    return torch.cat([part.double() @ directions.T for part in parts])
+
+
+def _turned(rotation, coordinates, k):
+    """The rotation that fits best the k largest coordinates after the one given."""
+    targets = _largest(coordinates @ rotation.T, k)
+    left, _, right = torch.linalg.svd(targets.T @ coordinates)
+    return left @ right
+
+
+def _largest(coordinates, k):
+    """Each row with all but its k largest numbers, by magnitude, set to 0."""
+    k = min(k, coordinates.shape[1])
+    places = coordinates.abs().topk(k, dim=1, sorted=False).indices
+    return torch.zeros_like(coordinates).scatter_(1, places, coordinates.gather(1, places))
+
+
 def _principal_directions(rows, n_directions):
     """At most n_directions orthonormal directions, by falling variance: (n, D)."""
     n_rows, n_features = rows.shape
     rows = rows - rows.mean(0)
-    if n_features <= n_rows:
-        gram = (rows.T @ rows).double()
-        variances, vectors = torch.linalg.eigh(gram)
-        directions = vectors.T.float().flip(0)
-    else:
-        gram = (rows @ rows.T).double()
-        variances, vectors = torch.linalg.eigh(gram)
-        directions = (vectors.T.float() @ rows).flip(0)
-    variances = variances.flip(0)
+    wide = n_features > n_rows
+    variances, vectors = torch.linalg.eigh(_gram(rows if wide else rows.T))
+    variances, vectors = variances.flip(0), vectors.T.float().flip(0)
     # Below this the direction is rounding: the rows do not span it.
     spanned = variances > 1e-6 * variances[0].clamp(min=1e-12)
-    directions = directions[:n_directions][spanned[:n_directions]]
-    return torch.nn.functional.normalize(directions, dim=1)
+    directions = vectors[:n_directions][spanned[:n_directions]]
+    return torch.nn.functional.normalize(directions @ rows if wide else directions, dim=1)
+
+
+def _gram(rows):
+    """Products of all rows with one another, in float64, a part of the features at a time.
+
+    What float32 rounds differently from run to run, with the place of the rows in memory,
+    would be blown up by each round of rotation.
+    """
+    gram = rows.new_zeros((len(rows), len(rows)), dtype=torch.float64)
+    for part in rows.split(1024, dim=1):
+        part = part.double()
+        gram.addmm_(part, part.T)
+    return gram

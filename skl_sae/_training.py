@@ -7,7 +7,11 @@ import torch
 from sklearn.utils import gen_batches
 
 from ._ensemble import TopKEnsemble
+from ._pursuit import finish_atoms
 from ._scoring import row_correlations
+
+# Share of a fit's steps in which the learning rate rises.
+WARM_UP = 0.1
 
 
 class TrainingState:
@@ -16,6 +20,8 @@ class TrainingState:
     def __init__(self, offset, scale):
         self.offset, self.scale = offset, scale
         self.engine = None
+        self.n_rows = 0  # that it comes from
+        self.n_planned_steps = None  # of a fit; without, the learning rate is constant
 
     @classmethod
     def from_data(cls, X):
@@ -27,7 +33,9 @@ class TrainingState:
         scale = np.sqrt(square / X.size)
         if scale <= 1e-6 * np.abs(offset).max():  # rounding of constant features
             scale = float(np.abs(offset).max())
-        return cls(offset, np.float32(scale if scale > 0 else 1))
+        state = cls(offset, np.float32(scale if scale > 0 else 1))
+        state.n_rows = len(X)
+        return state
 
     def scale_rows(self, X):
         rows = X - self.offset
@@ -52,6 +60,13 @@ class TrainingState:
         """Go on from other weights, with an optimizer that starts anew."""
         self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
 
+    def finish_atoms(self, X, n_rounds):
+        """Adapt the atoms to orthogonal matching pursuit on the rows of X."""
+        self.engine.catch_up()
+        rows = torch.from_numpy(self.scale_rows(X)).to(self.engine.device)
+        for center, atoms in zip(self.engine.centers, self.engine.decoder, strict=True):
+            finish_atoms(rows - center, atoms, self.engine.k, n_rounds)
+
     def run_epoch(self, X, rng, batch_size, learning_rate, **settings):
         """One pass over the rows: mean loss, mean correlation, how often each atom fired.
 
@@ -64,13 +79,21 @@ class TrainingState:
         correlation, n_varying = 0.0, 0
         for batch in gen_batches(len(X), batch_size):
             rows = torch.from_numpy(self.scale_rows(X[order[batch]])).to(engine.device)
-            batch_loss, reconstruction = engine.train_step(rows, learning_rate, **settings)
+            rate = learning_rate * self.rate_factor()
+            batch_loss, reconstruction = engine.train_step(rows, rate, **settings)
             loss += batch_loss.cpu() * len(rows)
             batch_correlations = self.correlations(rows, reconstruction)
             correlation += float(batch_correlations.sum())
             n_varying += len(batch_correlations)
         frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
         return float(loss) / len(X), correlation / max(1, n_varying), frequency
+
+    def rate_factor(self):
+        """Part of the learning rate that is due: it rises, then falls to 0 at the last step."""
+        if self.n_planned_steps is None:
+            return 1.0
+        done = self.engine.n_steps / self.n_planned_steps
+        return min(1.0, (done + 1 / self.n_planned_steps) / WARM_UP) * max(0.0, 1 - done)
 
     def correlations(self, rows, reconstruction):
         """Correlation of each row that varies, in the units of the data; one pass, float32."""

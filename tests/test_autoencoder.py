@@ -16,10 +16,13 @@ from sklearn.preprocessing import FunctionTransformer
 from skl_sae import (
     ImageAugmenter,
     TopKSparseAutoencoder,
+    _dictionary,
     pearson_correlation,
     reconstruction_correlation,
 )
 from skl_sae._dictionary import initial_dictionary
+from skl_sae._ensemble import TopKEnsemble
+from skl_sae._training import TrainingState
 from skl_sae.datasets import load_photographs
 
 
@@ -85,7 +88,7 @@ def test_digits_beat_pca(digits):
     sae = TopKSparseAutoencoder(256, k=8, random_state=0).fit(train)
     assert sae.score(test) > reconstruction_correlation(PCA(8).fit(train), test) + 0.03
     assert sae.loss_curve_[-1] < sae.loss_curve_[0]
-    assert len(sae.correlation_curve_) == sae.n_iter_ == 20
+    assert len(sae.correlation_curve_) == sae.n_iter_ == 30
 
 
 def test_photographs_beat_pca():
@@ -149,7 +152,7 @@ def test_early_stopping_keeps_the_best_weights(digits):
 def test_warm_start_fine_tunes(digits):
     sae = TopKSparseAutoencoder(128, k=8, warm_start=True, max_iter=10, random_state=0)
     sae.fit(digits)
-    few = digits[:60] * 3 + 10
+    few = digits[:60] * 3
     cold = clone(sae).set_params(max_iter=1, learning_rate=1e-6).fit(few).loss_curve_[0]
     first = sae.components_.copy()
     sae.set_params(max_iter=1, learning_rate=1e-6).fit(few)
@@ -160,8 +163,9 @@ def test_warm_start_fine_tunes(digits):
         sae.set_params(n_components=64).fit(digits)
 
 
-def test_partial_fit_goes_on_with_the_optimizer(X, estimator):
-    """One call an epoch equals fit, where the seeds are drawn alike."""
+def test_partial_fit_goes_on_with_the_optimizer(X, estimator, monkeypatch):
+    """One call an epoch equals fit, with fit's learning rate held constant."""
+    monkeypatch.setattr(TrainingState, "rate_factor", lambda self: 1.0)
     estimator.set_params(batch_size=40, init="orthogonal", max_iter=3, aux_coef=0)
     fitted = clone(estimator).fit(X)
     for _ in range(3):
@@ -224,12 +228,67 @@ def test_orthogonal_atoms(X):
 
 
 @pytest.mark.parametrize("n_rows", [8, 40])
-def test_principal_atoms_are_those_of_pca(X, n_rows):
+def test_principal_atoms_span_what_pca_does(X, n_rows):
     rows = X[:n_rows]
     atoms = draw("pca", rows, (1, 6, 12))[0]
-    directions = PCA(3).fit(rows).components_
-    np.testing.assert_allclose(np.abs(np.sum(atoms[::2] * directions, axis=1)), 1, atol=1e-3)
     np.testing.assert_allclose(atoms[::2], -atoms[1::2], atol=1e-6)
+    np.testing.assert_allclose(atoms[::2] @ atoms[::2].T, np.eye(3), atol=1e-5)
+    directions = PCA(3).fit(rows).components_
+    np.testing.assert_allclose(atoms[::2].T @ atoms[::2], directions.T @ directions, atol=1e-3)
+
+
+def left_over(rows, directions, k):
+    """What orthonormal directions leave of centred rows that keep their k largest codes."""
+    codes = rows @ directions.T
+    return np.square(rows).sum() - np.sort(np.square(codes), axis=1)[:, -k:].sum()
+
+
+def test_rotated_directions_find_a_sparse_basis():
+    """Rows that are combinations of two of 16 orthonormal directions, which PCA mixes."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    codes = np.zeros((2000, 16))
+    for row in codes:
+        row[rng.choice(16, 2, replace=False)] = rng.choice([-1, 1], 2) * rng.uniform(0.5, 1, 2)
+    rows = (codes @ basis).astype(np.float32)
+    rows -= rows.mean(axis=0)
+    atoms = draw("pca", rows, (1, 32, 16), k=2)[0][::2]
+    principal = PCA(16).fit(rows).components_
+    assert left_over(rows, atoms, 2) < 0.02 * left_over(rows, principal, 2)
+    cosines = np.abs(atoms @ basis.T)
+    assert np.median(cosines.max(axis=1)) > 0.99
+
+
+def test_directions_are_rotated_only_as_far_as_other_rows_gain(monkeypatch):
+    """Few rows of many features are soon known by heart, and others pay for it."""
+    train = load_photographs(200, size=(24, 24)).data
+    test = load_photographs(200, size=(24, 24), random_state=1).data - train.mean(axis=0)
+    principal = PCA(100, random_state=0).fit(train).components_
+    at_first = left_over(test, principal, 16)
+    chosen = draw("pca", train, (1, 200, 1728), k=16)[0][::2]
+    assert left_over(test, chosen, 16) < 1.01 * at_first
+    monkeypatch.setattr(_dictionary, "_useful_rounds", lambda *_: 20)
+    all_rounds = draw("pca", train, (1, 200, 1728), k=16)[0][::2]
+    assert left_over(test, all_rounds, 16) > 1.02 * at_first
+
+
+def test_learning_rate_rises_and_falls(X, estimator, monkeypatch):
+    rates = []
+    step = TopKEnsemble.train_step
+
+    def recording_step(self, x, learning_rate, **settings):
+        rates.append(learning_rate)
+        return step(self, x, learning_rate, **settings)
+
+    monkeypatch.setattr(TopKEnsemble, "train_step", recording_step)
+    estimator.set_params(max_iter=10, batch_size=4, learning_rate=0.5, init="random").fit(X)
+    assert len(rates) == 100
+    assert rates[0] == pytest.approx(0.05) and max(rates) == rates[9] == pytest.approx(0.5 * 0.91)
+    np.testing.assert_allclose(np.diff(rates[10:]), -0.005)
+    assert rates[-1] == pytest.approx(0.005)
+    rates.clear()
+    estimator.partial_fit(X)
+    assert rates == [0.5] * 10
 
 
 def test_atoms_beyond_the_principal_ones_start_dormant(digits):

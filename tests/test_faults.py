@@ -265,7 +265,7 @@ def test_fault_30_random_state(X, estimator):
 def test_fault_31_numpy_scalars(X, estimator):
     same = clone(estimator).set_params(
         n_components=np.int64(16), k=np.int32(4), learning_rate=np.float32(1e-3),
-        tied=np.bool_(False),
+        tied=np.bool_(True),
     )  # fmt: skip
     estimator.set_params(learning_rate=float(np.float32(1e-3))).fit(X)
     assert_same_weights(weights(same.fit(X)), weights(estimator))

@@ -21,8 +21,9 @@ ALLOWED = {
     "datasets": {"_images"},
     "_codes": set(),
     "_ensemble": {"_kernels"},
-    "_training": {"_ensemble", "_scoring"},
-    "_autoencoder": {"_codes", "_dictionary", "_ensemble", "_scoring", "_training"},
+    "_pursuit": {"_ensemble"},
+    "_training": {"_ensemble", "_pursuit", "_scoring"},
+    "_autoencoder": {"_codes", "_dictionary", "_ensemble", "_pursuit", "_scoring", "_training"},
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring"},
     "__main__": {"__init__", "datasets"},
 }
@@ -61,7 +62,7 @@ def test_imports_run_one_way(path):
 
 
 def test_the_engine_knows_no_scikit_learn():
-    for name in ("_ensemble", "_kernels", "_dictionary"):
+    for name in ("_ensemble", "_kernels", "_dictionary", "_pursuit"):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
     assert "torch" not in outside_imports(FOLDER / "_kernels.py")
 

@@ -31,7 +31,8 @@ CONFIGURATIONS = [
     make(),
     make(sparse_output=False),
     make(n_estimators=3, aggregate="mean"),
-    make(tied=True, early_stopping=True, validation_fraction=0.2),
+    make(tied=False, early_stopping=True, validation_fraction=0.2),
+    make(transform_algorithm="omp"),
 ]
 N_CHECKS = 47
 
@@ -48,7 +49,7 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=range(4))
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
 def test_all_checks_are_collected(configuration):
     checks = estimator_checks.estimator_checks_generator(configuration)
     assert count(checks) >= N_CHECKS
@@ -57,7 +58,7 @@ def test_all_checks_are_collected(configuration):
 @pytest.mark.touches_globals("NumPy's generator")
 # Some of them fit frames and transform arrays, on purpose.
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=range(4))
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
 @pytest.mark.parametrize(
     "name",
     [
