@@ -147,9 +147,9 @@ def sae_lens(shape, n_features):
 
 CONTENDERS = {
     "plain loop": plain_loop,
-    "skl_sae": ours,
+    "skl_sae, untied": ours,
     "skl_sae, tied": lambda *args: ours(*args, tied=True),
-    "skl_sae, 3 members": lambda *args: ours(*args, n_members=3),
+    "skl_sae, 3 untied members": lambda *args: ours(*args, n_members=3),
     "skl_sae, 3 tied members": lambda *args: ours(*args, n_members=3, tied=True),
     "overcomplete": overcomplete,
     "dictionary-learning": dictionary_learning,
@@ -264,7 +264,7 @@ def print_table(shape, times, memory):
         else:
             cells += " | | "
         print(f"| {name} | {cells} |")
-    single, three = times["skl_sae"], times["skl_sae, 3 members"]
+    single, three = times["skl_sae, untied"], times["skl_sae, 3 untied members"]
     cost = statistics.median(t / s for s, t in zip(single, three, strict=True))
     print(f"\nThree members cost {cost:.2f} times one.")
 

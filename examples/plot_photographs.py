@@ -60,6 +60,7 @@ sae = TopKSparseAutoencoder(
     n_components,
     k=k,
     n_estimators=3,
+    tied=False,
     learning_rate=5e-4,
     batch_size=32,
     max_iter=10,

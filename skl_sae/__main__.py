@@ -57,7 +57,8 @@ def _parser():
     add("--epochs", type=int, default=10, metavar="N", help="passes over the training rows")
     add("--batch-size", type=int, default=32, metavar="N", help="rows of a training step")
     add("--learning-rate", type=_float_or_auto, default="auto", metavar="R", help="Adam's step")
-    add("--tied", action="store_true", help="encoder = transposed decoder")
+    add("--untied", action="store_true", help="encoder with weights of its own")
+    add("--transform-algorithm", choices=["topk", "omp"], default="topk", help="how to code")
     add("--init", choices=["pca", "orthogonal", "random"], default="pca", help="initial atoms")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--seed", type=int, default=0, metavar="N", help="seed of every random choice")
@@ -101,8 +102,9 @@ def _run(options):
     print(images.description)
     augmenter = ImageAugmenter(images.image_shape) if options.augment else None
     sae = TopKSparseAutoencoder(
-        options.n_components, k=options.k, n_estimators=options.members, tied=options.tied,
-        init=options.init, consistency=options.consistency, learning_rate=options.learning_rate,
+        options.n_components, k=options.k, n_estimators=options.members, tied=not options.untied,
+        transform_algorithm=options.transform_algorithm, init=options.init,
+        consistency=options.consistency, learning_rate=options.learning_rate,
         batch_size=options.batch_size, max_iter=options.epochs, augmenter=augmenter,
         device=options.device, random_state=options.seed, verbose=1,
     )  # fmt: skip

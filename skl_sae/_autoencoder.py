@@ -43,7 +43,7 @@ _RATE, _LARGEST_RATE = 15.0, 0.01
 # Pre-activations held at a time by transform.
 _CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
-_FINISHING_ROUNDS = 20
+_FINISHING_ROUNDS = 40
 _SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 

