@@ -96,7 +96,9 @@ class TopKSparseAutoencoder(
         Weight of the mean squared difference between the codes of two members.
     aggregate : {"concat", "mean"}, default="concat"
         What transform returns for several members: their codes side by side
-        (n_estimators * n_components columns), or their mean (n_components columns).
+        (n_estimators * n_components columns), or their mean (n_components columns). The mean
+        makes sense only of members whose atoms correspond, to which ``consistency`` of about
+        1 draws them, at the price of a worse reconstruction from codes side by side.
     transform_algorithm : {"topk", "omp"}, default="topk"
         How rows are coded once the atoms are learned. "topk": by the encoder, in one pass.
         "omp": by orthogonal matching pursuit [4]_ on the atoms, which takes longer and
