@@ -49,7 +49,7 @@ sae = TopKSparseAutoencoder(
     consistency=0.1,
     learning_rate=1e-3,
     batch_size=16,
-    max_iter=20 if FULL else 10,
+    max_iter=20 if FULL else 15,
     random_state=0,
 )
 loader = ImageLoader(size, "L")
@@ -122,7 +122,7 @@ for parameters, score in zip(search.cv_results_["params"], search.cv_results_["m
 
 classifier = LogisticRegression(max_iter=1000)
 models = {
-    "sparse codes": make_pipeline(loader, clone(fresh).set_params(max_iter=5), classifier),
+    "sparse codes": make_pipeline(loader, clone(fresh).set_params(max_iter=10), classifier),
     "PCA, 25": make_pipeline(loader, clone(pca), classifier),
     "raw pixels": make_pipeline(loader, classifier),
 }
