@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import NMF, PCA, MiniBatchDictionaryLearning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from speed import PlainLoop
+from speed import PlainLoop, autograd_step
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
 from skl_sae.datasets import load_photographs
@@ -130,8 +130,8 @@ def plain_loop(data, seed):
         values, atoms = model.encoder(x).topk(data.k)
         return torch.zeros(len(x), data.n_components).scatter(1, atoms, values.relu())
 
-    return trained(model, lambda x: ((model(x) - x) ** 2).mean(), encode, model.decoder, data,
-                   seed, 1e-3)  # fmt: skip
+    step = autograd_step(model.parameters(), lambda x: ((model(x) - x) ** 2).mean(), 1e-3)
+    return trained(step, encode, model.decoder, data, seed)
 
 
 def sparsify(data, seed):
@@ -149,20 +149,35 @@ def sparsify(data, seed):
     def decode(codes):
         return codes @ model.W_dec + model.b_dec
 
-    return trained(model, lambda x: model(x).fvu, encode, decode, data, seed, 5e-4)
+    step = autograd_step(model.parameters(), lambda x: model(x).fvu, 5e-4)
+    return trained(step, encode, decode, data, seed)
 
 
-def trained(model, loss, encode, decode, data, seed, learning_rate):
-    """Train by torch.optim.Adam on centred rows of unit variance."""
+def dictionary_learning(data, seed):
+    from dictionary_learning.trainers.top_k import TopKTrainer
+
+    n, n_features = data.train.shape
+    n_steps = EPOCHS * -(-n // BATCH_SIZE)
+    trainer = TopKTrainer(
+        steps=n_steps, activation_dim=n_features, dict_size=data.n_components, k=data.k,
+        layer=0, lm_name="", seed=seed, device="cpu", warmup_steps=n_steps // 10,
+    )  # fmt: skip
+    count = iter(range(n_steps))
+
+    def encode(x):
+        return trainer.ae.encode(x, use_threshold=False)
+
+    return trained(lambda x: trainer.update(next(count), x), encode, trainer.ae.decode, data, seed)
+
+
+def trained(step, encode, decode, data, seed):
+    """Train on centred rows of unit variance, and code and decode rows as they come."""
     offset, scale = data.train.mean(axis=0), data.train.std()
     rows = torch.from_numpy((data.train - offset) / scale)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(rows), generator=generator).split(BATCH_SIZE):
-            optimizer.zero_grad()
-            loss(rows[batch]).backward()
-            optimizer.step()
+            step(rows[batch])
 
     @torch.no_grad()
     def transform(X):
@@ -171,36 +186,6 @@ def trained(model, loss, encode, decode, data, seed, learning_rate):
     @torch.no_grad()
     def inverse_transform(codes):
         return decode(torch.from_numpy(codes.toarray())).numpy() * scale + offset
-
-    return transform, inverse_transform
-
-
-def dictionary_learning(data, seed):
-    from dictionary_learning.trainers.top_k import TopKTrainer
-
-    rows = (data.train - data.train.mean(axis=0)) / data.train.std()
-    n_steps = EPOCHS * -(-len(rows) // BATCH_SIZE)
-    trainer = TopKTrainer(
-        steps=n_steps, activation_dim=rows.shape[1], dict_size=data.n_components, k=data.k,
-        layer=0, lm_name="", seed=seed, device="cpu", warmup_steps=n_steps // 10,
-    )  # fmt: skip
-    offset, scale = data.train.mean(axis=0), data.train.std()
-    generator = torch.Generator().manual_seed(seed)
-    step = 0
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(rows), generator=generator).split(BATCH_SIZE):
-            trainer.update(step, torch.from_numpy(rows[batch.numpy()]))
-            step += 1
-    model = trainer.ae
-
-    @torch.no_grad()
-    def transform(X):
-        codes = model.encode(torch.from_numpy((X - offset) / scale), use_threshold=False)
-        return sp.csr_matrix(codes.numpy())
-
-    @torch.no_grad()
-    def inverse_transform(codes):
-        return model.decode(torch.from_numpy(codes.toarray())).numpy() * scale + offset
 
     return transform, inverse_transform
 

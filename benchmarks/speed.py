@@ -64,9 +64,9 @@ def plain_loop(shape, n_features):
     return autograd_step(model.parameters(), lambda x: ((model(x) - x) ** 2).mean())
 
 
-def autograd_step(parameters, loss):
+def autograd_step(parameters, loss, learning_rate=LEARNING_RATE):
     """A step of torch.optim.Adam as it comes."""
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
 
     def step(x):
         optimizer.zero_grad()

@@ -121,11 +121,12 @@ def _useful_rounds(rows, n_directions, k, n_rounds):
     test, train = (_coordinates(part - center, basis) for part in (test, train))
     rotation = torch.eye(len(basis), dtype=torch.float64)
     explained = []
-    for _ in range(n_rounds + 1):
+    for i in range(n_rounds + 1):
+        if i:
+            rotation = _turned(rotation, train, k)
         explained.append(float(_largest(test @ rotation.T, k).square().sum()))
         if len(explained) > 3 and max(explained[-3:]) <= max(explained[:-3]):
             break
-        rotation = _turned(rotation, train, k)
     return explained.index(max(explained))
 
 
