@@ -85,6 +85,20 @@ def ours(**parameters):
     return fit
 
 
+def batch_topk_of_same_count(data, seed):
+    """Batch top-k with the threshold that gives the rows held out k active atoms on average."""
+    sae = TopKSparseAutoencoder(
+        data.n_components, k=data.k, sparsity="batch_topk", random_state=seed
+    ).fit(data.train)
+    threshold = sae.activation_thresholds_
+    low, high = 0.5 * threshold, 2 * threshold
+    for _ in range(20):
+        sae.activation_thresholds_ = (low + high) / 2
+        too_many = sae.transform(data.test).nnz > data.k * len(data.test)
+        low, high = ((low + high) / 2, high) if too_many else (low, (low + high) / 2)
+    return sae.transform, sae.inverse_transform
+
+
 def pca(data, seed):
     model = PCA(data.k, random_state=seed).fit(data.train)
     return model.transform, model.inverse_transform
@@ -170,6 +184,29 @@ def dictionary_learning(data, seed):
     return trained(lambda x: trainer.update(next(count), x), encode, trainer.ae.decode, data, seed)
 
 
+def sae_lens(data, seed):
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.saes.sae import TrainStepInput
+
+    torch.manual_seed(seed)
+    config = TopKTrainingSAEConfig(d_in=data.train.shape[1], d_sae=data.n_components, k=data.k)
+    model = TopKTrainingSAE(config)
+
+    def loss(x):
+        step = TrainStepInput(
+            sae_in=x, coefficients={}, dead_neuron_mask=None, n_training_steps=0,
+            is_logging_step=False,
+        )  # fmt: skip
+        return model.training_forward_pass(step).loss
+
+    def encode(x):
+        codes = model.encode(x)
+        return codes.to_dense() if codes.is_sparse else codes
+
+    step = autograd_step(model.parameters(), loss, 3e-4)
+    return trained(step, encode, model.decode, data, seed)
+
+
 def trained(step, encode, decode, data, seed):
     """Train on centred rows of unit variance, and code and decode rows as they come."""
     offset, scale = data.train.mean(axis=0), data.train.std()
@@ -195,6 +232,8 @@ CONTENDERS = {
     "largest components": largest_components,
     "skl_sae": ours(),
     "skl_sae, 3 members": ours(n_estimators=3),
+    "skl_sae, batch_topk": ours(sparsity="batch_topk"),
+    "skl_sae, batch_topk, same count": batch_topk_of_same_count,
     "skl_sae, OMP": ours(transform_algorithm="omp"),
     "skl_sae, first experiment": ours(n_estimators=3, tied=False, learning_rate=5e-4, max_iter=10),
     "skl_sae, second experiment": ours(
@@ -206,8 +245,11 @@ CONTENDERS = {
     "plain loop": plain_loop,
     "sparsify": sparsify,
     "dictionary-learning": dictionary_learning,
+    "sae-lens": sae_lens,
 }  # fmt: skip
-PACKAGES = {"sparsify": "sparsify", "dictionary-learning": "dictionary_learning"}
+PACKAGES = {
+    "sparsify": "sparsify", "dictionary-learning": "dictionary_learning", "sae-lens": "sae_lens",
+}  # fmt: skip
 TOO_SLOW = {"MiniBatchDictionaryLearning, OMP": {"photographs64", "unseen64"}}
 
 

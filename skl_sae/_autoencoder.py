@@ -78,8 +78,14 @@ class TopKSparseAutoencoder(
     n_components : int, default=1024
         Number of atoms of a member (its hidden size).
     k : int, float or None, default=None
-        Number of active atoms of a row and member, at most. A float in (0, 1) is a fraction
-        of n_components. None is 5 % of n_components. At least 1 in either case.
+        Number of active atoms of a row and member, at most (see ``sparsity``). A float in
+        (0, 1) is a fraction of n_components. None is 5 % of n_components. At least 1 in
+        either case.
+    sparsity : {"topk", "batch_topk"}, default="topk"
+        Who shares the budget of active atoms. "topk": each row has k. "batch_topk": in training
+        the k * batch_size largest activations of a batch count, whichever rows they are of, so
+        that complex rows get more than simple ones, and k on average [5]_. A threshold learned
+        on the way decides thereafter, so the codes of a row do not depend on others.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
     tied : bool, default=True
@@ -102,7 +108,8 @@ class TopKSparseAutoencoder(
     transform_algorithm : {"topk", "omp"}, default="topk"
         How rows are coded once the atoms are learned. "topk": by the encoder, in one pass.
         "omp": by orthogonal matching pursuit [4]_ on the atoms, which takes longer and
-        reconstructs better from as many numbers; these are of either sign. With "omp", fit
+        reconstructs better from as many numbers; these are of either sign, and k for each row
+        whatever ``sparsity`` trained the atoms. With "omp", fit
         ends with some rounds that adapt the atoms to it, after which the encoder's own codes
         fit them less well.
     learning_rate : float or "auto", default="auto"
@@ -165,6 +172,9 @@ class TopKSparseAutoencoder(
         The best of them.
     n_iter_ : int
         Number of epochs run; under partial_fit, of calls.
+    activation_thresholds_ : ndarray of shape (n_estimators,), float32, or None
+        The members' smallest activation that counts, in the units of the data, where
+        sparsity="batch_topk".
     k_ : int
         The number of active atoms that k means.
     feature_frequency_ : ndarray of shape (n_estimators * n_components,), float32
@@ -189,6 +199,8 @@ class TopKSparseAutoencoder(
        bases with thresholded singular value decomposition", ICASSP 2005.
     .. [4] R. Rubinstein, M. Zibulevsky and M. Elad, "Efficient implementation of the K-SVD
        algorithm using batch orthogonal matching pursuit", Technion CS-2008-08, 2008.
+    .. [5] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024,
+       arXiv:2412.06410.
 
     Examples
     --------
@@ -210,6 +222,7 @@ class TopKSparseAutoencoder(
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
+        "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "tied": ["boolean"],
         "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
@@ -238,6 +251,7 @@ class TopKSparseAutoencoder(
         n_components=1024,
         *,
         k=None,
+        sparsity="topk",
         n_estimators=1,
         tied=True,
         init="pca",
@@ -261,6 +275,7 @@ class TopKSparseAutoencoder(
     ):
         self.n_components = n_components
         self.k = k
+        self.sparsity = sparsity
         self.n_estimators = n_estimators
         self.tied = tied
         self.init = init
@@ -344,7 +359,7 @@ class TopKSparseAutoencoder(
         k = self._check_parameters(X.shape[1], start)
         rng = check_random_state(self.random_state)
         state = getattr(self, "_training_state", None)
-        if state is None or state.engine.k != k:
+        if state is None or not state.suits(k, self.sparsity):
             if first_pass:
                 state = self._start_state(X, start, k, rng)
             else:
@@ -382,8 +397,9 @@ class TopKSparseAutoencoder(
         Returns
         -------
         codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
-            At most k_ activations a row and member, in the units of the data, and positive
-            unless transform_algorithm="omp"; n_features_out is n_estimators * n_components,
+            At most k_ activations a row and member (about k_ on average with
+            sparsity="batch_topk"), in the units of the data, and positive unless
+            transform_algorithm="omp"; n_features_out is n_estimators * n_components,
             or n_components when aggregate="mean".
         """
         check_is_fitted(self)
@@ -589,10 +605,11 @@ class TopKSparseAutoencoder(
             start = self._initial_arrays(X, state, k, rng)
         else:
             start = state.scale_arrays(start)
+        start = *start[:4], self._initial_thresholds(start[4])
         state.engine = TopKEnsemble(*start, k=k, device=device)
 
     def _initial_arrays(self, X, state, k, rng):
-        """Decoder, encoder (None if tied), bias and centres to start from, in scaled units."""
+        """Decoder, encoder (None if tied) and so on to start from, in scaled units."""
         shape = self.n_estimators, self.n_components, X.shape[1]
         if isinstance(self.init, str):
             generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
@@ -601,7 +618,14 @@ class TopKSparseAutoencoder(
         else:
             decoder = self._given_dictionary(shape)
         encoder = None if self.tied else decoder.copy()
-        return decoder, encoder, np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
+        bias, centers = np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
+        return decoder, encoder, bias, centers, None
+
+    def _initial_thresholds(self, fitted):
+        """Thresholds to start from: those fitted, none for top-k."""
+        if self.sparsity == "topk":
+            return None
+        return np.zeros(self.n_estimators, np.float32) if fitted is None else fitted
 
     def _given_dictionary(self, shape):
         given = np.array(self.init, dtype=np.float32)
@@ -682,7 +706,7 @@ class TopKSparseAutoencoder(
 
     def _attributes(self, state, arrays):
         """Fitted attributes, in the units of the data."""
-        decoder, encoder, bias, centers = arrays
+        decoder, encoder, bias, centers, thresholds = arrays
         n_features = decoder.shape[2]
         components = decoder.reshape(-1, n_features)
         return {
@@ -690,6 +714,9 @@ class TopKSparseAutoencoder(
             "encoder_": components if encoder is None else encoder.reshape(-1, n_features),
             "encoder_bias_": (state.scale * bias).astype(np.float32).ravel(),
             "centers_": (state.offset + state.scale * centers).astype(np.float32),
+            "activation_thresholds_": (
+                None if thresholds is None else (state.scale * thresholds).astype(np.float32)
+            ),
             "k_": state.engine.k,
             "_tied": encoder is None,
             "_offset": state.offset,
@@ -697,13 +724,14 @@ class TopKSparseAutoencoder(
         }
 
     def _fitted_arrays(self):
-        """Decoder, encoder (None if tied), bias and centres as fitted."""
+        """Decoder, encoder (None if tied), bias, centres and thresholds (or None) as fitted."""
         shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
         return (
             self.components_.reshape(shape),
             None if self._tied else self.encoder_.reshape(shape),
             self.encoder_bias_.reshape(shape[:2]),
             self.centers_,
+            self.activation_thresholds_,
         )
 
     def _warm_start_arrays(self):
@@ -722,23 +750,19 @@ class TopKSparseAutoencoder(
 
     def _codes(self, X):
         """CSR codes of validated rows."""
-        decoder, encoder, bias, centers = (
-            a if a is None or a.flags.writeable else a.copy() for a in self._fitted_arrays()
-        )
-        engine = TopKEnsemble(
-            decoder, encoder, bias, centers, k=self.k_, device=self._transform_device()
-        )
-        n_codes = bias.size
-        encode, batch_size = engine.encode, max(1, _CODES_AT_A_TIME // n_codes)
+        arrays = (a if a is None or a.flags.writeable else a.copy() for a in self._fitted_arrays())
+        engine = TopKEnsemble(*arrays, k=self.k_, device=self._transform_device())
+        n_members, n_components = engine.encoder_bias.shape
+        encode, batch_size = engine.encode, max(1, _CODES_AT_A_TIME // (n_members * n_components))
         if self.transform_algorithm == "omp":
-            encode, batch_size = Pursuit(engine).encode, pursuit_batch_size(bias.shape[1], self.k_)
+            encode, batch_size = Pursuit(engine).encode, pursuit_batch_size(n_components, self.k_)
         parts = []
         for rows in gen_batches(len(X), batch_size):
             activations, atoms = encode(torch.tensor(X[rows], device=engine.device))
-            parts.append(to_csr(activations.cpu(), atoms.cpu(), bias.shape[1]))
+            parts.append(to_csr(activations.cpu(), atoms.cpu(), n_components))
         codes = sp.vstack(parts, format="csr")
-        if self.aggregate == "mean" and len(centers) > 1:
-            codes = mean_codes(codes, len(centers))
+        if self.aggregate == "mean" and n_members > 1:
+            codes = mean_codes(codes, n_members)
         return codes
 
     def _reconstruct(self, X):

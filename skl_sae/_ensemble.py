@@ -15,6 +15,8 @@ import torch
 from torch.nn.functional import embedding_bag
 from torch.optim.adam import adam
 
+from ._topk import above, batch_top_k, stack_padded, top_k
+
 BETA1, BETA2 = 0.9, 0.999
 # Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
 # this keeps a step independent of the number of features, rows and members.
@@ -81,8 +83,13 @@ class TopKEnsemble:
         c.
     centers : ndarray of shape (E, D), dtype float32
         b.
+    thresholds : ndarray of shape (E,), dtype float32, or None
+        Smallest activation that counts, for batch top-k: in a training step each member then
+        spends ``k B`` activations on the B rows where they are largest, and the smallest of
+        them moves the threshold, which alone decides for rows that are only coded (Bussmann,
+        Leask and Nanda, 2024). None is top-k: at most k a row.
     k : int
-        Number of active atoms a row and member, at most.
+        Number of active atoms a row and member: at most, or with thresholds on average.
     device : str or torch.device, default="cpu"
         Where the tensors live.
     sparse : bool or None, default=None
@@ -90,14 +97,18 @@ class TopKEnsemble:
     """
 
     @without_autograd
-    def __init__(self, decoder, encoder, encoder_bias, centers, *, k, device="cpu", sparse=None):
+    def __init__(
+        self, decoder, encoder, encoder_bias, centers, thresholds=None, *, k, device="cpu",
+        sparse=None,
+    ):  # fmt: skip
         device = torch.device(device)
-        self._given = decoder, encoder, encoder_bias, centers
+        self._given = decoder, encoder, encoder_bias, centers, thresholds
         self.decoder = torch.from_numpy(decoder).to(device)
         self.tied = encoder is None
         self.encoder = self.decoder if self.tied else torch.from_numpy(encoder).to(device)
         self.encoder_bias = torch.from_numpy(encoder_bias).to(device)
         self.centers = torch.from_numpy(centers).to(device)
+        self.thresholds = None if thresholds is None else torch.from_numpy(thresholds).to(device)
         self.k = k
         n_components = decoder.shape[1]
         self.sparse = use_sparse_products(device, k, n_components) if sparse is None else sparse
@@ -114,7 +125,7 @@ class TopKEnsemble:
         return self.decoder.device
 
     def arrays(self):
-        """Decoder, encoder (None if tied), bias and centres as NumPy arrays.
+        """Decoder, encoder (None if tied), bias, centres and thresholds (or None) in NumPy.
 
         On a CPU they are the arrays that were given, which were trained in place.
         """
@@ -122,7 +133,7 @@ class TopKEnsemble:
         if self.device.type == "cpu":
             return self._given
         encoder = None if self.tied else self.encoder
-        tensors = self.decoder, encoder, self.encoder_bias, self.centers
+        tensors = self.decoder, encoder, self.encoder_bias, self.centers, self.thresholds
         return tuple(None if tensor is None else tensor.cpu().numpy() for tensor in tensors)
 
     # --- Forward ---
@@ -131,7 +142,8 @@ class TopKEnsemble:
     def encode(self, x):
         """Activations and atoms of the rows of x, each of shape (E, B, k).
 
-        Atoms come in no order; an activation of 0 means that fewer than k atoms fired.
+        Atoms come in no order; an activation of 0 means that fewer than k atoms fired. With
+        thresholds the last axis is as long as the fullest row needs.
         """
         return self._encode(x - self.centers[:, None])[1:]
 
@@ -142,25 +154,29 @@ class TopKEnsemble:
         activations, atoms = self.encode(x)
         return (self._decode(activations, atoms) + self.centers[:, None]).mean(0)
 
-    def _encode(self, centred):
-        """Pre-activations (E, B, H), then activations and atoms (E, B, k)."""
+    def _encode(self, centred, *, training=False):
+        """Pre-activations (E, B, H), then activations and atoms (E, B, picks)."""
         pre = self._buffer("pre", (*centred.shape[:2], self.encoder.shape[1]))
         narrow = self.device.type == "cpu" and centred.shape[1] < NARROW_BATCH
         if narrow:
             turned = self._buffer("turned", tuple(pre.mT.shape))
             torch.bmm(self.encoder, centred.mT, out=turned)
             torch.add(turned.mT, self.encoder_bias[:, None], out=pre)
-            activations, atoms = top_k(pre, self.k)
+            activations, atoms = self._pick(pre, slice(None), training)
         else:
             # A member at a time, while its pre-activations are in cache.
-            picks = [
-                top_k(torch.mm(rows, weight.T, out=out).add_(bias), self.k)
-                for rows, weight, bias, out in zip(
-                    centred, self.encoder, self.encoder_bias, pre, strict=True
-                )
-            ]
-            activations, atoms = (torch.stack(part) for part in zip(*picks, strict=True))
+            picks = []
+            for e, (rows, weight) in enumerate(zip(centred, self.encoder, strict=True)):
+                torch.mm(rows, weight.T, out=pre[e]).add_(self.encoder_bias[e])
+                picks.append(self._pick(pre[e : e + 1], slice(e, e + 1), training))
+            activations, atoms = (stack_padded(part) for part in zip(*picks, strict=True))
         return pre, activations.clamp_(min=0), atoms
+
+    def _pick(self, pre, members, training):
+        """Activations and atoms of some members' pre-activations."""
+        if self.thresholds is None:
+            return top_k(pre, self.k)
+        return batch_top_k(pre, self.k) if training else above(pre, self.thresholds[members])
 
     def _decode(self, activations, atoms):
         """Sum of the atoms, each times its activation: shape (E, B, D), no centre added."""
@@ -197,7 +213,7 @@ class TopKEnsemble:
     def _dense_codes(self, activations, atoms):
         """Codes with their zeros: shape (E, B, H)."""
         codes = activations.new_zeros(*atoms.shape[:2], self.encoder.shape[1])
-        return codes.scatter_(2, atoms, activations)
+        return codes.scatter_add_(2, atoms, activations)  # what fills up is added, as 0
 
     # --- Training ---
 
@@ -229,7 +245,7 @@ class TopKEnsemble:
         source = self._buffer("source", (3, len(self.centers), *x.shape))
         residual, dead_residual, centred = source
         torch.sub(x, self.centers[:, None], out=centred)
-        pre, activations, atoms = self._encode(centred)
+        pre, activations, atoms = self._encode(centred, training=True)
         self.catch_up(atoms)
         torch.sub(self._decode(activations, atoms), centred, out=residual)
         reconstruction = residual.mean(0).add_(x)
@@ -255,6 +271,7 @@ class TopKEnsemble:
                 Picks(1, atoms_dead, activations_dead, aux_coef * slope, products, gradient)
             )
         self._count_firing(activations, atoms)
+        self._move_thresholds(activations, dead_after)
         self._update(source, picks, slope, learning_rate)
         return loss, reconstruction
 
@@ -283,6 +300,16 @@ class TopKEnsemble:
         self.fired_rows += counts
         self.rows_since_fired += atoms.shape[1]
         self.rows_since_fired[counts > 0] = 0
+
+    def _move_thresholds(self, activations, window):
+        """Draw thresholds to each member's smallest activation: a mean over a window of rows."""
+        if self.thresholds is None:
+            return
+        smallest = torch.where(activations > 0, activations, math.inf).amin((1, 2))
+        weight = max(1 / (self.n_steps + 1), min(1.0, activations.shape[1] / window))
+        fired = smallest < math.inf
+        moved = self.thresholds.lerp(smallest, weight)
+        self.thresholds.copy_(torch.where(fired, moved, self.thresholds))
 
     def _update(self, source, picks, slope, learning_rate):
         """Adam on all parameters."""
@@ -423,25 +450,6 @@ class TopKEnsemble:
         if kept is None or kept.numel() < size:
             kept = self._buffers[name] = torch.empty(size, device=self.device)
         return kept[:size].view(shape)
-
-
-def top_k(values, k):
-    """The k largest numbers along the last axis, in no order, and their places.
-
-    Where k is much smaller than the axis, the axis is first cut into groups: the k largest
-    numbers lie in the k groups with the largest maxima.
-    """
-    n_values = values.shape[-1]
-    group = 8
-    if values.device.type != "cpu" or n_values % group or n_values < 2 * group * k:
-        return values.topk(k, sorted=False)
-    n_groups = n_values // group
-    groups = values.unflatten(-1, (group, n_groups))
-    chosen = groups.amax(-2).topk(k, sorted=False).indices
-    places = chosen[..., None, :] + torch.arange(0, n_values, n_groups)[:, None]
-    places = places.flatten(-2)
-    largest, within = values.gather(-1, places).topk(k, sorted=False)
-    return largest, places.gather(-1, within)
 
 
 def add_at(sums, atoms, weights):

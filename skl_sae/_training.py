@@ -44,12 +44,13 @@ class TrainingState:
 
     def scale_arrays(self, arrays):
         """Copies of fitted arrays in scaled units."""
-        decoder, encoder, bias, centers = arrays
+        decoder, encoder, bias, centers, thresholds = arrays
         return (
             decoder.copy(),
             None if encoder is None else encoder.copy(),
             bias / self.scale,
             self.scale_rows(centers),
+            None if thresholds is None else thresholds / self.scale,
         )
 
     def copied_arrays(self):
@@ -59,6 +60,10 @@ class TrainingState:
     def restore(self, arrays):
         """Go on from other weights, with an optimizer that starts anew."""
         self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
+
+    def suits(self, k, sparsity):
+        """Whether the engine, with its moments, can go on under these parameters."""
+        return self.engine.k == k and (self.engine.thresholds is None) == (sparsity == "topk")
 
     def finish_atoms(self, X, n_rounds):
         """Adapt the atoms to orthogonal matching pursuit on the rows of X."""

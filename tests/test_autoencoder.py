@@ -124,6 +124,75 @@ def test_correlation_curve_is_that_of_the_training_rows(X, estimator):
     assert single.loss_curve_[-1] == pytest.approx(unexplained, rel=1e-3)
 
 
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_batch_topk_spends_k_on_average(digits, n_estimators):
+    train, test = digits[:1440].copy(), digits[1440:]
+    train[::2] += 0.6 * (train.mean(axis=0) - train[::2])  # fainter
+    sae = TopKSparseAutoencoder(
+        256, k=8, sparsity="batch_topk", n_estimators=n_estimators, max_iter=10, random_state=0
+    ).fit(train)
+    codes = sae.transform(train)
+    for member in np.split(codes.toarray() > 0, n_estimators, axis=1):
+        counts = member.sum(axis=1)
+        assert counts.mean() == pytest.approx(8, rel=0.05)
+        assert counts.std() > 1
+        assert counts[::2].mean() < 0.7 * counts[1::2].mean()
+    by_row = TopKSparseAutoencoder(
+        256, k=8, n_estimators=n_estimators, max_iter=10, random_state=0
+    ).fit(train)
+    of_the_same_count = reconstruction_error(sae, test) * sae.transform(test).nnz
+    assert of_the_same_count <= reconstruction_error(by_row, test) * by_row.transform(test).nnz
+
+
+def reconstruction_error(sae, X):
+    return np.square(X - sae.inverse_transform(sae.transform(X))).sum()
+
+
+def test_batch_topk_codes_a_row_by_the_threshold_alone(X, estimator):
+    estimator.set_params(sparsity="batch_topk", n_estimators=2).fit(X)
+    pre = (X - estimator.centers_[0]) @ estimator.encoder_[:16].T + estimator.encoder_bias_[:16]
+    expected = np.where(pre >= estimator.activation_thresholds_[0], pre, 0)
+    codes = estimator.transform(X).toarray()
+    np.testing.assert_allclose(codes[:, :16], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(estimator.transform(X[:1]).toarray(), codes[:1], rtol=1e-5)
+    assert clone(estimator).set_params(sparsity="topk").fit(X).activation_thresholds_ is None
+
+
+def test_sparsity_may_change_between_fits(X, estimator):
+    estimator.set_params(warm_start=True).fit(X)
+    estimator.set_params(sparsity="batch_topk").partial_fit(X)
+    assert (estimator.activation_thresholds_ > 0).all()
+    assert (estimator.fit(X).activation_thresholds_ > 0).all()
+    estimator.set_params(sparsity="topk").partial_fit(X)
+    assert estimator.activation_thresholds_ is None
+    assert np.diff(estimator.transform(X).indptr).max() <= 2 * estimator.k_
+
+
+def test_consistency_draws_codes_together(digits):
+    """Distance of two members' codes, beside the length of one."""
+
+    def distance(consistency):
+        sae = TopKSparseAutoencoder(
+            128, k=8, n_estimators=2, consistency=consistency, max_iter=5, random_state=0
+        ).fit(digits[:500])
+        first, second = np.split(sae.transform(digits[:500]).toarray(), 2, axis=1)
+        return np.linalg.norm(first - second) / np.linalg.norm(first)
+
+    assert distance(1.0) < 0.7 * distance(0.0)
+
+
+@pytest.mark.parametrize("init", ["pca", "orthogonal"])
+def test_few_rows_do_not_diverge(init):
+    train = load_photographs(39, size=(32, 32)).data
+    sae = TopKSparseAutoencoder(
+        1024, k=50, n_estimators=3, init=init, consistency=0.1, batch_size=16,
+        learning_rate=1e-3, random_state=0,
+    ).fit(train)  # fmt: skip
+    assert max(sae.loss_curve_) < 3
+    assert sae.loss_curve_[-1] < sae.loss_curve_[0]
+    assert sae.score(train) > 0.8
+
+
 def test_score_samples_and_score(X, estimator):
     estimator.fit(X)
     rows = np.vstack([X, np.full((1, 12), 0.5)])

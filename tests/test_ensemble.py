@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skl_sae._ensemble import EPSILON, TopKEnsemble, top_k
+from skl_sae._ensemble import EPSILON, TopKEnsemble
 
 
 def make_arrays(n_members, n_components, n_features, tied, seed=0):
@@ -23,7 +23,7 @@ def make_arrays(n_members, n_components, n_features, tied, seed=0):
 class DenseModel:
     """The equations as they are written, in float64, by autograd and torch.optim.Adam."""
 
-    def __init__(self, decoder, encoder, bias, centers, *, k, learning_rate):
+    def __init__(self, decoder, encoder, bias, centers, *, k, learning_rate, by_batch=False):
         parameters = [torch.tensor(a, dtype=torch.float64) for a in (decoder, bias, centers)]
         if encoder is not None:
             parameters.append(torch.tensor(encoder, dtype=torch.float64))
@@ -31,7 +31,7 @@ class DenseModel:
             parameter.requires_grad_()
         self.decoder, self.bias, self.centers = parameters[:3]
         self.encoder = parameters[3] if encoder is not None else self.decoder
-        self.k = k
+        self.k, self.by_batch = k, by_batch
         self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, eps=EPSILON)
         self.rows_since_fired = torch.zeros(bias.shape)
 
@@ -39,7 +39,7 @@ class DenseModel:
         """The whole loss, and which atoms fired."""
         centred = x - self.centers[:, None]
         pre = centred @ self.encoder.mT + self.bias[:, None]
-        codes = self.top_k(pre, self.k)
+        codes = self.batch_top_k(pre, self.k) if self.by_batch else self.top_k(pre, self.k)
         residual = codes @ self.decoder - centred
         loss = (residual**2).mean()
         n_members = len(codes)
@@ -58,6 +58,12 @@ class DenseModel:
     def top_k(pre, k):
         values, atoms = pre.topk(k)
         return torch.zeros_like(pre).scatter(2, atoms, values.relu())
+
+    @staticmethod
+    def batch_top_k(pre, k):
+        flat = pre.flatten(1)
+        values, places = flat.topk(k * pre.shape[1])
+        return torch.zeros_like(flat).scatter(1, places, values.relu()).view_as(pre)
 
     def train_step(self, x, consistency=0.0, aux_coef=0.0, dead_after=np.inf):
         loss, fired = self.loss(x.double(), consistency, aux_coef, dead_after)
@@ -85,8 +91,15 @@ CASES = {
     "every atom": {"k": 48},
     "one atom": {"k": 1},
     "no positive pre-activation": {"bias_shift": -1e3},
+    "by batch": {"by_batch": True},
+    "by batch, all at once": {
+        "by_batch": True, "n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20,
+    },
+    "by batch, wide": {"by_batch": True, "n_members": 2, "batches": (80,) * 5},
+    "by batch, every atom": {"by_batch": True, "k": 48},
+    "by batch, no positive pre-activation": {"by_batch": True, "bias_shift": -1e3},
     "many steps": {"n_steps": 25, "learning_rate": 1e-2, "tolerance": 1e-5},
-}
+}  # fmt: skip
 
 
 # torch's optimizer classes import sympy at first use, which adds a filter.
@@ -102,8 +115,10 @@ def test_steps_equal_autograd(case, tied, sparse):
     tolerance, shift = case.pop("tolerance", 1e-5), case.pop("bias_shift", 0)
     arrays = make_arrays(*shape, tied)
     arrays[2] += np.float32(shift)
-    model = DenseModel(*arrays, k=k, learning_rate=learning_rate)
-    engine = TopKEnsemble(*arrays, k=k, sparse=sparse)
+    by_batch = case.pop("by_batch", False)
+    model = DenseModel(*arrays, k=k, learning_rate=learning_rate, by_batch=by_batch)
+    thresholds = np.zeros(len(arrays[0]), np.float32) if by_batch else None
+    engine = TopKEnsemble(*arrays, thresholds, k=k, sparse=sparse)
     generator = torch.Generator().manual_seed(0)
     for n_rows in batches:
         x = torch.randn(n_rows, shape[2], generator=generator)
@@ -156,12 +171,19 @@ def test_atom_left_behind_equals_dense_path():
     torch.testing.assert_close(sparse.encoder, dense.encoder, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("n_values", [64, 1000, 1024])
-def test_top_k_equals_torch(n_values):
-    values = torch.randn(3, 5, n_values, generator=torch.Generator().manual_seed(0))
-    largest, places = top_k(values, 7)
-    torch.testing.assert_close(largest.sort(2).values, values.topk(7).values.flip(2))
-    assert torch.equal(values.gather(2, places), largest)
+def test_threshold_is_the_mean_of_a_window():
+    """Of the batches' smallest activations, of which all weigh the same at first."""
+    engine = TopKEnsemble(*make_arrays(1, 48, 20, tied=True), np.zeros(1, np.float32), k=4)
+    generator, smallest, expected = torch.Generator().manual_seed(0), [], 0
+    for i in range(5):
+        x = torch.randn(16, 20, generator=generator)
+        pre = (x - engine.centers) @ engine.encoder[0].T + engine.encoder_bias
+        smallest.append(float(pre.flatten().topk(4 * 16).values[-1]))
+        engine.train_step(x, 1e-3, dead_after=48)
+        expected += (smallest[-1] - expected) / min(i + 1, 3)
+        assert float(engine.thresholds) == pytest.approx(expected, rel=1e-5)
+    activations, _ = engine.encode(x)
+    assert activations[activations > 0].min() >= engine.thresholds
 
 
 def test_steps_leave_no_trace_in_autograd_modes():

@@ -20,7 +20,8 @@ ALLOWED = {
     "_augmenter": {"_images"},
     "datasets": {"_images"},
     "_codes": set(),
-    "_ensemble": {"_kernels"},
+    "_topk": set(),
+    "_ensemble": {"_kernels", "_topk"},
     "_pursuit": {"_ensemble"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
     "_autoencoder": {"_codes", "_dictionary", "_ensemble", "_pursuit", "_scoring", "_training"},
@@ -62,7 +63,7 @@ def test_imports_run_one_way(path):
 
 
 def test_the_engine_knows_no_scikit_learn():
-    for name in ("_ensemble", "_kernels", "_dictionary", "_pursuit"):
+    for name in ("_ensemble", "_kernels", "_topk", "_dictionary", "_pursuit"):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
     assert "torch" not in outside_imports(FOLDER / "_kernels.py")
 

@@ -1,0 +1,62 @@
+"""Which activations count: the k largest of a row, of a batch, or those above a threshold.
+
+Shapes: E members, B rows, H atoms. Picks are numbers and their places along the last axis,
+as many for each row as the fullest has: others are filled up with the number 0 at any place.
+"""
+
+import torch
+from torch.nn.functional import pad
+
+
+def top_k(values, k):
+    """The k largest numbers along the last axis, in no order, and their places.
+
+    Where k is much smaller than the axis, the axis is first cut into groups: the k largest
+    numbers lie in the k groups with the largest maxima.
+    """
+    n_values = values.shape[-1]
+    group = 8
+    if values.device.type != "cpu" or n_values % group or n_values < 2 * group * k:
+        return values.topk(k, sorted=False)
+    n_groups = n_values // group
+    groups = values.unflatten(-1, (group, n_groups))
+    chosen = groups.amax(-2).topk(k, sorted=False).indices
+    places = chosen[..., None, :] + torch.arange(0, n_values, n_groups)[:, None]
+    places = places.flatten(-2)
+    largest, within = values.gather(-1, places).topk(k, sorted=False)
+    return largest, places.gather(-1, within)
+
+
+def batch_top_k(values, k):
+    """The k B largest numbers of each member's (B, H), and their places: both (E, B, picks).
+
+    Rows that have fewer than the fullest are filled up with zeros.
+    """
+    n_rows, n_values = values.shape[1:]
+    width = min(n_values, 4 * k)
+    while True:
+        largest, places = values.topk(width)
+        smallest = largest.flatten(1).topk(k * n_rows).values.amin(1)[:, None]
+        if width == n_values or (largest[..., -1] < smallest).all():
+            break
+        width = min(n_values, 2 * width)  # of some row we have not seen enough
+    return trimmed(largest, places, smallest)
+
+
+def above(values, thresholds):
+    """The numbers that reach the member's threshold, and their places, filled up with zeros."""
+    fullest = int((values >= thresholds[:, None, None]).sum(2).max())
+    return trimmed(*values.topk(max(1, fullest)), thresholds[:, None])
+
+
+def trimmed(largest, places, smallest):
+    """Of numbers in falling order keep those not below the smallest that counts; zero others."""
+    kept = largest >= smallest[..., None]
+    n_picks = max(1, int(kept.sum(2).max()))
+    return torch.where(kept, largest, 0)[..., :n_picks], places[..., :n_picks].contiguous()
+
+
+def stack_padded(parts):
+    """Members' picks, each (1, B, any), as one tensor (E, B, most), filled up with zeros."""
+    most = max(part.shape[2] for part in parts)
+    return torch.cat([pad(part, (0, most - part.shape[2])) for part in parts])
