@@ -31,7 +31,16 @@ setup(
     ],
     extras_require={
         "progress": ["rich"],
-        "test": ["pytest>=8", "ruff", "build", "pandas", "rich", "setuptools>=77"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "safetensors>=0.6",  # what our model files are held against
+            "ruff",
+            "build",
+            "pandas",
+            "rich",
+            "setuptools>=77",
+        ],
         "docs": [
             "sphinx",
             "pydata-sphinx-theme",

@@ -4,6 +4,7 @@ from ._augmenter import ImageAugmenter
 from ._autoencoder import TopKSparseAutoencoder
 from ._images import ImageLoader, ImageLoadError, find_images
 from ._scoring import pearson_correlation, reconstruction_correlation
+from ._storage import ModelFileError
 
 __version__ = "0.1.0"
 
@@ -11,6 +12,7 @@ __all__ = [
     "ImageAugmenter",
     "ImageLoadError",
     "ImageLoader",
+    "ModelFileError",
     "TopKSparseAutoencoder",
     "__version__",
     "find_images",

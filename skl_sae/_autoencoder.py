@@ -1,7 +1,9 @@
 """TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
 
 import math
+import os
 import warnings
+from functools import partial
 from itertools import repeat
 from numbers import Integral, Real
 
@@ -31,9 +33,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._codes import mean_codes, to_csr
 from ._dictionary import initial_dictionary
 from ._ensemble import TopKEnsemble
+from ._model_file import (
+    parameters_as_json,
+    read_checkpoint,
+    read_model,
+    version,
+    write_checkpoint,
+    write_model,
+)
 from ._pursuit import Pursuit, pursuit_batch_size
 from ._scoring import pearson_correlation, row_correlations
-from ._training import TrainingState, check_memory, resolve_device
+from ._training import Progress, TrainingState, check_memory, resolve_device
 
 # A loss so far above that of always answering the mean, which is 1, is no longer training.
 _DIVERGED = 1e6
@@ -137,13 +147,22 @@ class TopKSparseAutoencoder(
         Number of epochs without improvement after which early stopping stops.
     tol : float, default=1e-4
         Smallest gain in correlation that counts as an improvement.
+    checkpoint : str, path-like or None, default=None
+        A file to which fit writes its whole state every so many epochs, so that an
+        interrupted fit can be resumed: with ``warm_start=True``, fit goes on from the file if
+        there is one, to the result that it would have had without interruption. It must be
+        given the same rows and parameters.
+    checkpoint_interval : int, default=1
+        Number of epochs from one checkpoint to the next. Each writes the weights and Adam's
+        moments: twelve bytes a weight.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     device : str or torch.device, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
         MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
     warm_start : bool, default=False
-        Whether fit starts from the fitted weights, as for fine-tuning on other data.
+        Whether fit starts from the fitted weights, as for fine-tuning on other data; and
+        whether it resumes the fit of an existing checkpoint, which comes first.
     random_state : int, RandomState instance or None, default=None
         Determines the initial atoms, the order of the rows, the rows held out and the
         augmenter's random_state.
@@ -238,6 +257,8 @@ class TopKSparseAutoencoder(
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, np.inf, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
         "sparse_output": ["boolean"],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
@@ -267,6 +288,8 @@ class TopKSparseAutoencoder(
         validation_fraction=0.1,
         n_iter_no_change=5,
         tol=1e-4,
+        checkpoint=None,
+        checkpoint_interval=1,
         sparse_output=True,
         device="auto",
         warm_start=False,
@@ -291,6 +314,8 @@ class TopKSparseAutoencoder(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
         self.sparse_output = sparse_output
         self.device = device
         self.warm_start = warm_start
@@ -357,7 +382,7 @@ class TopKSparseAutoencoder(
         X = self._validate_rows(X, reset=first_pass)
         start = None if first_pass else self._fitted_arrays()
         k = self._check_parameters(X.shape[1], start)
-        rng = check_random_state(self.random_state)
+        rng = self._generator()
         state = getattr(self, "_training_state", None)
         if state is None or not state.suits(k, self.sparsity):
             if first_pass:
@@ -490,6 +515,84 @@ class TopKSparseAutoencoder(
         X = self._validate_rows(X, reset=False)
         return pearson_correlation(X, self._reconstruct(X))
 
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, from which :meth:`load` reads it.
+
+        The file is replaced as a whole or not at all, also when the machine stops half-way.
+        It is in the safetensors format, and runs no code when it is loaded. Callbacks are not
+        kept.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the suffix ``.safetensors``.
+        optimizer : bool, default=False
+            Whether to keep the optimizer's moments too, so that partial_fit goes on as if
+            the model had not been saved; the file is then three times as large. Without
+            them the moments begin anew.
+
+        Raises
+        ------
+        ModelFileError
+            If path is there and is no regular file, or a parameter cannot be kept: random_state
+            must be an int or None, and augmenter None or an
+            :class:`~skl_sae.ImageAugmenter`.
+        OSError
+            If the file cannot be written. What was there before is then left as it was.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data[:200]
+        >>> sae = TopKSparseAutoencoder(64, k=4, max_iter=1, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "digits.safetensors")
+        ...     sae.save(path)
+        ...     loaded = TopKSparseAutoencoder.load(path)
+        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
+        True
+        """
+        check_is_fitted(self)
+        write_model(path, self, optimizer=optimizer)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that :meth:`save` wrote; safe also with files from strangers.
+
+        Nothing in the file is run. Its size, format, version, parameters and the names, shapes
+        and types of its arrays are checked before memory is taken for them, then a checksum,
+        and that all numbers are finite. The checksum tells damage, not malice: whoever can
+        write a file can give it any atoms.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        estimator : TopKSparseAutoencoder
+            The fitted estimator.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not a model that this version can read, whole and usable.
+        FileNotFoundError
+            If there is none.
+
+        Warns
+        -----
+        UserWarning
+            If another version of skl_sae wrote the file.
+        """
+        estimator, written_by = read_model(path, cls)
+        if written_by is not None:
+            _warn_of_version(written_by)
+        return estimator
+
     # --- Validation ---
 
     def _validate_rows(self, X, *, reset):
@@ -507,7 +610,7 @@ class TopKSparseAutoencoder(
     def _check_parameters(self, n_features, start):
         """Everything about the parameters that no constraint can say; k as a number."""
         for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
-                     "n_iter_no_change"):  # fmt: skip
+                     "n_iter_no_change", "checkpoint_interval"):  # fmt: skip
             if isinstance(getattr(self, name), (bool, np.bool_)):
                 raise InvalidParameterError(
                     f"The {name!r} parameter of {type(self).__name__} must be a number. "
@@ -550,19 +653,49 @@ class TopKSparseAutoencoder(
         start = self._warm_start_arrays()
         X = self._validate_rows(X, reset=start is None)
         k = self._check_parameters(X.shape[1], start)
-        rng = check_random_state(self.random_state)
+        rng = self._generator()
+        interrupted = self._interrupted_fit(X.shape[1])
+        if interrupted is not None:
+            rng.set_state(interrupted.first_random_state)
+        first_random_state = rng.get_state()
         X, X_valid = self._split(X, rng)
         epochs = self._rows_by_epoch(X, rng)
-        state = self._start_state(next(epochs), start, k, rng)
+        progress = Progress()
+        state = self._start_state(next(epochs), start, k, rng, interrupted, progress)
+        state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
-        history = self._train(state, epochs, X_valid, rng, context)
+        keep = partial(self._keep_checkpoint, state, rng, first_random_state)
+        self._train(state, epochs, X_valid, rng, context, progress, keep)
+        history = progress.settle(state)
         if self.transform_algorithm == "omp":
             state.finish_atoms(X, _FINISHING_ROUNDS)
         self._store(state, history)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
+
+    def _generator(self):
+        """Whatever is random comes from this; of NumPy's global generator one number is drawn."""
+        if self.random_state is None or self.random_state is np.random:
+            return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
+        return check_random_state(self.random_state)
+
+    def _interrupted_fit(self, n_features):
+        """The fit to resume, if there is one."""
+        if self.checkpoint is None:
+            return None
+        if self.warm_start and os.path.exists(self.checkpoint):
+            return read_checkpoint(self.checkpoint, self, n_features)
+        parameters_as_json(self.checkpoint, self)  # what cannot be written fails now, not later
+        return None
+
+    def _keep_checkpoint(self, state, rng, first_random_state, progress):
+        if self.checkpoint is None:
+            return
+        at_end = progress.n_epochs == self.max_iter
+        at_end |= progress.has_stalled(self.n_iter_no_change, self.tol)
+        if at_end or progress.n_epochs % self.checkpoint_interval == 0:
+            write_checkpoint(self.checkpoint, self, state, progress, rng, first_random_state)
 
     def _split(self, X, rng):
         """Rows to train on and rows to hold out (None without early stopping)."""
@@ -593,9 +726,13 @@ class TopKSparseAutoencoder(
             )
         return rows
 
-    def _start_state(self, X, start, k, rng):
+    def _start_state(self, X, start, k, rng, interrupted=None, progress=None):
         state = TrainingState.from_data(X)
-        self._start_engine(state, X, start, k, rng)
+        if interrupted is None:
+            self._start_engine(state, X, start, k, rng)
+        else:
+            device = resolve_device(self.device)
+            interrupted.restore(self.checkpoint, state, progress, rng, device)
         return state
 
     def _start_engine(self, state, X, start, k, rng):
@@ -637,40 +774,24 @@ class TopKSparseAutoencoder(
             raise ValueError("Expected init with finite rows that are not all zero.")
         return (given / norms).reshape(shape)
 
-    def _train(self, state, epochs, X_valid, rng, context):
-        """All epochs of fit; the curves and other attributes that come of them."""
-        losses, correlations, scores = [], [], []
-        best, best_arrays, stop = -np.inf, None, False
-        while len(losses) < self.max_iter and not stop:
+    def _train(self, state, epochs, X_valid, rng, context, progress, keep):
+        """The epochs of fit that are left."""
+        stop = False
+        patience = self.n_iter_no_change, self.tol
+        while progress.n_epochs < self.max_iter and not (stop or progress.has_stalled(*patience)):
             X = None  # freed before the next rows are drawn
             X = next(epochs)
             epoch_context = context.subcontext(task_name="epoch")
             epoch_context.call_on_fit_task_begin(estimator=self, X=X)
-            loss, correlation, frequency = self._run_epoch(state, X, rng, len(X), len(losses))
-            losses.append(loss)
-            correlations.append(correlation)
+            progress.add(*self._run_epoch(state, X, rng, len(X), progress.n_epochs))
             if X_valid is not None:
-                scores.append(state.score(X_valid, self.batch_size))
-                if scores[-1] > best:
-                    best, best_arrays = scores[-1], [*state.copied_arrays(), frequency]
-                reference = max(scores[: -self.n_iter_no_change], default=-np.inf)
-                stop = best <= reference + self.tol
-            self._print_epoch(losses, correlations, scores)
-            stop |= epoch_context.call_on_fit_task_end(
+                progress.add_score(state.score(X_valid, self.batch_size), state)
+            self._print_epoch(progress)
+            keep(progress)
+            stop = epoch_context.call_on_fit_task_end(
                 estimator=self, X=X,
                 reconstruction_attributes=lambda: self._attributes(state, state.copied_arrays()),
             )  # fmt: skip
-        if best_arrays is not None:
-            frequency = best_arrays.pop()
-            state.restore(best_arrays)
-        return {
-            "loss_curve_": losses,
-            "correlation_curve_": correlations,
-            "n_iter_": len(losses),
-            "validation_scores_": scores if X_valid is not None else None,
-            "best_validation_score_": best if X_valid is not None else None,
-            "feature_frequency_": frequency,
-        }
 
     def _run_epoch(self, state, X, rng, dead_after, n_epochs):
         """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
@@ -688,12 +809,12 @@ class TopKSparseAutoencoder(
             )
         return result
 
-    def _print_epoch(self, losses, correlations, scores):
+    def _print_epoch(self, progress):
         if self.verbose:
-            held_out = f"  held out {scores[-1]:.4f}" if scores else ""
+            held_out = f"  held out {progress.scores[-1]:.4f}" if progress.scores else ""
             print(
-                f"Epoch {len(losses)}/{self.max_iter}  loss {losses[-1]:.4f}  "
-                f"correlation {correlations[-1]:.4f}{held_out}"
+                f"Epoch {progress.n_epochs}/{self.max_iter}  loss {progress.losses[-1]:.4f}  "
+                f"correlation {progress.correlations[-1]:.4f}{held_out}"
             )
 
     def _store(self, state, history):
@@ -789,9 +910,13 @@ class TopKSparseAutoencoder(
         state = super().__getstate__().copy()
         state.pop("_training_state", None)
         state.pop("_device_warned", None)
-        return state
+        return {**state, "_skl_sae_version": version()}
 
     def __setstate__(self, state):
+        state = dict(state)
+        written_by = state.pop("_skl_sae_version", "an unknown version")
+        if written_by != version():
+            _warn_of_version(written_by)
         super().__setstate__(state)
         if getattr(self, "_tied", False):
             self.encoder_ = self.components_  # one array, which joblib stores twice
@@ -803,3 +928,10 @@ class TopKSparseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _warn_of_version(written_by):
+    warnings.warn(
+        f"The model was written by skl_sae {written_by} and is read by {version()}.",
+        UserWarning, stacklevel=3,
+    )  # fmt: skip

@@ -22,6 +22,9 @@ BETA1, BETA2 = 0.9, 0.999
 # this keeps a step independent of the number of features, rows and members.
 EPSILON = 1e-20
 
+# What torch's Adam remembers of a parameter.
+_MOMENTS = "first", "second", "n_steps"
+
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
 # Numbers to work on from which on threads are worth their start and the wait for the last.
@@ -54,6 +57,31 @@ def without_autograd(method):
             return method(*args, **kwargs)
 
     return wrapper
+
+
+def optimizer_shapes(shape, n_steps, *, tied, sparse):
+    """dtype and shape of all that `TopKEnsemble.optimizer_arrays` gives, by name."""
+    n_members, n_components, n_features = shape
+    shapes = {"rows_since_fired": (np.float32, shape[:2])}
+    atoms = ("decoder",) if tied else ("decoder", "encoder")
+    by_torch = {"bias": shape[:2], "centers": (n_members, n_features)}
+    if sparse:
+        shapes["rates"] = np.float64, (n_steps + 1,)
+    if not n_steps:
+        return shapes
+    if sparse:
+        n_atoms = n_members * n_components
+        for name in atoms:
+            for part in ("first", "second"):
+                shapes[f"{name}.{part}"] = np.float32, (n_atoms, n_features)
+            for part in ("picked_at", "visited_at", "moved_at"):
+                shapes[f"{name}.{part}"] = np.int64, (n_atoms,)
+    else:
+        by_torch |= dict.fromkeys(atoms, shape)
+    for name, shape_ in by_torch.items():
+        for part in _MOMENTS:
+            shapes[f"{name}.{part}"] = np.float32, () if part == "n_steps" else shape_
+    return shapes
 
 
 class Picks(NamedTuple):
@@ -124,17 +152,59 @@ class TopKEnsemble:
     def device(self):
         return self.decoder.device
 
-    def arrays(self):
+    def arrays(self, *, caught_up=True):
         """Decoder, encoder (None if tied), bias, centres and thresholds (or None) in NumPy.
 
         On a CPU they are the arrays that were given, which were trained in place.
         """
-        self.catch_up()
+        if caught_up:
+            self.catch_up()
         if self.device.type == "cpu":
             return self._given
         encoder = None if self.tied else self.encoder
         tensors = self.decoder, encoder, self.encoder_bias, self.centers, self.thresholds
         return tuple(None if tensor is None else tensor.cpu().numpy() for tensor in tensors)
+
+    def optimizer_arrays(self):
+        """What training needs besides `arrays` to go on as if it had not stopped, by name.
+
+        The decoder's atoms may be behind; whoever keeps these must keep them as they are.
+        """
+        arrays = {"rows_since_fired": self.rows_since_fired.cpu().numpy()}
+        for name, moments in self._moments.items():
+            for part, moment in zip(_MOMENTS, moments, strict=True):
+                arrays[f"{name}.{part}"] = moment.cpu().numpy()
+        for name, adam_ in self._adams_by_name():
+            for part, array in adam_.arrays().items():
+                arrays[f"{name}.{part}"] = array
+        if self.sparse:
+            arrays["rates"] = self._rates[: self.n_steps + 1]
+        return arrays
+
+    @without_autograd
+    def restore_optimizer(self, arrays, n_steps):
+        """Go on after so many steps from what `optimizer_arrays` gave, which is copied."""
+        self.n_steps = n_steps
+        self.rows_since_fired.copy_(torch.from_numpy(arrays["rows_since_fired"]))
+        self._moments = {
+            name.removesuffix(".n_steps"): tuple(
+                torch.tensor(arrays[name.replace("n_steps", part)], device=self.device)
+                for part in _MOMENTS
+            )
+            for name in arrays
+            if name.endswith(".n_steps")
+        }
+        if self.sparse and n_steps:
+            self._rates = np.concatenate([arrays["rates"], np.zeros(1024)])
+            self._atom_adams = self._make_atom_adams()
+        for name, adam_ in self._adams_by_name():
+            for part, array in adam_.arrays().items():
+                array[...] = arrays[f"{name}.{part}"]
+
+    def _adams_by_name(self):
+        """The optimizers of atoms; the tied encoder's is the decoder's."""
+        named = zip(("encoder", "decoder"), self._atom_adams or (), strict=False)
+        return [(name, adam_) for name, adam_ in named if name == "decoder" or not self.tied]
 
     # --- Forward ---
 

@@ -200,6 +200,11 @@ class AtomAdam:
         self.unit = unit
         self.patience = 0 if lazy else MOMENTUM_STEPS
 
+    def arrays(self):
+        """All that it remembers of the rows, by name."""
+        names = "first", "second", "picked_at", "visited_at", "moved_at"
+        return dict(zip(names, self.state[1:], strict=True))
+
     def job(self, picks, source, along, slope, totals, rates, step):
         """One step on the picked rows, and on those that momentum still moves, for `run`.
 

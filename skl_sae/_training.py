@@ -122,6 +122,71 @@ class TrainingState:
         return float(total / len(X))
 
 
+class Progress:
+    """What the epochs of a fit have brought so far.
+
+    With rows held out, ``best_arrays`` are the engine's arrays (`BEST`) and the frequency
+    of the epoch that had the best score.
+    """
+
+    BEST = "decoder", "encoder", "bias", "centers", "thresholds", "frequency"
+
+    def __init__(self):
+        self.losses, self.correlations, self.scores = [], [], []
+        self.frequency = None
+        self.best, self.best_arrays = None, {}
+
+    @property
+    def n_epochs(self):
+        return len(self.losses)
+
+    def add(self, loss, correlation, frequency):
+        self.losses.append(loss)
+        self.correlations.append(correlation)
+        self.frequency = frequency
+
+    def add_score(self, score, state):
+        """Note the score of the rows held out, and keep the weights if it is the best."""
+        self.scores.append(score)
+        if self.best is None or score > self.best:
+            arrays = *state.copied_arrays(), self.frequency
+            self.best = score
+            self.best_arrays = {
+                name: array for name, array in zip(self.BEST, arrays, strict=True)
+                if array is not None
+            }  # fmt: skip
+
+    def has_stalled(self, patience, tol):
+        """Whether the last score is no better than those before the last so many."""
+        reference = max(self.scores[:-patience], default=-np.inf)
+        return bool(self.scores) and self.scores[-1] <= reference + tol
+
+    def as_json(self):
+        """All but the arrays."""
+        return {"losses": self.losses, "correlations": self.correlations,
+                "scores": self.scores, "best": self.best}  # fmt: skip
+
+    def restore(self, numbers, best_arrays, frequency):
+        """Be as another was that gave these numbers as JSON."""
+        vars(self).update(numbers)
+        self.best_arrays, self.frequency = best_arrays, frequency
+
+    def settle(self, state):
+        """The fitted attributes that come of it; the state goes back to the best weights."""
+        if self.best_arrays:
+            *arrays, self.frequency = (self.best_arrays.get(name) for name in self.BEST)
+            state.restore(arrays)
+        held_out = self.best is not None
+        return {
+            "loss_curve_": self.losses,
+            "correlation_curve_": self.correlations,
+            "n_iter_": self.n_epochs,
+            "validation_scores_": self.scores if held_out else None,
+            "best_validation_score_": self.best if held_out else None,
+            "feature_frequency_": self.frequency,
+        }
+
+
 def resolve_device(device):
     """The torch device that a parameter names; a ValueError that names it if there is none."""
     if device == "auto":

@@ -262,6 +262,16 @@ def test_fault_30_random_state(X, estimator):
     assert not np.array_equal(first[0], second[0])
 
 
+@pytest.mark.touches_globals("NumPy's generator")
+def test_fault_30_one_number_of_the_global_generator(X, estimator):
+    np.random.seed(3)
+    np.random.randint(2**31 - 1)
+    expected = np.random.random()
+    np.random.seed(3)
+    estimator.set_params(random_state=None).fit(X)
+    assert np.random.random() == expected
+
+
 def test_fault_31_numpy_scalars(X, estimator):
     same = clone(estimator).set_params(
         n_components=np.int64(16), k=np.int32(4), learning_rate=np.float32(1e-3),

@@ -24,8 +24,19 @@ ALLOWED = {
     "_ensemble": {"_kernels", "_topk"},
     "_pursuit": {"_ensemble"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
-    "_autoencoder": {"_codes", "_dictionary", "_ensemble", "_pursuit", "_scoring", "_training"},
-    "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring"},
+    "_storage": set(),
+    # __init__ holds the version, and is whole by the time that a model is saved.
+    "_model_file": {"__init__", "_augmenter", "_ensemble", "_storage", "_training"},
+    "_autoencoder": {
+        "_model_file",
+        "_codes",
+        "_dictionary",
+        "_ensemble",
+        "_pursuit",
+        "_scoring",
+        "_training",
+    },
+    "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
     "__main__": {"__init__", "datasets"},
 }
 

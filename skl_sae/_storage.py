@@ -1,0 +1,282 @@
+"""One file of arrays in the safetensors format: written atomically, read without trust.
+
+The layout is eight bytes with the length of a JSON header, the header, and the arrays' bytes
+one after another. It is read and written here, not by the library of that name, because that
+one takes twice the memory, replaces links by files, and has no checksum; the tests hold our
+files against it. The metadata and arrays that a reader gets are those that were written, or
+it gets a `ModelFileError`.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import secrets
+import stat
+import struct
+
+import numpy as np
+
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4"}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_MAX_HEADER = 2**24  # bytes; names of 12,288 features and curves of 100,000 epochs take less
+_CHUNK = 2**24  # bytes hashed and written while they are in cache
+
+
+class ModelFileError(ValueError):
+    """A model file that cannot be trusted, or a model that cannot be written to one.
+
+    The message names the file and what about it was not as expected.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(f"{os.fsdecode(path)}: {reason}")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)
+
+
+# --- Writing ---
+
+
+def write_arrays(path, arrays, metadata):
+    """Write arrays, by name, and metadata, from str to str, so that path never holds a part.
+
+    The bytes go to a temporary file beside it, which replaces it once they are on the disk. A
+    symbolic link goes on pointing at the file, and permissions are kept; a new file has those
+    that the umask leaves.
+    """
+    target = os.path.realpath(path)
+    _refuse_irregular(path, target)
+    temporary = os.path.join(os.path.dirname(target), f".skl_sae-{secrets.token_hex(8)}.tmp")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(handle, "wb", buffering=0) as file:
+            _write(file, arrays, metadata)
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(os.path.dirname(target))
+
+
+def _refuse_irregular(path, target):
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise ModelFileError(path, "Expected a regular file or none, got something else.")
+
+
+def _sync_folder(folder):
+    """Make a rename last, where the system lets folders be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write(file, arrays, metadata):
+    names = sorted(arrays)
+    arrays = {name: _as_stored(arrays[name]) for name in names}
+    entries, end = {}, 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        entries[name] = {
+            "dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end],
+        }  # fmt: skip
+    # The checksum takes its place when all has been seen; its length is known.
+    header = _header({**metadata, "sha256": "0" * 64}, entries)
+    _write_all(file, header)
+    digest = _digest(metadata, entries)
+    for array in arrays.values():
+        for chunk in _chunks(array):
+            digest.update(chunk)
+            _write_all(file, chunk)
+    file.seek(0)
+    _write_all(file, _header({**metadata, "sha256": digest.hexdigest()}, entries))
+
+
+def _as_stored(array):
+    return np.asarray(array, dtype=np.dtype(array.dtype).newbyteorder("<"), order="C")
+
+
+def _header(metadata, entries):
+    text = json.dumps({"__metadata__": metadata, **entries}, allow_nan=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
+    return struct.pack("<Q", len(text)) + text
+
+
+def _digest(metadata, entries):
+    """A hash to go on with over the arrays' bytes by name, of all that a reader gets besides."""
+    kept = {name: value for name, value in metadata.items() if name != "sha256"}
+    kinds = {name: [entry["dtype"], entry["shape"]] for name, entry in entries.items()}
+    return hashlib.sha256(json.dumps([kept, kinds], sort_keys=True).encode())
+
+
+def _chunks(array):
+    view = memoryview(array.reshape(-1).view(np.uint8))
+    for start in range(0, len(view), _CHUNK):
+        yield view[start : start + _CHUNK]
+
+
+def _write_all(file, data):
+    """An unbuffered file may take less than it is given, when the disk is nearly full."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+# --- Reading ---
+
+
+def read_arrays(path, describe):
+    """Arrays of a file that `write_arrays` wrote, after every check that can be made.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    describe : callable
+        Given the metadata, returns the expected (dtype, shape) of each array by name, and
+        raises ValueError where the metadata themselves are not usable. Nothing is allocated
+        before the file's own statements agree with it and with the file's size.
+
+    Returns
+    -------
+    metadata : dict
+        From str to str.
+    arrays : dict
+        From str to ndarray; every number is finite.
+    """
+    # Opening a pipe would wait for someone to write to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(path, "Expected a regular file.")
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            return _read(file, status.st_size, describe)
+    except ModelFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(path, str(error)) from error
+    finally:
+        os.close(handle)
+
+
+def _read(file, size, describe):
+    metadata, entries, begin = _read_header(file, size)
+    expected = describe(metadata)
+    _check_entries(entries, expected, size - begin)
+    digest, arrays, infinite = _digest(metadata, entries), {}, []
+    for name in sorted(entries):
+        file.seek(begin + entries[name]["data_offsets"][0])
+        array = arrays[name] = np.empty(entries[name]["shape"], _DTYPES[entries[name]["dtype"]])
+        finite = True
+        for chunk in _chunks(array):
+            _read_all(file, chunk)
+            digest.update(chunk)
+            finite &= bool(np.isfinite(np.frombuffer(chunk, array.dtype)).all())
+        if not finite:
+            infinite.append(name)
+    if digest.hexdigest() != metadata["sha256"]:
+        raise ValueError("The checksum does not match: the file is damaged.")
+    if infinite:
+        raise ValueError(f"Expected finite numbers, got others in {infinite[0]!r}.")
+    native = {name: array.astype(array.dtype.newbyteorder("="), copy=False)
+              for name, array in arrays.items()}  # fmt: skip
+    return metadata, native
+
+
+def _read_all(file, view):
+    while view:
+        n_bytes = file.readinto(view)
+        if not n_bytes:
+            raise ValueError("The file ends too early.")
+        view = view[n_bytes:]
+
+
+def _read_header(file, size):
+    """Metadata, entries by name, and where the arrays begin."""
+    if size < 8:
+        raise ValueError(f"Expected a model file, got {size} bytes.")
+    length = bytearray(8)
+    _read_all(file, memoryview(length))
+    (length,) = struct.unpack("<Q", length)
+    if not 2 <= length <= min(_MAX_HEADER, size - 8):
+        raise ValueError("Expected a model file: its first bytes are not those of one.")
+    text = bytearray(length)
+    _read_all(file, memoryview(text))
+    entries = strict_json(text)
+    metadata = entries.pop("__metadata__", None) if isinstance(entries, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError("Expected metadata of text in the header.")
+    if "sha256" not in metadata:
+        raise ValueError("Expected a checksum in the header.")
+    return metadata, entries, 8 + length
+
+
+def _check_entries(entries, expected, n_bytes):
+    """Each array is described as expected, and they fill the file without gap or overlap."""
+    if set(entries) != set(expected):
+        odd = min(set(entries) ^ set(expected))
+        raise ValueError(f"Expected arrays {sorted(expected)}; {odd[:80]!r} differs.")
+    end, spans = 0, []
+    for name, (dtype, shape) in expected.items():
+        entry = entries[name]
+        wanted = {"dtype": _NAMES[np.dtype(dtype).newbyteorder("<")], "shape": list(shape)}
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise ValueError(f"Expected dtype, shape and data_offsets of {name!r}.")
+        if any(repr(entry[item]) != repr(wanted[item]) for item in wanted):  # True is not 1
+            got = f"{entry['dtype']} {entry['shape']}"[:100]
+            raise ValueError(
+                f"Expected {name!r} as {wanted['dtype']} {wanted['shape']}, got {got}."
+            )
+        span = entry["data_offsets"]
+        length = math.prod(shape) * np.dtype(dtype).itemsize
+        if not isinstance(span, list) or [type(i) for i in span] != [int, int]:
+            raise ValueError(f"Expected two whole numbers as data_offsets of {name!r}.")
+        if span[1] - span[0] != length:
+            raise ValueError(f"Expected {length} bytes of {name!r}, got {span[1] - span[0]}.")
+        spans.append(span)
+    for span in sorted(spans):
+        if span[0] != end:
+            raise ValueError("Expected arrays one after another.")
+        end = span[1]
+    if end != n_bytes:
+        raise ValueError(f"Expected {end} bytes of arrays, got {n_bytes}.")
+
+
+def strict_json(text):
+    """JSON with each key once and every number finite; a ValueError otherwise."""
+
+    def refuse(constant):
+        raise ValueError(f"Expected finite numbers, got {constant}.")
+
+    def finite(number):
+        value = float(number)
+        if not math.isfinite(value):
+            refuse(number)
+        return value
+
+    def unique(pairs):
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("Expected each key once.")
+        return found
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
+    except RecursionError as error:
+        raise ValueError("Expected JSON of less depth.") from error
