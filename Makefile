@@ -29,6 +29,7 @@ test-all: test
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/storage.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -39,8 +39,9 @@ def _parser():
         prog=PROGRAM,
         description="Train Top-K sparse autoencoders on the images of a folder, or on crops of "
         "the two photographs that come with scikit-learn; print held-out figures beside PCA's; "
-        "and write codes.npz (the codes of all images), training.png and, for a folder, "
-        "images.csv (which row is which file). Sub-folders are classes.",
+        "and write model.safetensors (for TopKSparseAutoencoder.load), codes.npz (the codes of "
+        "all images), training.png and, for a folder, images.csv (which row is which file). "
+        "Sub-folders are classes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -112,7 +113,8 @@ def _run(options):
     sae.fit(images.data[images.train])
     seconds = time.perf_counter() - start
     codes = sae.transform(images.data)
-    written = ["codes.npz", "training.png"]
+    written = ["model.safetensors", "codes.npz", "training.png"]
+    sae.save(options.output / "model.safetensors")
     sp.save_npz(options.output / "codes.npz", codes)
     _plot_training(sae, options.output / "training.png")
     if options.folder is not None:

@@ -7,13 +7,11 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skl_sae import ImageLoader, TopKSparseAutoencoder
-from skl_sae.datasets import make_cells
+from skl_sae import TopKSparseAutoencoder
 
 pytestmark = pytest.mark.slow
 
@@ -146,15 +144,3 @@ def test_fault_88_interrupted_fit(fitted_before):
     assert time.perf_counter() - begin < 5
     assert "left True" in output, errors
     assert not fitted_before or "same True" in output
-
-
-def test_fault_84_few_open_files(tmp_path):
-    """300 pictures with room for 64 open files."""
-    cells = make_cells(tmp_path, n_samples=300)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 40, before[1]))
-    try:
-        rows = ImageLoader((8, 8), "L", n_jobs=2).fit_transform(cells.filenames)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert len(rows) == 300 == len({Path(name) for name in cells.filenames})

@@ -14,9 +14,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
+from skl_sae import TopKSparseAutoencoder, find_images
 from skl_sae import __main__ as command
-from skl_sae import find_images
-from skl_sae.datasets import make_cells
+from skl_sae.datasets import load_photographs, make_cells
 
 SMALL = ["--n-components", "32", "--k", "4", "--members", "2", "--epochs", "1"]
 
@@ -30,6 +30,9 @@ def test_main_path(tmp_path, capsys):
     assert codes.shape == (1000, 64)
     assert codes.format == "csr"
     assert codes.getnnz(axis=1).max() <= 8
+    model = TopKSparseAutoencoder.load(tmp_path / "a" / "b" / "model.safetensors")
+    rows = load_photographs(800, (64, 64)).data
+    np.testing.assert_allclose(model.transform(rows).toarray(), codes[:800].toarray(), atol=1e-3)
     image = np.asarray(Image.open(tmp_path / "a" / "b" / "training.png"))
     assert image.std() > 1
 
