@@ -35,6 +35,7 @@ setup(
             "pytest>=8",
             "hypothesis>=6.100",
             "safetensors>=0.6",  # what our model files are held against
+            "skops>=0.12",  # one of the ways to keep a model
             "ruff",
             "build",
             "pandas",

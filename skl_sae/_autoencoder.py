@@ -151,7 +151,8 @@ class TopKSparseAutoencoder(
         A file to which fit writes its whole state every so many epochs, so that an
         interrupted fit can be resumed: with ``warm_start=True``, fit goes on from the file if
         there is one, to the result that it would have had without interruption. It must be
-        given the same rows and parameters.
+        given the same rows and parameters. A file serves one fit: those of a search would
+        overwrite each other's.
     checkpoint_interval : int, default=1
         Number of epochs from one checkpoint to the next. Each writes the weights and Adam's
         moments: twelve bytes a weight.

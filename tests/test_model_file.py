@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -140,15 +141,21 @@ def test_golden_file_of_format_1():
     assert loaded.n_iter_ == 4
 
 
-@pytest.mark.parametrize("through", ["pickle", "joblib"])
-def test_pickles_warn_of_another_version(X, estimator, path, monkeypatch, through):
-    estimator.fit(X)
-    if through == "pickle":
-        path.write_bytes(pickle.dumps(estimator))
-    else:
-        joblib.dump(estimator, path)
-    load = joblib.load if through == "joblib" else lambda p: pickle.loads(p.read_bytes())
-    assert_same(fitted_state(load(path)), fitted_state(estimator))
+def load_skops(path):
+    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+
+
+@pytest.mark.parametrize("dump, load", [
+    (lambda sae, path: path.write_bytes(pickle.dumps(sae)),
+     lambda path: pickle.loads(path.read_bytes())),
+    (joblib.dump, joblib.load),
+    (skops.io.dump, load_skops),
+], ids=["pickle", "joblib", "skops"])  # fmt: skip
+def test_pickles_warn_of_another_version(X, estimator, path, monkeypatch, dump, load):
+    dump(estimator.fit(X), path)
+    loaded = load(path)
+    assert_same(fitted_state(loaded), fitted_state(estimator))
+    assert loaded.encoder_ is loaded.components_
     monkeypatch.setattr(skl_sae, "__version__", "7.0")
     with pytest.warns(UserWarning, match=r"0\.\d.* read by 7\.0"):
         load(path)
