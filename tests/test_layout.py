@@ -24,6 +24,7 @@ ALLOWED = {
     "_ensemble": {"_kernels", "_topk"},
     "_pursuit": {"_ensemble"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
+    "inspection": set(),
     "_storage": set(),
     # __init__ holds the version, and is whole by the time that a model is saved.
     "_model_file": {"__init__", "_augmenter", "_ensemble", "_storage", "_training"},
@@ -77,6 +78,11 @@ def test_the_engine_knows_no_scikit_learn():
     for name in ("_ensemble", "_kernels", "_topk", "_dictionary", "_pursuit"):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
     assert "torch" not in outside_imports(FOLDER / "_kernels.py")
+
+
+def test_what_looks_at_fitted_arrays_knows_no_torch():
+    assert "torch" not in outside_imports(FOLDER / "inspection.py")
+    assert "matplotlib" not in outside_imports(FOLDER / "inspection.py")
 
 
 def test_import_brings_no_plots_and_no_compiler():
