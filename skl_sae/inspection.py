@@ -204,7 +204,8 @@ def class_selectivity(codes, y):
         difference=frequency - (counts.sum(axis=0) - counts) / n_out,
         auc=auc,
         p_value=p_value,
-        p_adjusted=false_discovery_control(p_value, axis=None, method="bh"),
+        # Over all of them: scipy flattens, and leaves it at that.
+        p_adjusted=false_discovery_control(p_value, axis=None).reshape(p_value.shape),
     )
 
 

@@ -128,7 +128,7 @@ def test_adjusted_p_values_are_benjamini_hochbergs(codes, y):
     for rank in range(len(p), 0, -1):
         smallest = min(smallest, p[order[rank - 1]] * len(p) / rank)
         expected[order[rank - 1]] = smallest
-    np.testing.assert_allclose(selectivity.p_adjusted.ravel(), expected)
+    np.testing.assert_allclose(selectivity.p_adjusted, expected.reshape(3, N_ATOMS))
 
 
 def test_chance_is_not_called_a_discovery():
