@@ -89,7 +89,7 @@ def feature_usage(codes, components=None):
     >>> usage.share.round(2), usage.atoms_for_80, usage.fraction_for_80
     (array([0.67, 0.  , 0.07, 0.27]), 2, 0.5)
     """
-    activations = _activations(codes)
+    activations = activations_of(codes)
     n_rows, n_atoms = activations.shape
     counts = activations.count_nonzero(axis=0)
     energy = activations.power(2).sum(axis=0)
@@ -185,7 +185,7 @@ def class_selectivity(codes, y):
     array([[ 1. , -0.5,  0. ],
            [-1. ,  0.5,  0. ]])
     """
-    activations = _activations(codes)
+    activations = activations_of(codes)
     classes, labels = _classes(y, len_expected=activations.shape[0])
     n_rows = len(labels)
     of_class = sp.csr_array((np.ones(n_rows), (labels, np.arange(n_rows))))
@@ -363,17 +363,15 @@ def top_samples(codes, atom, n=10):
     >>> top_samples(codes, 0, n=2), top_samples(codes, 1)
     (array([3, 1]), array([0]))
     """
-    activations = _activations(codes)
-    n_atoms = activations.shape[1]
-    if not isinstance(atom, Integral) or not 0 <= atom < n_atoms:
-        raise ValueError(f"Expected an atom from 0 to {n_atoms - 1}, got {atom!r}.")
+    activations = activations_of(codes)
+    check_atom(atom, activations.shape[1])
     entries = np.flatnonzero(activations.indices == atom)
     strongest = entries[np.argsort(-activations.data[entries], kind="stable")[:n]]
     # The row of a stored entry is where the row pointers pass it.
     return np.searchsorted(activations.indptr, strongest, side="right").astype(np.int64) - 1
 
 
-def _activations(codes):
+def activations_of(codes):
     """Absolute values of codes as a CSR array of our own, float64, with no stored zeros."""
     codes = check_array(codes, accept_sparse="csr", dtype=np.float64, input_name="codes")
     activations = sp.csr_array(codes, copy=True)
@@ -381,6 +379,12 @@ def _activations(codes):
     np.abs(activations.data, out=activations.data)
     activations.eliminate_zeros()
     return activations
+
+
+def check_atom(atom, n_atoms):
+    """Refuse what is not the number of an atom."""
+    if not isinstance(atom, Integral) or not 0 <= atom < n_atoms:
+        raise ValueError(f"Expected an atom from 0 to {n_atoms - 1}, got {atom!r}.")
 
 
 def _classes(y, len_expected):

@@ -25,6 +25,11 @@ ALLOWED = {
     "_pursuit": {"_ensemble"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
     "inspection": set(),
+    "_fitted": set(),
+    "_axes": set(),
+    "_pictures": {"_axes", "_fitted", "_images", "_scoring"},
+    "_tables": {"_axes", "inspection"},
+    "plotting": {"_axes", "_fitted", "_pictures", "_tables", "inspection"},
     "_storage": set(),
     # __init__ holds the version, and is whole by the time that a model is saved.
     "_model_file": {"__init__", "_augmenter", "_ensemble", "_storage", "_training"},
@@ -81,8 +86,10 @@ def test_the_engine_knows_no_scikit_learn():
 
 
 def test_what_looks_at_fitted_arrays_knows_no_torch():
-    assert "torch" not in outside_imports(FOLDER / "inspection.py")
-    assert "matplotlib" not in outside_imports(FOLDER / "inspection.py")
+    for name in ("inspection", "_fitted", "_axes", "_pictures", "_tables", "plotting"):
+        assert "torch" not in outside_imports(FOLDER / f"{name}.py")
+    for name in ("inspection", "_fitted"):
+        assert "matplotlib" not in outside_imports(FOLDER / f"{name}.py")
 
 
 def test_import_brings_no_plots_and_no_compiler():
