@@ -10,11 +10,12 @@ ROOT = Path(__file__).resolve().parent.parent
 USE = """
 import sys
 import numpy as np
-import skl_sae, skl_sae.datasets
+import skl_sae, skl_sae.datasets, skl_sae.report
 assert skl_sae.__file__.startswith(sys.argv[1]), skl_sae.__file__
 X = skl_sae.datasets.load_photographs(20, size=(8, 8)).data
 sae = skl_sae.TopKSparseAutoencoder(32, k=4, max_iter=2, random_state=0).fit(X)
 assert np.isfinite(sae.score(X))
+assert "<html" in skl_sae.report.SAEReport(sae, X, image_shape=(8, 8, 3)).html()
 print("The wheel of skl_sae", skl_sae.__version__, "works from outside the checkout.")
 """
 

@@ -24,6 +24,9 @@ ALLOWED = {
     "_ensemble": {"_kernels", "_topk"},
     "_pursuit": {"_ensemble"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
+    "_thumbnails": set(),
+    "_report_arrays": set(),
+    "report": {"_fitted", "_images", "_report_arrays", "_scoring", "_thumbnails", "inspection"},
     "inspection": set(),
     "_fitted": set(),
     "_axes": set(),
@@ -43,7 +46,7 @@ ALLOWED = {
         "_training",
     },
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
-    "__main__": {"__init__", "datasets"},
+    "__main__": {"__init__", "datasets", "report"},
 }
 
 
