@@ -1,7 +1,8 @@
-"""python -m skl_sae [FOLDER]: learn images, and print held-out figures beside PCA's."""
+"""python -m skl_sae [FOLDER]: learn images, print figures beside PCA's, and write a report."""
 
 import argparse
 import csv
+import os
 import sys
 import time
 import warnings
@@ -40,8 +41,9 @@ def _parser():
         description="Train Top-K sparse autoencoders on the images of a folder, or on crops of "
         "the two photographs that come with scikit-learn; print held-out figures beside PCA's; "
         "and write model.safetensors (for TopKSparseAutoencoder.load), codes.npz (the codes of "
-        "all images), training.png and, for a folder, images.csv (which row is which file). "
-        "Sub-folders are classes.",
+        "all images), training.png, report.html (the held-out images and the atoms, to look at "
+        "in a browser) and, for a folder, images.csv (which row is which file). Sub-folders are "
+        "classes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -127,7 +129,9 @@ def _run(options):
         _print_classes(images, sae, codes, pca)
     n_rows = len(images.train) * (1 + augmenter.n_copies if augmenter else 1)
     _print_summary(sae, n_rows * sae.n_iter_, seconds)
+    _write_report(sae, images, options)
     print(f"Wrote {', '.join(written)} to {options.output}.")
+    print(f"To see the held-out images and the atoms, open {options.output / 'report.html'}.")
 
 
 # --- Images ---
@@ -302,6 +306,21 @@ def _print_summary(sae, n_rows, seconds):
         f"\n{n_dead} of {len(sae.components_)} atoms dead in the last epoch; "
         f"trained in {seconds:.1f} s, {n_rows / seconds:.0f} rows a second."
     )
+
+
+def _write_report(sae, images, options):
+    """The page on the held-out images; their names begin where the folder ends."""
+    from .report import SAEReport
+
+    test, y, filenames = images.test, None, None
+    if images.target is not None:
+        y = np.array(images.target_names, dtype=object)[images.target[test]]
+    if "filenames" in images:
+        filenames = [os.path.relpath(name, options.folder) for name in images.filenames[test]]
+    report = SAEReport(
+        sae, images.data[test], y, image_shape=images.image_shape, filenames=filenames
+    )
+    report.write_html(options.output / "report.html")
 
 
 def _plot_training(sae, path):

@@ -35,6 +35,9 @@ def test_main_path(tmp_path, capsys):
     np.testing.assert_allclose(model.transform(rows).toarray(), codes[:800].toarray(), atol=1e-3)
     image = np.asarray(Image.open(tmp_path / "a" / "b" / "training.png"))
     assert image.std() > 1
+    report = tmp_path / "a" / "b" / "report.html"
+    assert f"open {report}." in out
+    assert "200 colour images of 64x64 pixels" in report.read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -75,6 +78,13 @@ def test_folder_of_classes(cells, tmp_path, capsys):
     accuracy = cross_val_score(LogisticRegression(max_iter=1000), codes, [0] * 10 + [1] * 10, cv=5)
     assert figures(out, "sparse codes")[0] == pytest.approx(accuracy.mean(), abs=1e-3)
     assert figures(out, "always the largest class") == [0.5]
+
+    # The report is of the held-out images, under their names within the folder.
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    held_out = [line["filename"] for line in table if line["held_out"] == "1"]
+    assert all(os.path.relpath(name, cells) in report for name in held_out)
+    assert f"<dd>{overall:.4f}</dd>" in report
+    assert str(tmp_path) not in report
 
 
 def test_flat_folder_and_odd_names(cells, tmp_path, capsys):
