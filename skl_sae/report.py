@@ -96,7 +96,7 @@ class SAEReport:
     Of more than 1,000 rows the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
     figures are of all. Thumbnails are at most 64 pixels long, and compressed so far that the
-    page stays under 15 MB.
+    page stays under 15 MB. A notebook that shows the report stores the page.
 
     Examples
     --------
