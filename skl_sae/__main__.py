@@ -115,7 +115,7 @@ def _run(options):
     sae.fit(images.data[images.train])
     seconds = time.perf_counter() - start
     codes = sae.transform(images.data)
-    written = ["model.safetensors", "codes.npz", "training.png"]
+    written = ["model.safetensors", "codes.npz", "training.png", "report.html"]
     sae.save(options.output / "model.safetensors")
     sp.save_npz(options.output / "codes.npz", codes)
     _plot_training(sae, options.output / "training.png")
