@@ -327,16 +327,10 @@ def _plot_training(sae, path):
     """Loss and correlation by epoch, as a PNG file."""
     from matplotlib.figure import Figure
 
+    from .plotting import TrainingDisplay
+
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    curves = {
-        "Training loss": sae.loss_curve_,
-        "Correlation of the training rows": sae.correlation_curve_,
-    }
-    for axes, (title, curve) in zip(figure.subplots(1, 2), curves.items(), strict=True):
-        axes.plot(range(1, len(curve) + 1), curve, marker="o", markersize=3)
-        axes.set(title=title, xlabel="Epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
+    TrainingDisplay.from_estimator(sae, axes=figure.subplots(1, 2))
     figure.savefig(path, dpi=120)
 
 

@@ -1,6 +1,7 @@
 """find_images and ImageLoader: from a folder of files to rows of numbers."""
 
 import contextlib
+import math
 import os
 import stat
 import threading
@@ -445,6 +446,19 @@ def check_sides(name, value, words=("height", "width")):
         forms = " or ".join(f"({', '.join(words[:n])})" for n in range(2, len(words) + 1))
         raise ValueError(f"Expected {name}={forms} of positive integers, got {value!r}.")
     return tuple(map(int, sides))
+
+
+def checked_image_shape(image_shape, n_features):
+    """The sides of images that are rows of n_features numbers: grey, or in three colours."""
+    if isinstance(image_shape, Integral):
+        image_shape = (image_shape,)
+    shape = check_sides("image_shape", image_shape, ("height", "width", "channels"))
+    if math.prod(shape) != n_features or shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            f"Expected image_shape of {n_features} numbers, as rows have, in 1 or 3 channels, "
+            f"got {shape}."
+        )
+    return shape
 
 
 def as_paths(X):

@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing, check_array
 
 from ._axes import new_axes, size_in_points
 from ._fitted import atoms_of_codes, atoms_of_member, last_step, sorted_atoms
-from ._images import check_sides
+from ._images import checked_image_shape
 from ._scoring import row_correlations
 
 _MAPS = {"diverging": "RdBu_r", "picture": "gray"}  # unless said otherwise, for grey rows
@@ -325,7 +325,7 @@ def pictures_of(rows, image_shape, scale, cmap=None):
     coloured by cmap; colour rows are shown as they are, those on a diverging scale around grey.
     """
     rows = check_array(rows, dtype=np.float64, ensure_all_finite=True, input_name="rows")
-    height, width, n_channels = checked_shape(image_shape, rows.shape[1])
+    height, width, n_channels = (*checked_image_shape(image_shape, rows.shape[1]), 1)[:3]
     low, high = _limits(rows, scale)
     extent = np.where(high > low, high - low, 1)
     # A row that is the same everywhere is shown by the middle of the scale.
@@ -336,18 +336,6 @@ def pictures_of(rows, image_shape, scale, cmap=None):
     if cmap is None:
         cmap = _MAPS["diverging" if isinstance(scale, str) and scale == "diverging" else "picture"]
     return mpl.colormaps.get_cmap(cmap)(values[..., 0])[..., :3]
-
-
-def checked_shape(image_shape, n_features):
-    """(height, width, channels) of the pictures that rows are."""
-    sides = check_sides("image_shape", image_shape, ("height", "width", "channels"))
-    sides = (*sides, 1)[:3]
-    if math.prod(sides) != n_features or sides[2] not in (1, 3):
-        raise ValueError(
-            f"Expected an image_shape of {n_features} numbers, grey or in 3 colours, "
-            f"got {tuple(image_shape)}."
-        )
-    return sides
 
 
 def _limits(rows, scale):

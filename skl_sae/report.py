@@ -4,7 +4,6 @@ import base64
 import hashlib
 import html
 import json
-import math
 import os
 import re
 import secrets
@@ -19,7 +18,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_array, column_or_1d, gen_batches
 
 from ._fitted import atoms_of_codes, last_step
-from ._images import check_sides
+from ._images import checked_image_shape
 from ._report_arrays import (
     CorrelationCurves,
     cumulative,
@@ -119,7 +118,7 @@ class SAEReport:
     def __init__(self, estimator, X, y=None, *, image_shape, filenames=None):
         estimator, X = last_step(estimator, X, needs="centers_")
         self._X = check_array(X, dtype=np.float32, input_name="X")
-        self._image_shape = _checked_image_shape(image_shape, self._X.shape[1])
+        self._image_shape = checked_image_shape(image_shape, self._X.shape[1])
         self._classes, self._labels = _checked_classes(y, len(self._X))
         self._names = _checked_names(filenames, len(self._X))
         self._estimator = estimator
@@ -401,16 +400,6 @@ class SAEReport:
 
 
 # --- Checks ---
-
-
-def _checked_image_shape(image_shape, n_features):
-    shape = check_sides("image_shape", image_shape, ("height", "width", "channels"))
-    if math.prod(shape) != n_features or shape[2:] not in ((), (1,), (3,)):
-        raise ValueError(
-            f"Expected image_shape of {n_features} numbers, as X has columns, in 1 or 3 channels, "
-            f"got {shape}."
-        )
-    return shape
 
 
 def _checked_classes(y, n_rows):

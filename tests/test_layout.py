@@ -46,7 +46,7 @@ ALLOWED = {
         "_training",
     },
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
-    "__main__": {"__init__", "datasets", "report"},
+    "__main__": {"__init__", "datasets", "plotting", "report"},
 }
 
 

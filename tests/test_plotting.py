@@ -213,8 +213,8 @@ def test_other_estimators_have_atoms_too(X):
     ({"order": [3], "member": 1}, "Expected atoms from 16 to 31, got 3"),
     ({"order": []}, r"Expected a list of numbers of atoms, got shape \(0,\)"),
     ({"scale": "log"}, "Expected scale='diverging' or 'picture', got 'log'"),
-    ({"image_shape": (3, 3)}, r"Expected an image_shape of 12 numbers, .*got \(3, 3\)"),
-    ({"image_shape": (3, 2, 2)}, "grey or in 3 colours"),
+    ({"image_shape": (3, 3)}, r"Expected image_shape of 12 numbers, .*got \(3, 3\)"),
+    ({"image_shape": (3, 2, 2)}, "in 1 or 3 channels"),
     ({"image_shape": (12,)}, "Expected image_shape="),
 ])  # fmt: skip
 def test_unusable_atoms_are_refused(fitted, wrong, message):
