@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all benchmark clean
+.PHONY: demo test test-all benchmark docs clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing.
 .venv/installed: setup.py pyproject.toml
@@ -12,6 +12,10 @@ BIN := .venv/bin
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+.venv/installed-docs: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 demo: .venv/installed
@@ -31,5 +35,10 @@ benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/storage.py
 
+# The site, its examples run; read it from docs/_build/html/index.html.
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	$(BIN)/python tests/check_docs.py docs/_build/html
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info docs/_build docs/auto_examples docs/generated

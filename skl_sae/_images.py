@@ -363,7 +363,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         return np.rint(X.clip(0, 1) * 255).astype(np.uint8).reshape(-1, *shape)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the pixels: pixel_row_column, in colour with _r, _g or _b.
+        """Name the pixels: pixel_row_column, in colour with _r, _g or _b.
 
         Parameters
         ----------
