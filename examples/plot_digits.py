@@ -1,0 +1,91 @@
+"""
+Digits in a minute
+==================
+
+What does a sparse autoencoder make of 1,797 handwritten digits of 8x8 pixels? It learns 128 atoms,
+and writes each digit with at most eight of them.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+
+from skl_sae import TopKSparseAutoencoder, reconstruction_correlation
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+
+# %%
+# Fit, transform, score
+# ---------------------
+
+sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0)
+sae.fit(X_train)
+
+# %%
+# The codes are a sparse matrix, one row for each digit. ``score`` is the mean Pearson correlation
+# of digits with their reconstructions; here is that of digits held out, beside PCA with as many
+# numbers a digit.
+
+codes = sae.transform(X_test)
+pca = PCA(8).fit(X_train)
+print(f"{codes.shape[0]} codes of {codes.shape[1]} columns, {codes.nnz / len(X_test):.1f} not zero")
+print(f"Held out: correlation {sae.score(X_test):.3f}")
+print(f"PCA(8):   correlation {reconstruction_correlation(pca, X_test):.3f}")
+
+# %%
+# Ten digits
+# ----------
+
+shown = np.array([np.flatnonzero(y_test == digit)[0] for digit in range(10)])
+rows = {
+    "held out": X_test[shown],
+    "eight atoms": sae.inverse_transform(codes[shown]),
+    "PCA(8)": pca.inverse_transform(pca.transform(X_test[shown])),
+}
+fig, axes = plt.subplots(3, 10, figsize=(9, 3), layout="constrained")
+for line, (name, digits) in zip(axes, rows.items()):
+    for ax, digit in zip(line, digits):
+        ax.imshow(digit.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+        ax.set(xticks=[], yticks=[])
+    line[0].set_ylabel(name)
+
+# %%
+# The atoms
+# ---------
+# Red adds ink, blue takes it away. The most used come first: ``feature_frequency_`` says how
+# often each fired.
+
+order = np.argsort(-sae.feature_frequency_)
+fig, axes = plt.subplots(4, 16, figsize=(9, 2.5), layout="constrained")
+for ax, atom in zip(axes.flat, sae.components_[order]):
+    limit = np.abs(atom).max()
+    ax.imshow(atom.reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax.axis("off")
+
+# %%
+# A digit, atom by atom
+# ---------------------
+# Every model starts from its centre, which is close to the mean of all digits, and adds the atoms
+# of the code, here the strongest first.
+
+code = codes[shown[3]]
+strongest = np.argsort(-code.data)
+steps = [sae.centers_[0]]
+for activation, atom in zip(code.data[strongest], code.indices[strongest]):
+    steps.append(steps[-1] + activation * sae.components_[atom])
+
+fig, axes = plt.subplots(2, 9, figsize=(9, 2.4), layout="constrained")
+axes[0, 1].set_ylabel("atom")
+axes[1, 0].set_title("centre", fontsize=10)
+axes[1, 1].set_ylabel("sum so far")
+for ax in axes.flat:
+    ax.set(xticks=[], yticks=[])
+axes[0, 0].axis("off")
+for ax, step in zip(axes[1], steps):
+    ax.imshow(step.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+for ax, activation, atom in zip(axes[0, 1:], code.data[strongest], code.indices[strongest]):
+    ax.imshow(sae.components_[atom].reshape(8, 8), cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+    ax.set_title(f"{activation:.0f} x", fontsize=10)
