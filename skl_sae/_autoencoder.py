@@ -181,8 +181,8 @@ class TopKSparseAutoencoder(
     centers_ : ndarray of shape (n_estimators, n_features), float32
         The members' centres, in the units of the data.
     loss_curve_ : list of float
-        Training loss of each epoch, in scaled units: without its other terms, the fraction
-        of variance unexplained.
+        Training loss of each epoch without the dead atoms' part, in scaled units: where
+        consistency is 0, the mean fraction of variance that a member leaves unexplained.
     correlation_curve_ : list of float
         Mean correlation of the training rows with their reconstruction in each epoch, as
         the weights were when each row was met.

@@ -307,7 +307,8 @@ class TopKEnsemble:
         Returns
         -------
         loss : tensor of shape ()
-            The whole loss, before the step.
+            Squared error and consistency, before the step. AuxK is not in it: it begins when
+            the first atom is dead, and a curve would show that as a rise.
         reconstruction : tensor of shape (B, D)
             Mean over members, before the step.
         """
@@ -334,7 +335,6 @@ class TopKEnsemble:
             activations_dead, atoms_dead = self._dead_codes(pre, dead)
             self.catch_up(atoms_dead)
             torch.add(self._decode(activations_dead, atoms_dead), residual, out=dead_residual)
-            loss += aux_coef * mean_square(dead_residual)
             products = aux_coef * slope * self._products_at(dead_residual, atoms_dead)
             gradient = products * (activations_dead > 0)
             picks.append(

@@ -36,7 +36,7 @@ class DenseModel:
         self.rows_since_fired = torch.zeros(bias.shape)
 
     def loss(self, x, consistency, aux_coef, dead_after):
-        """The whole loss, and which atoms fired."""
+        """The whole loss, what of it is reported, and which atoms fired."""
         centred = x - self.centers[:, None]
         pre = centred @ self.encoder.mT + self.bias[:, None]
         codes = self.batch_top_k(pre, self.k) if self.by_batch else self.top_k(pre, self.k)
@@ -46,13 +46,13 @@ class DenseModel:
         pairs = list(itertools.combinations(range(n_members), 2))
         for e, f in pairs:
             loss = loss + consistency * ((codes[e] - codes[f]) ** 2).mean() / len(pairs)
-        dead = self.rows_since_fired >= dead_after
+        reported, dead = loss, self.rows_since_fired >= dead_after
         if aux_coef and dead.any():
             masked = torch.where(dead[:, None], pre, -torch.inf)
             codes_dead = self.top_k(masked, min(self.k, int(dead.sum(1).max())))
             left = codes_dead @ self.decoder + residual.detach()
             loss = loss + aux_coef * (left**2).mean()
-        return loss, (codes > 0).any(1)
+        return loss, reported, (codes > 0).any(1)
 
     @staticmethod
     def top_k(pre, k):
@@ -66,7 +66,7 @@ class DenseModel:
         return torch.zeros_like(flat).scatter(1, places, values.relu()).view_as(pre)
 
     def train_step(self, x, consistency=0.0, aux_coef=0.0, dead_after=np.inf):
-        loss, fired = self.loss(x.double(), consistency, aux_coef, dead_after)
+        loss, reported, fired = self.loss(x.double(), consistency, aux_coef, dead_after)
         self.optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
@@ -77,7 +77,7 @@ class DenseModel:
             self.decoder /= self.decoder.norm(dim=2, keepdim=True)
         self.rows_since_fired += len(x)
         self.rows_since_fired[fired] = 0
-        return loss.detach()
+        return reported.detach()
 
 
 CASES = {
