@@ -4,7 +4,6 @@ import math
 import os
 import warnings
 from functools import partial
-from itertools import repeat
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,11 +14,9 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.ensemble._base import _set_random_states
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -31,7 +28,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._codes import mean_codes, to_csr
-from ._dictionary import initial_dictionary
+from ._dictionary import given_dictionary, initial_dictionary
 from ._ensemble import TopKEnsemble
 from ._model_file import (
     parameters_as_json,
@@ -43,7 +40,15 @@ from ._model_file import (
 )
 from ._pursuit import Pursuit, pursuit_batch_size
 from ._scoring import pearson_correlation, row_correlations
-from ._training import Progress, TrainingState, check_memory, resolve_device
+from ._training import (
+    Progress,
+    TrainingState,
+    check_memory,
+    hold_out,
+    own_generator,
+    resolve_device,
+    rows_by_epoch,
+)
 
 # A loss so far above that of always answering the mean, which is 1, is no longer training.
 _DIVERGED = 1e6
@@ -382,7 +387,7 @@ class TopKSparseAutoencoder(
         X = self._validate_rows(X, reset=first_pass)
         start = None if first_pass else self._fitted_arrays()
         k = self._check_parameters(X.shape[1], start)
-        rng = self._generator()
+        rng = own_generator(self.random_state)
         state = getattr(self, "_training_state", None)
         if state is None or not state.suits(k, self.sparsity):
             if first_pass:
@@ -653,13 +658,15 @@ class TopKSparseAutoencoder(
         start = self._warm_start_arrays()
         X = self._validate_rows(X, reset=start is None)
         k = self._check_parameters(X.shape[1], start)
-        rng = self._generator()
+        rng = own_generator(self.random_state)
         interrupted = self._interrupted_fit(X.shape[1])
         if interrupted is not None:
             rng.set_state(interrupted.first_random_state)
         first_random_state = rng.get_state()
-        X, X_valid = self._split(X, rng)
-        epochs = self._rows_by_epoch(X, rng)
+        X_valid = None
+        if self.early_stopping:
+            X, X_valid = hold_out(X, self.validation_fraction, rng)
+        epochs = rows_by_epoch(X, self.augmenter, rng)
         progress = Progress()
         state = self._start_state(next(epochs), start, k, rng, interrupted, progress)
         state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
@@ -673,12 +680,6 @@ class TopKSparseAutoencoder(
         self._store(state, history)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
-
-    def _generator(self):
-        """Whatever is random comes from this; of NumPy's global generator one number is drawn."""
-        if self.random_state is None or self.random_state is np.random:
-            return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
-        return check_random_state(self.random_state)
 
     def _interrupted_fit(self, n_features):
         """The fit to resume, if there is one."""
@@ -696,35 +697,6 @@ class TopKSparseAutoencoder(
         at_end |= progress.has_stalled(self.n_iter_no_change, self.tol)
         if at_end or progress.n_epochs % self.checkpoint_interval == 0:
             write_checkpoint(self.checkpoint, self, state, progress, rng, first_random_state)
-
-    def _split(self, X, rng):
-        """Rows to train on and rows to hold out (None without early stopping)."""
-        if not self.early_stopping:
-            return X, None
-        n_valid = max(1, int(self.validation_fraction * len(X)))
-        if n_valid >= len(X):
-            raise ValueError(
-                f"Expected at least 2 samples for early stopping, got n_samples={len(X)}."
-            )
-        order = rng.permutation(len(X))
-        return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
-
-    def _rows_by_epoch(self, X, rng):
-        """The rows of each epoch, for ever: X itself, or what the augmenter makes of it."""
-        if self.augmenter is None:
-            yield from repeat(X)
-        augmenter = clone(self.augmenter)
-        while True:
-            yield self._augmented(augmenter, X, rng)
-
-    def _augmented(self, augmenter, X, rng):
-        _set_random_states(augmenter, rng)
-        rows = check_array(augmenter.fit_transform(X), dtype=np.float32, order="C")
-        if rows.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"Expected the augmenter to keep {X.shape[1]} features, got {rows.shape[1]}."
-            )
-        return rows
 
     def _start_state(self, X, start, k, rng, interrupted=None, progress=None):
         state = TrainingState.from_data(X)
@@ -753,7 +725,7 @@ class TopKSparseAutoencoder(
             rows = torch.from_numpy(state.scale_rows(X)) if self.init == "pca" else None
             decoder = initial_dictionary(self.init, rows, shape, k, generator)
         else:
-            decoder = self._given_dictionary(shape)
+            decoder = given_dictionary(self.init, shape)
         encoder = None if self.tied else decoder.copy()
         bias, centers = np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
         return decoder, encoder, bias, centers, None
@@ -763,16 +735,6 @@ class TopKSparseAutoencoder(
         if self.sparsity == "topk":
             return None
         return np.zeros(self.n_estimators, np.float32) if fitted is None else fitted
-
-    def _given_dictionary(self, shape):
-        given = np.array(self.init, dtype=np.float32)
-        expected = shape[1:] if shape[0] == 1 else shape
-        if given.shape not in (expected, shape):
-            raise ValueError(f"Expected init of shape {expected}, got {given.shape}.")
-        norms = np.linalg.norm(given, axis=-1, keepdims=True)
-        if not np.isfinite(given).all() or not norms.all():
-            raise ValueError("Expected init with finite rows that are not all zero.")
-        return (given / norms).reshape(shape)
 
     def _train(self, state, epochs, X_valid, rng, context, progress, keep):
         """The epochs of fit that are left."""

@@ -175,3 +175,15 @@ def _gram(rows):
         part = part.double()
         gram.addmm_(part, part.T)
     return gram
+
+
+def given_dictionary(atoms, shape):
+    """Atoms that the user gives, at unit norm: an array of shape (E, H, D), dtype float32."""
+    given = np.array(atoms, dtype=np.float32)
+    expected = shape[1:] if shape[0] == 1 else shape
+    if given.shape not in (expected, shape):
+        raise ValueError(f"Expected init of shape {expected}, got {given.shape}.")
+    norms = np.linalg.norm(given, axis=-1, keepdims=True)
+    if not np.isfinite(given).all() or not norms.all():
+        raise ValueError("Expected init with finite rows that are not all zero.")
+    return (given / norms).reshape(shape)

@@ -1,10 +1,13 @@
-"""TrainingState: an engine at work on data in their own units; and what it may use."""
+"""A fit under way: its engine on data in their own units, its progress, its rows and device."""
 
 import os
+from itertools import repeat
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
+from sklearn.base import clone
+from sklearn.ensemble._base import _set_random_states
+from sklearn.utils import check_array, check_random_state, gen_batches
 
 from ._ensemble import TopKEnsemble
 from ._pursuit import finish_atoms
@@ -226,3 +229,41 @@ def check_memory(shape, tied):
             f"Training {shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features needs "
             f"{n_bytes} bytes for the weights and Adam's moments; this machine has {available}."
         )
+
+
+# --- Rows ---
+
+
+def own_generator(random_state):
+    """What all that is random comes from; of NumPy's global generator one number is drawn."""
+    if random_state is None or random_state is np.random:
+        return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
+    return check_random_state(random_state)
+
+
+def hold_out(X, fraction, rng):
+    """Rows to train on, and a fraction of the rows to stop by."""
+    n_valid = max(1, int(fraction * len(X)))
+    if n_valid >= len(X):
+        raise ValueError(f"Expected at least 2 samples for early stopping, got n_samples={len(X)}.")
+    order = rng.permutation(len(X))
+    return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
+
+
+def rows_by_epoch(X, augmenter, rng):
+    """The rows of each epoch, for ever: X itself, or what the augmenter makes of it."""
+    if augmenter is None:
+        yield from repeat(X)
+    augmenter = clone(augmenter)
+    while True:
+        yield _augmented(augmenter, X, rng)
+
+
+def _augmented(augmenter, X, rng):
+    _set_random_states(augmenter, rng)
+    rows = check_array(augmenter.fit_transform(X), dtype=np.float32, order="C")
+    if rows.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"Expected the augmenter to keep {X.shape[1]} features, got {rows.shape[1]}."
+        )
+    return rows

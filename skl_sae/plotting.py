@@ -31,9 +31,6 @@ __all__ = [
 class TrainingDisplay:
     """Loss and correlation by epoch.
 
-    The loss has all its terms, that of the dead atoms among them: it may rise in the epoch in
-    which atoms first count as dead.
-
     Parameters
     ----------
     loss_curve : array-like of shape (n_epochs,)

@@ -499,6 +499,7 @@ class Interrupt:
         return self.run(*args)
 
 
+GENERATOR = "skl_sae._autoencoder.own_generator"
 CHECKPOINTED = {
     **PARAMETERS,
     "three members": {"n_estimators": 3, "consistency": 0.1},
@@ -517,14 +518,14 @@ def test_fault_89_resumed_fit_equals_uninterrupted(
     X = np.clip(X, 0, 1)
     estimator.set_params(max_iter=6, n_iter_no_change=6).set_params(**parameters)
     if estimator.random_state is None:
-        monkeypatch.setattr(TopKSparseAutoencoder, "_generator", lambda _: np.random.RandomState(7))
+        monkeypatch.setattr(GENERATOR, lambda _: np.random.RandomState(7))
     expected = clone(estimator).fit(X)
     monkeypatch.undo()
     estimator.set_params(checkpoint=path, checkpoint_interval=interval, warm_start=True)
     with pytest.MonkeyPatch.context() as patch:
         Interrupt(patch, 3)
         if estimator.random_state is None:
-            patch.setattr(TopKSparseAutoencoder, "_generator", lambda _: np.random.RandomState(7))
+            patch.setattr(GENERATOR, lambda _: np.random.RandomState(7))
         with pytest.raises(KeyboardInterrupt):
             estimator.fit(X)
     assert not hasattr(estimator, "components_")
