@@ -79,6 +79,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 OUTSIDE = {
     "sklearn": "https://scikit-learn.org/stable/modules/generated/{}.html",
+    "numpy": "https://numpy.org/doc/stable/reference/generated/{}.html",
     "joblib": "https://joblib.readthedocs.io/en/stable/generated/{}.html",
 }
 

@@ -72,13 +72,13 @@ class AtomDisplay:
     def from_estimator(
         cls, estimator, *, image_shape, order="use", n_atoms=64, member=None, ax=None, **kwargs
     ):
-        """Draw atoms of a fitted estimator, with their numbers: rows of components_.
+        """Draw atoms of a fitted estimator, with their numbers: rows of ``components_``.
 
         Parameters
         ----------
-        estimator : estimator with components_
+        estimator : estimator with ``components_``
             A fitted autoencoder, or a Pipeline that ends with one. PCA and the like have
-            components_, too, and need another order than "use".
+            ``components_``, too, and need another order than "use".
         image_shape : tuple of (int, int) or (int, int, int)
             Height, width and, in colour, 3.
         order : "use", None or array-like of int, default="use"
@@ -206,7 +206,7 @@ class ReconstructionDisplay:
 
         Parameters
         ----------
-        estimator : estimator with components_, transform and inverse_transform
+        estimator : estimator with ``components_``, transform and inverse_transform
             A fitted autoencoder, PCA or the like; or a Pipeline that ends with one, which is
             shown what its last step gets.
         X : array-like of shape (n_samples, n_features)

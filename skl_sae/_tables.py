@@ -210,7 +210,7 @@ class SearchDisplay:
         cls, cv_results, *, x="k", group="n_components", scoring="score",
         score_name="Correlation", ax=None, **kwargs,
     ):  # fmt: skip
-        """Draw the scores in a search's cv_results_.
+        """Draw the scores in a search's ``cv_results_``.
 
         Where other parameters were searched too, their best combination counts.
 

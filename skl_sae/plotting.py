@@ -159,7 +159,7 @@ class UsageDisplay:
 
         Parameters
         ----------
-        estimator : estimator with components_ and transform
+        estimator : estimator with ``components_`` and transform
             A fitted autoencoder, or a Pipeline that ends with one.
         X : array-like of shape (n_samples, n_features)
             What the estimator transforms.

@@ -59,7 +59,7 @@ def problems(site):
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.is_file():
                 yield f"{path}: no such file: {link}"
-            elif parts.fragment and target.suffix == ".html":
+            elif target.suffix == ".html" and parts.fragment and ":~:" not in parts.fragment:
                 if unquote(parts.fragment) not in pages[target].places:
                     yield f"{path}: no such place: {link}"
     for path in sorted(site.rglob("*.css")):

@@ -1,0 +1,62 @@
+"""
+What does each class use?
+=========================
+
+The autoencoder has never seen a label. Do some of its atoms belong to one class all the same, and
+which? Here the classes are the ten digits.
+"""
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skl_sae import TopKSparseAutoencoder
+from skl_sae.inspection import class_selectivity, discriminative_atoms, top_samples
+from skl_sae.plotting import SelectivityDisplay, UsageDisplay
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
+sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0).fit(X_train)
+codes = sae.transform(X_test)
+
+# %%
+# How selective atoms are
+# -----------------------
+# For a class and an atom the AUC is the probability that the atom's activation is larger on a
+# digit of the class than on another. Here are the best two atoms of each class: a column that is
+# dark in one row only belongs to that class.
+
+SelectivityDisplay.from_codes(codes, y_test, n_atoms=2)
+
+# %%
+selectivity = class_selectivity(codes, y_test)
+best = discriminative_atoms(selectivity, n=1)[:, 0]
+for digit, atom in enumerate(best):
+    own, others = selectivity.frequency[digit, atom], selectivity.frequency[:, atom].sum()
+    others = (others - own) / 9
+    print(f"{digit}: atom {atom:3} fires on {own:4.0%} of its digits, on {others:4.0%} of others, "
+          f"AUC {selectivity.auc[digit, atom]:.2f}")  # fmt: skip
+certain = (selectivity.p_adjusted < 0.01).any(axis=0).mean()
+print(f"{certain:.0%} of the atoms tell some class from the others, by a test at 1 %")
+
+# %%
+# What they look like
+# -------------------
+# The best atom of each digit, and the four digits held out on which it fires most strongly.
+
+fig, axes = plt.subplots(5, 10, figsize=(8, 4.2), layout="constrained")
+for column, atom in zip(axes.T, best):
+    column[0].imshow(sae.components_[atom].reshape(8, 8), cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+    for ax, row in zip(column[1:], top_samples(codes, atom, n=4)):
+        ax.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
+for ax in axes.flat:
+    ax.set(xticks=[], yticks=[])
+for digit, ax in enumerate(axes[0]):
+    ax.set_title(f"for {digit}", fontsize=9)
+
+# %%
+# How many atoms do the work?
+# ---------------------------
+
+display = UsageDisplay.from_codes(codes)
+print(f"{display.usage.fraction_for_80:.0%} of the atoms carry 80 % of the reconstruction")
