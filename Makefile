@@ -21,11 +21,12 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
-test: .venv/installed-test
+test: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 	$(BIN)/python tests/check_wheel.py
+	$(MAKE) docs
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
@@ -37,6 +38,7 @@ benchmark: .venv/installed-test
 
 # The site, its examples run; read it from docs/_build/html/index.html.
 docs: .venv/installed-docs
+	PYTHONWARNINGS=error::UserWarning,error::FutureWarning \
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	$(BIN)/python tests/check_docs.py docs/_build/html
 

@@ -1,13 +1,16 @@
 """How Sphinx builds the site; `make docs` calls it."""
 
-from docutils import nodes
-from latex2mathml.converter import convert
+import sys
+from pathlib import Path
+
+from sphinx_gallery.sorting import FileNameSortKey
 
 import skl_sae
 
+sys.path.append(str(Path(__file__).parent))
+
 project = "skl_sae"
-author = "The skl_sae developers"
-copyright = author
+author = copyright = "The skl_sae developers"
 version = release = skl_sae.__version__
 
 extensions = [
@@ -16,6 +19,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
+    "offline",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -24,6 +28,7 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 nitpicky = True
+suppress_warnings = ["config.cache"]  # the gallery's order is a class, which no cache holds
 
 # --- The API: every docstring is validated, but for these checks ---
 
@@ -36,8 +41,23 @@ numpydoc_validation_checks = {
     "RT02",  # what is returned has a name, as in scikit-learn
     "SA01",  # not where there is nothing else to see
 }
+toc_object_entries_show_parents = "hide"
 
 # --- The gallery and the parameter guide's plots ---
+
+# The order in which a newcomer would read the examples.
+EXAMPLES = (
+    "digits photographs small_sample grid_search classifiers similarity_search anomalies"
+    " compression classes stability streaming report"
+).split()
+
+
+class InOrder(FileNameSortKey):
+    """Sort the gallery's files as above."""
+
+    def __call__(self, filename):
+        return EXAMPLES.index(filename.removeprefix("plot_").removesuffix(".py"))
+
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -45,7 +65,8 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skl_sae",),
     "reference_url": {"skl_sae": None},
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": InOrder,
+    "capture_repr": ("_repr_html_",),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
@@ -59,14 +80,16 @@ for estimator in (skl_sae.TopKSparseAutoencoder, skl_sae.ImageAugmenter, skl_sae
     estimator._doc_link_module = "skl_sae"
     estimator._doc_link_template = "../generated/{estimator_module}.{estimator_name}.html"
 
-# --- The pages: nothing is fetched, neither to build them nor to read them ---
+# --- The pages ---
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skl_sae"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
+html_sidebars = dict.fromkeys(("parameters", "coming_from", "faq", "changes", "contributing"), ())
 html_theme_options = {
     "header_links_before_dropdown": 5,
     "navbar_persistent": ["search-button"],
@@ -74,34 +97,3 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-toc_object_entries_show_parents = "hide"
-copybutton_exclude = ".linenos, .gp, .go"
-
-OUTSIDE = {
-    "sklearn": "https://scikit-learn.org/stable/modules/generated/{}.html",
-    "numpy": "https://numpy.org/doc/stable/reference/generated/{}.html",
-    "joblib": "https://joblib.readthedocs.io/en/stable/generated/{}.html",
-}
-
-
-def link_outside(app, env, node, contnode):
-    """A reference to another package, by the address that its site gives every public name."""
-    target = node.get("reftarget", "")
-    address = OUTSIDE.get(target.split(".")[0])
-    if address:
-        return nodes.reference("", "", contnode, refuri=address.format(target), internal=False)
-
-
-def render_math(translator, node):
-    """TeX as MathML, which browsers show by themselves, without a script or a font."""
-    if isinstance(node, nodes.math_block):
-        equation = convert(node.astext(), display="block")
-        translator.body.append(f'<div class="equation">{equation}</div>')
-    else:
-        translator.body.append(convert(node.astext()))
-    raise nodes.SkipNode
-
-
-def setup(app):
-    app.connect("missing-reference", link_outside)
-    app.add_html_math_renderer("mathml", (render_math, None), (render_math, None))

@@ -39,7 +39,7 @@ transformers = {
     "dictionary learning": MiniBatchDictionaryLearning(
         n_components,
         batch_size=128,
-        max_iter=2,
+        max_iter=1,
         transform_algorithm="omp",
         transform_n_nonzero_coefs=k,
         random_state=0,

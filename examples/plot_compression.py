@@ -66,15 +66,15 @@ models = {
 
 sae = models["omp", 4]
 codes = sae.transform(X_cat)
-most_used = np.argsort(-codes.getnnz(axis=0))[:216]
+most_used = np.argsort(-codes.getnnz(axis=0))[:150]
 atoms = sae.components_[most_used]
 atoms = 0.5 + 0.5 * atoms / np.abs(atoms).max(axis=1, keepdims=True)
-atoms = to_picture(atoms, 18).reshape(12, SIDE, 18, SIDE, 3)
+atoms = to_picture(atoms, 15).reshape(10, SIDE, 15, SIDE, 3)
 atoms = np.pad(atoms, ((0, 0), (0, 1), (0, 0), (0, 1), (0, 0)), constant_values=255)
 panels = {
     "a photograph held out": cat,
     "four atoms a patch": to_picture(sae.inverse_transform(codes), n_across),
-    "the atoms": atoms.reshape(12 * (SIDE + 1), 18 * (SIDE + 1), 3),
+    "the atoms": atoms.reshape(10 * (SIDE + 1), 15 * (SIDE + 1), 3),
 }
 fig, axes = plt.subplots(1, 3, figsize=(12, 2.9), layout="constrained")
 for ax, (title, picture) in zip(axes, panels.items()):
