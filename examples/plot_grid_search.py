@@ -60,8 +60,9 @@ ax.legend()
 
 # %%
 # Error bars are the standard deviation over three folds. With 16 atoms, all of which may be active,
-# PCA is better: its numbers may be negative. 64 atoms are enough for these digits. A search for the best k alone ends at the largest, so what it answers is the other
-# question: what does a given correlation cost?
+# PCA is better: its numbers may be negative. 64 atoms are enough for these digits. A search for the
+# best k alone ends at the largest, so what it answers is the other question: what does a given
+# correlation cost?
 
 enough = 0.95
 for i, n in enumerate(sizes):
