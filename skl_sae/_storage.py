@@ -27,7 +27,16 @@ _CHUNK = 2**24  # bytes hashed and written while they are in cache
 class ModelFileError(ValueError):
     """A model file that cannot be trusted, or a model that cannot be written to one.
 
-    The message names the file and what about it was not as expected.
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    reason : str
+        What about it was not as expected. The message has both.
+
+    See Also
+    --------
+    TopKSparseAutoencoder.load : Reads a model from a file.
     """
 
     def __init__(self, path, reason):
