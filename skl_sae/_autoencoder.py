@@ -72,7 +72,10 @@ class TopKSparseAutoencoder(
 
     .. math::
 
-        z_e = \mathrm{TopK}(\mathrm{ReLU}(W_e (x - b_e) + c_e),\ k), \qquad
+        z_e = \mathrm{TopK}(\mathrm{ReLU}(W_e (x - b_e) + c_e),\ k),
+
+    .. math::
+
         \hat x_e = D_e^\top z_e + b_e, \qquad
         \hat x = \tfrac{1}{E} \sum_e \hat x_e,
 
@@ -81,10 +84,11 @@ class TopKSparseAutoencoder(
     .. math::
 
         \tfrac{1}{E} \sum_e \mathrm{MSE}(x, \hat x_e)
-        + \mathrm{consistency} \cdot \operatorname{mean}_{e<f} \mathrm{MSE}(z_e, z_f)
-        + \mathrm{aux\_coef} \cdot \tfrac{1}{E} \sum_e \mathrm{AuxK}_e
+        + \lambda \operatorname{mean}_{e<f} \mathrm{MSE}(z_e, z_f)
+        + \alpha \tfrac{1}{E} \sum_e \mathrm{AuxK}_e
 
-    by Adam, where AuxK [2]_ lets the atoms that have not fired for a whole epoch explain what
+    by Adam, where :math:`\lambda` is ``consistency``, :math:`\alpha` is ``aux_coef``, and
+    AuxK [2]_ lets the atoms that have not fired for a whole epoch explain what
     the others left over. During fit the data are divided by one number, so that the mean
     variance of a feature is 1; what is learned is in the units of the data.
 
