@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from skl_sae.datasets import make_cells
@@ -23,9 +24,11 @@ def test_readme_runs(tmp_path, monkeypatch):
     make_cells("folder", size=100)
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(block, names)
+    plt.close("all")
+    assert (tmp_path / "report.html").stat().st_size > 1e5
     assert names["codes"].shape == (39, 256)
     assert names["sae"].score(names["test"]) > 0.8
 
