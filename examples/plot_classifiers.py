@@ -2,7 +2,7 @@
 Do the codes help a classifier?
 ===============================
 
-The same 1,500 handwritten digits of 28x28 pixels go to two classifiers as they are, as principal
+The same 1,200 handwritten digits of 28x28 pixels go to two classifiers as they are, as principal
 components, as parts found by NMF, as codes by dictionary learning, and as sparse codes. How many
 of 1,000 others are then recognised?
 """
@@ -23,7 +23,7 @@ from skl_sae import TopKSparseAutoencoder
 
 X, y = mnist_data()
 X_train, X_test, y_train, y_test = train_test_split(
-    X.astype(np.float32) / 255, y, train_size=1500, test_size=1000, stratify=y, random_state=0
+    X.astype(np.float32) / 255, y, train_size=1200, test_size=1000, stratify=y, random_state=0
 )
 
 # %%

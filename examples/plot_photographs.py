@@ -28,7 +28,7 @@ from skl_sae import ImageLoader, TopKSparseAutoencoder, find_images, reconstruct
 from skl_sae.datasets import load_photographs
 
 FULL = "--full" in sys.argv
-side, n_train, n_test = (64, 1000, 200) if FULL else (32, 300, 100)
+side, n_train, n_test = (64, 1000, 200) if FULL else (32, 200, 60)
 
 # %%
 # The pictures
