@@ -13,7 +13,7 @@ import torch
 from ._augmenter import ImageAugmenter
 from ._ensemble import TopKEnsemble, optimizer_shapes, use_sparse_products
 from ._storage import ModelFileError, read_arrays, strict_json, write_arrays
-from ._training import TrainingState
+from ._training import Progress, TrainingState
 
 FORMAT, FORMAT_VERSION = "skl_sae", 1
 # What a file may hold, by short names; never an import path, which would run code.
@@ -27,7 +27,7 @@ FREE_PARAMETERS = {
 _FITTED = {"components": "components_", "centers": "centers_", "encoder": "encoder_",
            "encoder_bias": "encoder_bias_", "frequency": "feature_frequency_",
            "thresholds": "activation_thresholds_"}  # fmt: skip
-_ENGINE = "decoder", "encoder", "bias", "centers", "thresholds"
+_ENGINE = Progress.BEST[:-1]  # the engine's arrays, in its order
 _LARGEST = 2**40  # of any size, so that products of a few stay numbers
 
 
@@ -49,9 +49,10 @@ def write_model(path, estimator, *, optimizer):
         if value is not None and not (name == "encoder" and estimator._tied):
             arrays[name] = value
     arrays["offset"] = estimator._offset
+    n_members = len(estimator.centers_)
     config = {
         "parameters": parameters,
-        "shape": [len(estimator.centers_), -1, estimator.n_features_in_],
+        "shape": [n_members, len(estimator.components_) // n_members, estimator.n_features_in_],
         "tied": estimator._tied,
         "k": estimator.k_,
         "scale": float(estimator._scale),
@@ -64,7 +65,6 @@ def write_model(path, estimator, *, optimizer):
         "thresholds": estimator.activation_thresholds_ is not None,
         "optimizer": None,
     }
-    config["shape"][1] = len(estimator.components_) // config["shape"][0]
     if config["feature_names"] is not None:
         config["feature_names"] = [str(name) for name in config["feature_names"]]
     state = getattr(estimator, "_training_state", None)
