@@ -3,15 +3,12 @@
 import numpy as np
 import torch
 
-# Principal directions come from a square matrix with a side of n_features or n_rows, the
-# smaller. These bound the side, and so the time (seconds) and memory for any amount of data.
+from ._basis import sparse_directions, useful_layout
+
+# Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
+# These bound the side, and so the time (seconds) and memory for any amount of data.
 MAX_SIDE = 2048
 MAX_ROWS = 2**15
-# Each round of rotating directions decomposes a square matrix, with them as its side. This
-# many rounds are made of up to ROTATED directions, and of more so many as take the same time.
-MAX_ROUNDS = 30
-ROTATED = 512
-ROTATED_ROWS = 2**13
 
 
 def initial_dictionary(kind, rows, shape, k, generator):
@@ -22,7 +19,8 @@ def initial_dictionary(kind, rows, shape, k, generator):
     kind : {"random", "orthogonal", "pca"}
         "random" draws directions uniformly. "orthogonal" makes as many of them orthogonal
         to one another as the number of features allows. "pca" takes plus and minus the
-        principal directions of the rows, rotated to code them by few.
+        principal directions of the rows or of groups of their features, rotated to code them
+        by few.
     rows : tensor of shape (n_rows, D)
         Centred data.
     shape : tuple (E, H, D)
@@ -37,9 +35,14 @@ def initial_dictionary(kind, rows, shape, k, generator):
     dictionary : ndarray of shape (E, H, D), dtype float32
     """
     dictionary = np.empty(shape, dtype=np.float32)
+    layout = None
     for atoms in torch.from_numpy(dictionary):
         if kind == "pca":
-            _fill_principal(atoms, _sample(rows, shape[0] == 1, generator), k, generator)
+            drawn = _sample(rows, shape[0] == 1, generator)
+            n_directions = -(-shape[1] // 2)
+            layout = layout or useful_layout(drawn, n_directions, k, _seed(generator))
+            directions = sparse_directions(drawn, n_directions, k, layout, _seed(generator))
+            _fill_both_ways(atoms, directions, k, generator)
         elif kind == "orthogonal":
             _fill_orthogonal(atoms, generator)
         else:
@@ -69,19 +72,16 @@ def _fill_orthogonal(atoms, generator):
         part.copy_((basis * upper.diagonal().sign()).T)
 
 
-def _fill_principal(atoms, rows, k, generator):
-    """Plus and minus the rotated principal directions, then random ones that start dormant.
+def _fill_both_ways(atoms, directions, k, generator):
+    """Plus and minus the directions, strongest first, then random ones that start dormant.
 
-    The rest are random directions of which the leading principal ones have been taken away.
-    They answer faintly to any row, so they are not among its k strongest atoms, as a
-    mixture of principal directions would be beside the directions it is made of; but they
-    do answer, so that the dead atoms' loss can train them.
+    The rest are random directions of which the leading ones have been taken away. They answer
+    faintly to any row, so they are not among its k strongest atoms, as a mixture of the
+    directions would be beside those it is made of; but they do answer, so that the dead
+    atoms' loss can train them.
     """
     n_atoms, n_features = atoms.shape
-    rows = rows.to(torch.float32)
-    directions = _principal_directions(rows, -(-n_atoms // 2))
-    rotated = _rotated(directions, rows[:ROTATED_ROWS], k)
-    pairs = torch.stack([rotated, -rotated], dim=1).flatten(0, 1)[:n_atoms]
+    pairs = torch.stack([directions, -directions], dim=1).flatten(0, 1)[:n_atoms]
     atoms[: len(pairs)] = pairs
     rest = atoms[len(pairs) :]
     if len(rest):
@@ -92,89 +92,8 @@ def _fill_principal(atoms, rows, k, generator):
         torch.nn.functional.normalize(rest, dim=1, out=rest)
 
 
-def _rotated(directions, rows, k):
-    """Orthonormal directions of the same span, of which k leave less of each row.
-
-    Each round takes every row's k largest coordinates and turns the directions to fit them
-    best (an orthogonal Procrustes problem), as Lesage et al. do in "Learning unions of
-    orthonormal bases with thresholded singular value decomposition", ICASSP 2005. Few rows
-    of many features are soon known by heart; so there are only as many rounds as help rows
-    that take no part.
-    """
-    n_directions = len(directions)
-    n_rounds = int(MAX_ROUNDS * min(1, (ROTATED / max(1, n_directions)) ** 3))
-    if n_directions < 2 or len(rows) < 5 or k >= n_directions:
-        return directions
-    n_rounds = _useful_rounds(rows, n_directions, k, n_rounds)
-    coordinates = _coordinates(rows - rows.mean(0), directions)
-    rotation = torch.eye(n_directions, dtype=torch.float64)
-    for _ in range(n_rounds):
-        rotation = _turned(rotation, coordinates, k)
-    return rotation.float() @ directions
-
-
-def _useful_rounds(rows, n_directions, k, n_rounds):
-    """How many rounds, of at most n_rounds, serve a fifth of the rows that takes no part."""
-    test, train = rows.tensor_split([len(rows) // 5])  # the rows are in random order
-    center = train.mean(0)
-    basis = _principal_directions(train, n_directions)
-    test, train = (_coordinates(part - center, basis) for part in (test, train))
-    rotation = torch.eye(len(basis), dtype=torch.float64)
-    explained = []
-    for i in range(n_rounds + 1):
-        if i:
-            rotation = _turned(rotation, train, k)
-        explained.append(float(_largest(test @ rotation.T, k).square().sum()))
-        if len(explained) > 3 and max(explained[-3:]) <= max(explained[:-3]):
-            break
-    return explained.index(max(explained))
-
-
-def _coordinates(rows, directions):
-    """Products of rows with directions, in float64 as in `_gram`."""
-    parts = rows.split(1024)
-    directions = directions.double()
-    return torch.cat([part.double() @ directions.T for part in parts])
-
-
-def _turned(rotation, coordinates, k):
-    """The rotation that fits best the k largest coordinates after the one given."""
-    targets = _largest(coordinates @ rotation.T, k)
-    left, _, right = torch.linalg.svd(targets.T @ coordinates)
-    return left @ right
-
-
-def _largest(coordinates, k):
-    """Each row with all but its k largest numbers, by magnitude, set to 0."""
-    k = min(k, coordinates.shape[1])
-    places = coordinates.abs().topk(k, dim=1, sorted=False).indices
-    return torch.zeros_like(coordinates).scatter_(1, places, coordinates.gather(1, places))
-
-
-def _principal_directions(rows, n_directions):
-    """At most n_directions orthonormal directions, by falling variance: (n, D)."""
-    n_rows, n_features = rows.shape
-    rows = rows - rows.mean(0)
-    wide = n_features > n_rows
-    variances, vectors = torch.linalg.eigh(_gram(rows if wide else rows.T))
-    variances, vectors = variances.flip(0), vectors.T.float().flip(0)
-    # Below this the direction is rounding: the rows do not span it.
-    spanned = variances > 1e-6 * variances[0].clamp(min=1e-12)
-    directions = vectors[:n_directions][spanned[:n_directions]]
-    return torch.nn.functional.normalize(directions @ rows if wide else directions, dim=1)
-
-
-def _gram(rows):
-    """Products of all rows with one another, in float64, a part of the features at a time.
-
-    What float32 rounds differently from run to run, with the place of the rows in memory,
-    would be blown up by each round of rotation.
-    """
-    gram = rows.new_zeros((len(rows), len(rows)), dtype=torch.float64)
-    for part in rows.split(1024, dim=1):
-        part = part.double()
-        gram.addmm_(part, part.T)
-    return gram
+def _seed(generator):
+    return int(torch.randint(2**31 - 1, (), generator=generator))
 
 
 def given_dictionary(atoms, shape):

@@ -5,13 +5,12 @@ from torch.nn.functional import embedding_bag, normalize
 
 from ._ensemble import without_autograd
 
-# Numbers held at a time, of products and of factors.
-_PRODUCTS = 2**21
-_FACTORS = 2**24
+# Products held at a time.
+_PRODUCTS = 2**23
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
 # An atom whose part across those picked is so small adds nothing to them.
-_DEPENDENT = 1e-6
+_DEPENDENT = 1e-5
 
 
 class Pursuit:
@@ -31,16 +30,16 @@ class Pursuit:
 
 def pursuit_batch_size(n_atoms, k):
     """How many rows to pursue at a time."""
-    return max(1, min(_PRODUCTS // n_atoms, _FACTORS // k**2))
+    return max(1, _PRODUCTS // (k * n_atoms))
 
 
 @without_autograd
 def pursue(rows, atoms, gram, k):
     """Codes of rows by orthogonal matching pursuit, with exactly k picks a row.
 
-    Each step picks the atom with the largest product with the residual, and fits the row anew
-    by all atoms picked so far: "Batch-OMP" of Rubinstein, Zibulevsky and Elad (2008), which
-    works on the atoms' products with one another alone.
+    Each step picks the atom with the largest product with the residual, and takes from the
+    residual what the atom adds to those picked so far. All is done on the atoms' products with
+    one another, as in the "Batch-OMP" of Rubinstein, Zibulevsky and Elad (2008).
 
     Parameters
     ----------
@@ -60,33 +59,40 @@ def pursue(rows, atoms, gram, k):
     picks : tensor of shape (B, k)
         Numbers of the atoms, none twice in a row with coefficients other than 0.
     """
-    n_rows = len(rows)
+    n_rows, n_atoms = len(rows), len(atoms)
     products = rows @ atoms.T
     left = products.clone()  # products of the atoms with the residual
+    sizes, change = torch.empty_like(left), torch.empty_like(left)
     enough = _DONE * rows.norm(dim=1)
     picks = torch.zeros((n_rows, k), dtype=torch.long, device=rows.device)
-    # Cholesky factor of the picked atoms' gram matrix, and their products with the rows.
-    factor = torch.zeros((n_rows, k, k), dtype=torch.float64, device=rows.device)
-    targets = torch.zeros((n_rows, k, 1), dtype=torch.float64, device=rows.device)
-    coefficients = targets
+    useful = torch.zeros((n_rows, k), dtype=torch.bool, device=rows.device)
+    # Products of all atoms with what each pick adds across the picks before it, at unit length.
+    added = rows.new_zeros((n_rows, k, n_atoms))
     for i in range(k):
-        largest, atom = left.abs().max(dim=1)
+        largest, atom = torch.abs(left, out=sizes).max(dim=1)
         picks[:, i] = atom
-        known = gram[picks[:, :i], atom[:, None]].double()
-        along = torch.linalg.solve_triangular(factor[:, :i, :i], known[..., None], upper=False)
-        across = 1 - along[..., 0].square().sum(1)
-        useful = (largest > enough) & (across > _DEPENDENT)
-        factor[:, i, :i] = along[..., 0] * useful[:, None]
-        factor[:, i, i] = torch.where(useful, across, 1).sqrt()
-        targets[:, i, 0] = products.gather(1, atom[:, None])[:, 0] * useful
-        coefficients = torch.cholesky_solve(targets[:, : i + 1], factor[:, : i + 1, : i + 1])
+        at_atom = atom[:, None]
+        along = added[:, :i].gather(2, at_atom[:, None].expand(-1, i, 1))
+        across = 1 - along.square().sum((1, 2))
+        useful[:, i] = (largest > enough) & (across > _DEPENDENT)
         if i + 1 < k:
-            weights = coefficients[..., 0].to(rows)
-            explained = embedding_bag(picks[:, : i + 1], gram, mode="sum",
-                                      per_sample_weights=weights)  # fmt: skip
-            left = products - explained
+            scale = useful[:, i] * across.clamp(min=_DEPENDENT).rsqrt()
+            torch.index_select(gram, 0, atom, out=change)
+            change[:, None].baddbmm_(along.mT, added[:, :i], alpha=-1)
+            torch.mul(change, scale[:, None], out=added[:, i])
+            left -= added[:, i] * (left.gather(1, at_atom) * scale[:, None])
             left.scatter_(1, picks[:, : i + 1], 0)  # but for rounding they are 0
-    return coefficients[..., 0].to(rows), picks
+    return _fitted(products, gram, picks, useful), picks
+
+
+def _fitted(products, gram, picks, useful):
+    """Coefficients that fit each row best by its picks, those of no use left out."""
+    both = useful[:, :, None] & useful[:, None]
+    known = gram[picks[:, :, None], picks[:, None]].double() * both
+    known.diagonal(dim1=1, dim2=2).masked_fill_(~useful, 1)
+    targets = products.gather(1, picks).double() * useful
+    factor, _ = torch.linalg.cholesky_ex(known)
+    return torch.cholesky_solve(targets[..., None], factor)[..., 0].to(products)
 
 
 @without_autograd
@@ -97,16 +103,26 @@ def finish_atoms(rows, atoms, k, n_rounds):
     best, the codes and the other atoms held: the block-coordinate step of Mairal, Bach, Ponce
     and Sapiro, "Online learning for matrix factorization and sparse coding", JMLR 2010.
     """
-    n_atoms = len(atoms)
+    batch_size = pursuit_batch_size(len(atoms), k)
     for _ in range(n_rounds):
         gram = atoms @ atoms.T
-        codes_codes = atoms.new_zeros((n_atoms, n_atoms))
-        codes_rows = torch.zeros_like(atoms)
-        for part in rows.split(pursuit_batch_size(n_atoms, k)):
-            coefficients, picks = pursue(part, atoms, gram, k)
-            codes = part.new_zeros((len(part), n_atoms)).scatter_add_(1, picks, coefficients)
-            codes_codes.addmm_(codes.T, codes)
-            codes_rows.addmm_(codes.T, part)
-        for j in torch.nonzero(codes_codes.diagonal() > 0).flatten().tolist():
-            step = (codes_rows[j] - codes_codes[j] @ atoms) / codes_codes[j, j]
-            atoms[j] = normalize(atoms[j] + step, dim=0)
+        codes = [pursue(part, atoms, gram, k) for part in rows.split(batch_size)]
+        coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
+        _refit(rows, atoms, coefficients, picks)
+
+
+def _refit(rows, atoms, coefficients, picks):
+    """Move each atom in turn, in place, to where the rows that use it leave the least."""
+    left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)
+    used = coefficients.flatten() != 0  # what fills up is no use, and may come twice in a row
+    by_atom = picks.flatten()[used].argsort(stable=True)
+    n_uses = torch.bincount(picks.flatten()[used], minlength=len(atoms)).tolist()
+    users = torch.nonzero(used).flatten()[by_atom] // picks.shape[1]
+    weights = coefficients.flatten()[used][by_atom]
+    parts = zip(users.split(n_uses), weights.split(n_uses), strict=True)
+    for j, (user, weight) in enumerate(parts):
+        if len(user):
+            step = weight @ left[user] / weight.square().sum()
+            moved = normalize(atoms[j] + step, dim=0)
+            left[user] -= weight[:, None] * (moved - atoms[j])
+            atoms[j] = moved

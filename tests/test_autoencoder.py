@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skl_sae import (
     ImageAugmenter,
     TopKSparseAutoencoder,
+    _basis,
     _dictionary,
     pearson_correlation,
     reconstruction_correlation,
@@ -336,7 +337,7 @@ def test_directions_are_rotated_only_as_far_as_other_rows_gain(monkeypatch):
     at_first = left_over(test, principal, 16)
     chosen = draw("pca", train, (1, 200, 1728), k=16)[0][::2]
     assert left_over(test, chosen, 16) < 1.01 * at_first
-    monkeypatch.setattr(_dictionary, "_useful_rounds", lambda *_: 20)
+    monkeypatch.setattr(_dictionary, "useful_layout", lambda *_: _basis.Layout(1, 20))
     all_rounds = draw("pca", train, (1, 200, 1728), k=16)[0][::2]
     assert left_over(test, all_rounds, 16) > 1.02 * at_first
 

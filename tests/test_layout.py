@@ -14,7 +14,8 @@ FOLDER = Path(skl_sae.__file__).parent
 # What each module may import of the package; those to come are named already.
 ALLOWED = {
     "_kernels": set(),
-    "_dictionary": set(),
+    "_basis": set(),
+    "_dictionary": {"_basis"},
     "_scoring": set(),
     "_images": set(),
     "_augmenter": {"_images"},

@@ -60,6 +60,22 @@ def test_finishing_lowers_the_error_and_keeps_unit_norms():
     assert errors[-1] < 0.6 * errors[0]
 
 
+def test_atoms_move_as_by_second_moments():
+    """One round against the update of Mairal et al., on products of all codes and rows."""
+    rows = torch.from_numpy(load_digits().data[:200]).float()
+    rows -= rows.mean(0)
+    rows[7] = 0  # has no use for an atom
+    atoms = random_atoms(80, 64)
+    expected = atoms.double().numpy()
+    codes = dense(*pursue(rows, atoms, atoms @ atoms.T, 5), 80).astype(np.float64)
+    codes_codes, codes_rows = codes.T @ codes, codes.T @ rows.double().numpy()
+    for j in np.flatnonzero(codes_codes.diagonal()):
+        moved = expected[j] + (codes_rows[j] - codes_codes[j] @ expected) / codes_codes[j, j]
+        expected[j] = moved / np.linalg.norm(moved)
+    finish_atoms(rows, atoms, 5, 1)
+    np.testing.assert_allclose(atoms, expected, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def digits():
     X = load_digits().data / 16
