@@ -27,7 +27,7 @@ MOMENTUM_STEPS = 256
 _TILE = 2048
 
 
-def _compiled(function):
+def compiled(function):
     """Compile without the GIL, with the result kept on disk where that is possible."""
     options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
     try:
@@ -36,7 +36,7 @@ def _compiled(function):
         return numba.njit(**options)(function)
 
 
-@_compiled
+@compiled
 def _gradient(out, parts, picks, source, features):
     """Sum of the picked rows of source, each times its value, for some of the features."""
     rows, values = parts
@@ -49,7 +49,7 @@ def _gradient(out, parts, picks, source, features):
                 out[d] += value * row[d]
 
 
-@_compiled
+@compiled
 def _adam(weight, first, second, gradient, along, decay1, decay2, rate, epsilon):
     """Adam on one tile of an atom; the sum of its squares afterwards.
 
@@ -69,13 +69,13 @@ def _adam(weight, first, second, gradient, along, decay1, decay2, rate, epsilon)
     return square
 
 
-@_compiled
+@compiled
 def _subtract(total, weight, factor):
     for d in range(len(total)):
         total[d] -= factor * weight[d]
 
 
-@_compiled
+@compiled
 def _update(
     thread, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
     slope, totals,
@@ -111,7 +111,7 @@ def _update(
             weights[h] *= np.float32(1) / np.sqrt(square)
 
 
-@_compiled
+@compiled
 def _catch_up(_, begin, end, wanted, state, rates, step, epsilon):
     """The atoms from begin to end of `AtomAdam.catch_up`."""
     weights, first, second, _, visited_at, moved_at = state
@@ -140,7 +140,7 @@ def _catch_up(_, begin, end, wanted, state, rates, step, epsilon):
             weight[d] = scale * weight[d] + shift * (m[d] / (np.sqrt(v[d]) + epsilon))
 
 
-@_compiled
+@compiled
 def _products(_, begin, end, matrix, rows, atoms, out):
     """The rows from begin to end of `products_at`."""
     for i in range(begin, end):
@@ -160,7 +160,7 @@ def products_at(matrix, rows, atoms, n_threads):
     return out
 
 
-@_compiled
+@compiled
 def sort_picks(atoms, n_atoms):
     """Order the picks by atom, keeping their order within one: firsts (n_atoms + 1,), order."""
     firsts = np.zeros(n_atoms + 1, np.int64)

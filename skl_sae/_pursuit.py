@@ -1,7 +1,7 @@
 """Orthogonal matching pursuit over the atoms, many rows at a time; and atoms made to suit it."""
 
 import torch
-from torch.nn.functional import embedding_bag, normalize
+from torch.nn.functional import embedding_bag
 
 from ._ensemble import without_autograd
 
@@ -59,15 +59,27 @@ def pursue(rows, atoms, gram, k):
     picks : tensor of shape (B, k)
         Numbers of the atoms, none twice in a row with coefficients other than 0.
     """
-    n_rows, n_atoms = len(rows), len(atoms)
     products = rows @ atoms.T
+    enough = _DONE * rows.norm(dim=1)
+    if rows.device.type != "cpu":
+        return pursue_batch(products, gram, k, enough)
+    from ._pursuit_kernels import pursue_rows  # here, since importing the compiler takes a while
+
+    arrays = (part.contiguous().numpy() for part in (products, gram))
+    n_threads = torch.get_num_threads() if len(rows) > 1 else 1
+    codes = pursue_rows(*arrays, k, enough.numpy(), _DEPENDENT, n_threads)
+    return tuple(torch.from_numpy(part) for part in codes)
+
+
+def pursue_batch(products, gram, k, enough):
+    """What the compiled `pursue_rows` does, a pick of all rows at a time, for any device."""
+    n_rows, n_atoms = products.shape
     left = products.clone()  # products of the atoms with the residual
     sizes, change = torch.empty_like(left), torch.empty_like(left)
-    enough = _DONE * rows.norm(dim=1)
-    picks = torch.zeros((n_rows, k), dtype=torch.long, device=rows.device)
-    useful = torch.zeros((n_rows, k), dtype=torch.bool, device=rows.device)
+    picks = torch.zeros((n_rows, k), dtype=torch.long, device=products.device)
+    useful = torch.zeros((n_rows, k), dtype=torch.bool, device=products.device)
     # Products of all atoms with what each pick adds across the picks before it, at unit length.
-    added = rows.new_zeros((n_rows, k, n_atoms))
+    added = products.new_zeros((n_rows, k, n_atoms))
     for i in range(k):
         largest, atom = torch.abs(left, out=sizes).max(dim=1)
         picks[:, i] = atom
@@ -103,26 +115,14 @@ def finish_atoms(rows, atoms, k, n_rounds):
     best, the codes and the other atoms held: the block-coordinate step of Mairal, Bach, Ponce
     and Sapiro, "Online learning for matrix factorization and sparse coding", JMLR 2010.
     """
+    from ._pursuit_kernels import refit_atoms
+
     batch_size = pursuit_batch_size(len(atoms), k)
     for _ in range(n_rounds):
         gram = atoms @ atoms.T
         codes = [pursue(part, atoms, gram, k) for part in rows.split(batch_size)]
         coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
-        _refit(rows, atoms, coefficients, picks)
-
-
-def _refit(rows, atoms, coefficients, picks):
-    """Move each atom in turn, in place, to where the rows that use it leave the least."""
-    left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)
-    used = coefficients.flatten() != 0  # what fills up is no use, and may come twice in a row
-    by_atom = picks.flatten()[used].argsort(stable=True)
-    n_uses = torch.bincount(picks.flatten()[used], minlength=len(atoms)).tolist()
-    users = torch.nonzero(used).flatten()[by_atom] // picks.shape[1]
-    weights = coefficients.flatten()[used][by_atom]
-    parts = zip(users.split(n_uses), weights.split(n_uses), strict=True)
-    for j, (user, weight) in enumerate(parts):
-        if len(user):
-            step = weight @ left[user] / weight.square().sum()
-            moved = normalize(atoms[j] + step, dim=0)
-            left[user] -= weight[:, None] * (moved - atoms[j])
-            atoms[j] = moved
+        left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)
+        moved = atoms.cpu()  # atom after atom is no work for other devices
+        refit_atoms(*(part.cpu().numpy() for part in (left, moved, coefficients, picks)))
+        atoms.copy_(moved)

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
-from skl_sae._pursuit import finish_atoms, pursue
+from skl_sae._pursuit import _DONE, finish_atoms, pursue, pursue_batch
 
 
 def random_atoms(n_atoms, n_features, seed=0):
@@ -23,8 +23,17 @@ def dense(coefficients, picks, n_atoms):
     return codes.scatter_add_(1, picks, coefficients).numpy()
 
 
+def pursue_by_torch(rows, atoms, gram, k):
+    """As `pursue` does it on other devices than the CPU."""
+    return pursue_batch(rows @ atoms.T, gram, k, _DONE * rows.norm(dim=1))
+
+
+on_any_device = pytest.mark.parametrize("pursue", [pursue, pursue_by_torch])
+
+
+@on_any_device
 @pytest.mark.parametrize("n_atoms, n_features, k", [(40, 20, 6), (12, 30, 12), (60, 10, 1)])
-def test_pursuit_is_that_of_scikit_learn(n_atoms, n_features, k):
+def test_pursuit_is_that_of_scikit_learn(pursue, n_atoms, n_features, k):
     atoms = random_atoms(n_atoms, n_features)
     rows = torch.from_numpy(np.random.default_rng(1).standard_normal((50, n_features))).float()
     gram = atoms @ atoms.T
@@ -34,7 +43,8 @@ def test_pursuit_is_that_of_scikit_learn(n_atoms, n_features, k):
     np.testing.assert_allclose(codes, expected, atol=1e-4)
 
 
-def test_pursuit_ends_where_nothing_is_left():
+@on_any_device
+def test_pursuit_ends_where_nothing_is_left(pursue):
     """Rows of zeros, of one atom, and of atoms that come with their opposites and twice."""
     atoms = random_atoms(8, 6)
     atoms = torch.cat([atoms, -atoms, atoms])

@@ -1,0 +1,138 @@
+"""Compiled loops for matching pursuit: over rows to code them, over atoms to fit them anew."""
+
+import numpy as np
+
+from ._kernels import compiled, run, sort_picks
+
+
+@compiled
+def _pick(left):
+    """Number of the atom whose product with the residual is largest, and its size."""
+    atom, largest = 0, np.float32(-1)
+    for h in range(len(left)):
+        size = abs(left[h])
+        if size > largest:
+            atom, largest = h, size
+    return atom, largest
+
+
+@compiled
+def _along(factor, gram, picks, atom, i):
+    """Fill in the factor's row i: the atom's parts along the i picks so far; what is left of 1."""
+    across = 1.0
+    for j in range(i):
+        part = np.float64(gram[picks[j], atom])
+        for m in range(j):
+            part -= factor[i, m] * factor[j, m]
+        part /= factor[j, j]
+        factor[i, j] = part
+        across -= part * part
+    return across
+
+
+@compiled
+def _add(added, gram_row, parts, scale, i):
+    """Products of all atoms with what pick i adds across those before it, at unit length."""
+    new = added[i]
+    new[:] = gram_row
+    for j in range(i):
+        part, old = np.float32(parts[j]), added[j]
+        for h in range(len(new)):
+            new[h] -= part * old[h]
+    for h in range(len(new)):
+        new[h] *= scale
+
+
+@compiled
+def _solve(factor, targets, out):
+    """Solve ``factor factor' out = targets`` for a lower triangular factor; targets are lost."""
+    k = len(out)
+    for i in range(k):
+        for j in range(i):
+            targets[i] -= factor[i, j] * targets[j]
+        targets[i] /= factor[i, i]
+    for i in range(k - 1, -1, -1):
+        for j in range(i + 1, k):
+            targets[i] -= factor[j, i] * targets[j]
+        targets[i] /= factor[i, i]
+        out[i] = targets[i]
+
+
+@compiled
+def _pursue(thread, start, stop, products, gram, enough, dependent, work, coefficients, picks):
+    all_added, factors, all_targets = work
+    added, factor, targets = all_added[thread], factors[thread], all_targets[thread]
+    k = picks.shape[1]
+    left = np.empty(products.shape[1], np.float32)
+    for row in range(start, stop):
+        left[:] = products[row]
+        for i in range(k):
+            atom, largest = _pick(left)
+            picks[row, i] = atom
+            across = _along(factor, gram, picks[row], atom, i)
+            useful = largest > enough[row] and across > dependent
+            if useful:
+                factor[i, i] = np.sqrt(across)
+                targets[i] = products[row, atom]
+                scale = np.float32(1 / factor[i, i])
+                _add(added, gram[atom], factor[i], scale, i)
+                change = left[atom] * scale
+                for h in range(len(left)):
+                    left[h] -= change * added[i, h]
+            else:
+                factor[i, :i] = 0
+                factor[i, i] = 1
+                targets[i] = 0
+                added[i] = 0
+            for j in range(i + 1):  # but for rounding they are 0
+                left[picks[row, j]] = 0
+        _solve(factor, targets, coefficients[row])
+
+
+def pursue_rows(products, gram, k, enough, dependent, n_threads):
+    """Coefficients and picks of the rows whose products with the atoms are given."""
+    n_rows, n_atoms = products.shape
+    coefficients = np.zeros((n_rows, k), np.float32)
+    picks = np.zeros((n_rows, k), np.int64)
+    work = (
+        np.empty((n_threads, k, n_atoms), np.float32),
+        np.zeros((n_threads, k, k)),
+        np.zeros((n_threads, k)),
+    )
+    arguments = products, gram, enough, dependent, work, coefficients, picks
+    run([(_pursue, n_rows, arguments)], n_threads)
+    return coefficients, picks
+
+
+@compiled
+def _refit(left, atoms, firsts, users, weights):
+    moved = np.empty(atoms.shape[1], np.float32)
+    for j in range(len(atoms)):
+        picks = range(firsts[j], firsts[j + 1])
+        moved[:] = 0
+        square = np.float32(0)
+        for p in picks:
+            square += weights[p] * weights[p]
+            for d in range(len(moved)):
+                moved[d] += weights[p] * left[users[p], d]
+        if square == 0:
+            continue
+        atom, length = atoms[j], np.float32(0)
+        for d in range(len(moved)):
+            moved[d] = atom[d] + moved[d] / square
+            length += moved[d] * moved[d]
+        for d in range(len(moved)):
+            moved[d] = moved[d] / np.sqrt(length) - atom[d]
+            atom[d] += moved[d]
+        for p in picks:
+            for d in range(len(moved)):
+                left[users[p], d] -= weights[p] * moved[d]
+
+
+def refit_atoms(left, atoms, coefficients, picks):
+    """Move each atom in turn to where the rows that use it leave the least; all in place.
+
+    ``left`` is what the codes, of shape (n_rows, k), leave of the rows.
+    """
+    firsts, order = sort_picks(picks.ravel(), len(atoms))
+    _refit(left, atoms, firsts, order // picks.shape[1], coefficients.ravel()[order])
