@@ -84,7 +84,7 @@ ax.legend()
 
 # %%
 # A linear classifier recognises most digits from the ensemble's codes, some more than from pixels;
-# from one member's codes it recognises a few less than from pixels, and more than from 20 principal
+# from one member's codes about as many as from pixels, and more than from 20 principal
 # components. Neighbours are found best among principal components and pixels: distances between
 # codes that choose different atoms for like strokes are large. So codes are no replacement for
 # pixels where only accuracy counts; they are worth it where one wants to know *which* atoms speak

@@ -105,9 +105,9 @@ for line, (name, pictures) in zip(axes, rows.items()):
 # test on the lower ones. The Pipeline's ``memory`` keeps the loaded pictures, so that the files
 # are read once and not for each candidate.
 #
-# More active atoms always help; more atoms do little, for so few pictures do not have as many
-# directions. And a large learning rate forgets the principal directions, from which training
-# starts, for what single pictures show: what is gained on those is lost on pictures held out.
+# More active atoms always help; more atoms only where many of them are active. And a large learning
+# rate forgets the principal directions, from which training starts, for what single pictures
+# show: what is gained on those is lost on pictures held out.
 
 files = np.concatenate([train, test])
 split = PredefinedSplit(np.repeat([-1, 0], [len(train), len(test)]))

@@ -61,18 +61,18 @@ def pursue(rows, atoms, gram, k):
     """
     products = rows @ atoms.T
     enough = _DONE * rows.norm(dim=1)
-    if rows.device.type != "cpu":
+    if rows.device.type == "cuda":
         return pursue_batch(products, gram, k, enough)
     from ._pursuit_kernels import pursue_rows  # here, since importing the compiler takes a while
 
-    arrays = (part.contiguous().numpy() for part in (products, gram))
+    arrays = (part.cpu().contiguous().numpy() for part in (products, gram))
     n_threads = torch.get_num_threads() if len(rows) > 1 else 1
-    codes = pursue_rows(*arrays, k, enough.numpy(), _DEPENDENT, n_threads)
-    return tuple(torch.from_numpy(part) for part in codes)
+    codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
+    return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
 
 
 def pursue_batch(products, gram, k, enough):
-    """What the compiled `pursue_rows` does, a pick of all rows at a time, for any device."""
+    """What the compiled `pursue_rows` does, a pick of all rows at a time, for CUDA."""
     n_rows, n_atoms = products.shape
     left = products.clone()  # products of the atoms with the residual
     sizes, change = torch.empty_like(left), torch.empty_like(left)

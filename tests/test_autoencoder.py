@@ -342,6 +342,17 @@ def test_directions_are_rotated_only_as_far_as_other_rows_gain(monkeypatch):
     assert left_over(test, all_rounds, 16) > 1.02 * at_first
 
 
+def test_few_photographs_beat_the_largest_components_with_hardly_a_dead_atom():
+    """Wide rows, fewer than atoms: the start must come from groups of pixels."""
+    X = load_photographs(500, (32, 32), random_state=0).data
+    train, test = X[:400], X[400:]
+    sae = TopKSparseAutoencoder(512, k=32, max_iter=3, random_state=0).fit(train)
+    errors = np.square(test - sae.inverse_transform(sae.transform(test))).sum()
+    components = PCA(svd_solver="full").fit(train).components_
+    assert errors < 0.95 * left_over(test - train.mean(axis=0), components, 32)
+    assert (sae.feature_frequency_ == 0).mean() < 0.05
+
+
 def test_learning_rate_rises_and_falls(X, estimator, monkeypatch):
     rates = []
     step = TopKEnsemble.train_step

@@ -24,7 +24,7 @@ def dense(coefficients, picks, n_atoms):
 
 
 def pursue_by_torch(rows, atoms, gram, k):
-    """As `pursue` does it on other devices than the CPU."""
+    """As `pursue` does it with CUDA."""
     return pursue_batch(rows @ atoms.T, gram, k, _DONE * rows.norm(dim=1))
 
 
