@@ -27,7 +27,7 @@ FIRST_ROUNDS = 5
 MAX_ROUNDS = 30
 ROTATED = 512
 # Rows that decide and that turn the directions, if they have few features.
-ROTATED_ROWS = 2**13
+ROTATED_ROWS = 2**12
 
 
 class Layout(NamedTuple):
@@ -155,31 +155,40 @@ def useful_layout(rows, n_directions, k, seed):
     rows = rows[:ROTATED_ROWS]
     test, train = rows.tensor_split([len(rows) // 5])
     test, train = test - train.mean(0), train - train.mean(0)
-    left = {}
+    trials = {}
     for n_groups in GROUPS:
         if n_groups == 1 or rows.shape[1] >= n_groups * MIN_FEATURES:
             basis = Basis(train, n_directions, n_groups, seed)
-            left[n_groups] = min(_left_over(basis, train, test, k, FIRST_ROUNDS))
-    n_groups = min(left, key=left.get)
-    if left[n_groups] > (1 - LEAST_GAIN) * left[1]:
+            trials[n_groups] = Trial(basis, train, test, k)
+            trials[n_groups].run(FIRST_ROUNDS)
+    n_groups = min(trials, key=lambda n_groups: min(trials[n_groups].left))
+    if min(trials[n_groups].left) > (1 - LEAST_GAIN) * min(trials[1].left):
         n_groups = 1
-    left = _left_over(Basis(train, n_directions, n_groups, seed), train, test, k, MAX_ROUNDS)
+    left = trials[n_groups].run(MAX_ROUNDS)
     return Layout(n_groups, left.index(min(left)))
 
 
-def _left_over(basis, train, test, k, n_rounds):
-    """What k directions leave of the test rows, after each round on the others while it helps."""
-    n_rounds = min(n_rounds, basis.n_rounds_allowed()) if k < len(basis) else 0
-    total = float(test.double().square().sum())
-    test, train = basis.stacked(test), basis.stacked(train)
-    left = []
-    for i in range(n_rounds + 1):
-        if i:
-            basis.turn(train, k)
-        left.append(total - float(largest(basis.turned(test), k).square().sum()))
-        if len(left) > 3 and min(left[-3:]) >= min(left[:-3]):
-            break
-    return left
+class Trial:
+    """What k directions leave of the test rows: ``left``, after each round on the others."""
+
+    def __init__(self, basis, train, test, k):
+        self.basis, self.k = basis, k
+        self.total = float(test.double().square().sum())
+        self.train, self.test = basis.stacked(train), basis.stacked(test)
+        self.left = []
+
+    def run(self, n_rounds):
+        """Go on to so many rounds, or until three have not helped."""
+        n_rounds = min(n_rounds, self.basis.n_rounds_allowed()) if self.k < len(self.basis) else 0
+        while len(self.left) <= n_rounds and not self.has_stalled():
+            if self.left:
+                self.basis.turn(self.train, self.k)
+            kept = largest(self.basis.turned(self.test), self.k)
+            self.left.append(self.total - float(kept.square().sum()))
+        return self.left
+
+    def has_stalled(self):
+        return len(self.left) > 3 and min(self.left[-3:]) >= min(self.left[:-3])
 
 
 def feature_groups(rows, n_groups, seed):
