@@ -21,6 +21,10 @@ LEAST_GAIN = 0.05
 # So many leading directions of every group are made one block, which joins what the groups have
 # in common, as scaling functions do in the treelets of Lee, Nadler and Wasserman (2008).
 N_SHARED = 2
+# Shared directions are smoothed if there are so many rows for each, and if none is so nearly a
+# combination of the others.
+MIN_ROWS = 4
+MAX_COSINE = 0.99
 # Rounds of turning after which numbers of groups are compared.
 FIRST_ROUNDS = 5
 # Most rounds of turning; where blocks are large, as many as take the time of these of ROTATED.
@@ -133,15 +137,51 @@ class Basis:
 def sparse_directions(rows, n_directions, k, layout, seed):
     """At most n_directions orthonormal directions, of which k leave little of each row.
 
-    They come by falling variance of the rows along them, as a tensor of shape (n, D).
+    They come about by falling variance of the rows along them, as a tensor of shape (n, D).
     """
     basis = Basis(rows, n_directions, layout.n_groups, seed)
-    rows = rows[:ROTATED_ROWS]
-    stacked = basis.stacked(rows - rows.mean(0))
+    rows = rows[:ROTATED_ROWS] - rows[:ROTATED_ROWS].mean(0)
+    stacked = basis.stacked(rows)
     for _ in range(layout.n_rounds):
         basis.turn(stacked, k)
-    order = basis.turned(stacked).square().sum(0).argsort(descending=True)
-    return basis.directions()[order]
+    strengths = basis.turned(stacked).square().sum(0)
+    directions = basis.directions()
+    if len(basis.parts) > 1 and len(basis):
+        shared = basis.blocks[0][strengths[basis.blocks[0]].argsort(descending=True)]
+        directions = smoothed(directions, shared[: len(rows) // MIN_ROWS], rows)
+    return directions[strengths.argsort(descending=True)]
+
+
+def smoothed(directions, chosen, rows):
+    """Orthonormal directions, the chosen ones without the edges where groups meet.
+
+    Each of these becomes what all features vary by along it: a step of the power method on the
+    covariance of centred rows. All are then made orthonormal again in the way that moves them
+    least (Loewdin 1950), which is a rotation by half an angle for each pair of principal
+    vectors of the chosen and the rest.
+    """
+    is_rest = torch.ones(len(directions), dtype=torch.bool)
+    is_rest[chosen] = False
+    rest = directions[is_rest]
+    scores = _products(rows, directions[chosen])
+    patterns = torch.cat([part.T.double() @ scores for part in rows.split(1024, dim=1)])
+    patterns = torch.linalg.qr(patterns)[0].T
+    to_pattern, cosines, to_rest = torch.linalg.svd(
+        _products(rest, patterns).T, full_matrices=False
+    )
+    if len(cosines) < len(chosen) or cosines.max() > MAX_COSINE:
+        return directions
+    sums, differences = (1 + cosines).rsqrt(), (1 - cosines).rsqrt()
+    same, cross = (sums + differences)[:, None] / 2, (sums - differences)[:, None] / 2
+    result = torch.empty_like(directions)
+    for part in torch.arange(directions.shape[1]).split(1024):
+        pattern_vectors, rest_part = to_pattern.T @ patterns[:, part], rest[:, part].double()
+        rest_vectors = to_rest @ rest_part
+        moved = to_pattern @ (same * pattern_vectors + cross * rest_vectors)
+        rest_part += to_rest.T @ ((same - 1) * rest_vectors + cross * pattern_vectors)
+        column = slice(int(part[0]), int(part[-1]) + 1)
+        result[chosen, column], result[is_rest, column] = moved.float(), rest_part.float()
+    return result
 
 
 def useful_layout(rows, n_directions, k, seed):
