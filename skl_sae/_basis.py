@@ -156,32 +156,41 @@ def smoothed(directions, chosen, rows):
     """Orthonormal directions, the chosen ones without the edges where groups meet.
 
     Each of these becomes what all features vary by along it: a step of the power method on the
-    covariance of centred rows. All are then made orthonormal again in the way that moves them
-    least (Loewdin 1950), which is a rotation by half an angle for each pair of principal
-    vectors of the chosen and the rest.
+    covariance of centred rows. The others give way as little as they can.
     """
     is_rest = torch.ones(len(directions), dtype=torch.bool)
     is_rest[chosen] = False
-    rest = directions[is_rest]
     scores = _products(rows, directions[chosen])
     patterns = torch.cat([part.T.double() @ scores for part in rows.split(1024, dim=1)])
     patterns = torch.linalg.qr(patterns)[0].T
-    to_pattern, cosines, to_rest = torch.linalg.svd(
-        _products(rest, patterns).T, full_matrices=False
-    )
-    if len(cosines) < len(chosen) or cosines.max() > MAX_COSINE:
-        return directions
+    result = torch.empty_like(directions)
+    parts = _orthonormal_together(patterns, directions[is_rest])
+    for columns, pattern_part, rest_part in parts:
+        result[chosen, columns], result[is_rest, columns] = pattern_part, rest_part
+    return result if parts else directions
+
+
+def _orthonormal_together(first, second):
+    """Two orthonormal sets made orthonormal to one another, moved as little as can be.
+
+    That is symmetric orthogonalisation (Loewdin 1950): each pair of their principal vectors
+    turns away from one another by the same angle. Returns (columns, first, second) for some
+    columns at a time; nothing if a set is nearly a part of the other's span.
+    """
+    to_first, cosines, to_second = torch.linalg.svd(_products(second, first).T, full_matrices=False)
+    if len(cosines) < len(first) or cosines.max() > MAX_COSINE:
+        return []
     sums, differences = (1 + cosines).rsqrt(), (1 - cosines).rsqrt()
     same, cross = (sums + differences)[:, None] / 2, (sums - differences)[:, None] / 2
-    result = torch.empty_like(directions)
-    for part in torch.arange(directions.shape[1]).split(1024):
-        pattern_vectors, rest_part = to_pattern.T @ patterns[:, part], rest[:, part].double()
-        rest_vectors = to_rest @ rest_part
-        moved = to_pattern @ (same * pattern_vectors + cross * rest_vectors)
-        rest_part += to_rest.T @ ((same - 1) * rest_vectors + cross * pattern_vectors)
-        column = slice(int(part[0]), int(part[-1]) + 1)
-        result[chosen, column], result[is_rest, column] = moved.float(), rest_part.float()
-    return result
+    parts = []
+    for start in range(0, first.shape[1], 1024):
+        columns = slice(start, start + 1024)
+        second_part = second[:, columns].double()
+        first_vectors, second_vectors = to_first.T @ first[:, columns], to_second @ second_part
+        first_part = to_first @ (same * first_vectors + cross * second_vectors)
+        second_part += to_second.T @ ((same - 1) * second_vectors + cross * first_vectors)
+        parts.append((columns, first_part.float(), second_part.float()))
+    return parts
 
 
 def useful_layout(rows, n_directions, k, seed):
