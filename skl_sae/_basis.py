@@ -30,6 +30,9 @@ FIRST_ROUNDS = 5
 # Most rounds of turning; where blocks are large, as many as take the time of these of ROTATED.
 MAX_ROUNDS = 30
 ROTATED = 512
+# Directions that no row uses would turn by rounding alone, were it not for this much of a pull to
+# where they are.
+TURNED_LEAST = 1e-6
 # Rows that decide and that turn the directions, if they have few features.
 ROTATED_ROWS = 2**12
 
@@ -114,7 +117,9 @@ class Basis:
         """
         targets = largest(self.turned(stacked), k)
         for i, block in enumerate(self.blocks):
-            left, _, right = torch.linalg.svd(targets[:, block].T @ stacked[:, block])
+            fit = targets[:, block].T @ stacked[:, block]
+            fit += TURNED_LEAST * fit.norm() * self.rotations[i]
+            left, _, right = torch.linalg.svd(fit)
             self.rotations[i] = left @ right
 
     def directions(self):

@@ -145,6 +145,17 @@ def test_the_same_bits_for_rows_anywhere_in_memory(photographs):
     assert torch.equal(first, second)
 
 
+def test_rounding_turns_no_direction(photographs):
+    """Not even those that are among no row's k largest, which nothing else turns."""
+    rows = photographs[0][:100]
+    first, second = Basis(rows, 64, 1, seed=0), Basis(rows, 64, 1, seed=0)
+    stacked = first.stacked(rows - rows.mean(0))
+    noise = torch.randn(stacked.shape, generator=torch.Generator().manual_seed(0)).double()
+    first.turn(stacked, 4)
+    second.turn(stacked * (1 + 1e-14 * noise), 4)
+    np.testing.assert_allclose(first.rotations[0], second.rotations[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("n_groups", [1, 8])
 def test_constant_features_and_rows(n_groups):
     rows, _ = rows_of_groups()
