@@ -250,7 +250,7 @@ CONTENDERS = {
 PACKAGES = {
     "sparsify": "sparsify", "dictionary-learning": "dictionary_learning", "sae-lens": "sae_lens",
 }  # fmt: skip
-TOO_SLOW = {"MiniBatchDictionaryLearning, OMP": {"photographs64", "unseen64"}}
+TOO_SLOW = {"MiniBatchDictionaryLearning, OMP": {"photographs64", "unseen64"}}  # an hour and more
 
 
 def measure(fit, data, seed):

@@ -60,8 +60,8 @@ _CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
 # Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
 # features are soon known by heart: of photographs (800 rows of 3,072) every round after the second
-# leaves more of others, of digits (22 rows a feature) 40 rounds still gain.
-_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS = 40, 8
+# leaves more of others, of digits (22 rows a feature) 80 rounds still gain.
+_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS = 80, 8
 _SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
@@ -135,7 +135,7 @@ class TopKSparseAutoencoder(
         reconstructs better from as many numbers; these are of either sign, and k for each row
         whatever ``sparsity`` trained the atoms. With "omp", fit
         ends with rounds that adapt the atoms to it, eight for each row per feature and at most
-        40, after which the encoder's own codes fit them less well.
+        80, after which the encoder's own codes fit them less well.
     learning_rate : float or "auto", default="auto"
         Largest step size of Adam. In fit the steps grow to it over the first tenth of their
         number and then shrink to nothing; in partial_fit all are of this size. "auto" is
