@@ -65,7 +65,7 @@ def pursue(rows, atoms, gram, k):
         return pursue_batch(products, gram, k, enough)
     from ._pursuit_kernels import pursue_rows  # here, since importing the compiler takes a while
 
-    arrays = (part.cpu().contiguous().numpy() for part in (products, gram))
+    arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
     n_threads = torch.get_num_threads() if len(rows) > 1 else 1
     codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
     return tuple(torch.from_numpy(part).to(rows.device) for part in codes)

@@ -59,7 +59,17 @@ def _solve(factor, targets, out):
 
 
 @compiled
-def _pursue(thread, start, stop, products, gram, enough, dependent, work, coefficients, picks):
+def _product(row, atom):
+    """In float64: the encoder's product rounds differently with the number of rows."""
+    total = 0.0
+    for d in range(len(row)):
+        total += np.float64(row[d]) * np.float64(atom[d])
+    return total
+
+
+@compiled
+def _pursue(thread, start, stop, data, gram, enough, dependent, work, coefficients, picks):
+    rows, atoms, products = data
     all_added, factors, all_targets = work
     added, factor, targets = all_added[thread], factors[thread], all_targets[thread]
     k = picks.shape[1]
@@ -73,7 +83,7 @@ def _pursue(thread, start, stop, products, gram, enough, dependent, work, coeffi
             useful = largest > enough[row] and across > dependent
             if useful:
                 factor[i, i] = np.sqrt(across)
-                targets[i] = products[row, atom]
+                targets[i] = _product(rows[row], atoms[atom])
                 scale = np.float32(1 / factor[i, i])
                 _add(added, gram[atom], factor[i], scale, i)
                 change = left[atom] * scale
@@ -89,8 +99,8 @@ def _pursue(thread, start, stop, products, gram, enough, dependent, work, coeffi
         _solve(factor, targets, coefficients[row])
 
 
-def pursue_rows(products, gram, k, enough, dependent, n_threads):
-    """Coefficients and picks of the rows whose products with the atoms are given."""
+def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
+    """Coefficients and picks of rows; ``products`` are those with all atoms, to pick by."""
     n_rows, n_atoms = products.shape
     coefficients = np.zeros((n_rows, k), np.float32)
     picks = np.zeros((n_rows, k), np.int64)
@@ -99,7 +109,7 @@ def pursue_rows(products, gram, k, enough, dependent, n_threads):
         np.zeros((n_threads, k, k)),
         np.zeros((n_threads, k)),
     )
-    arguments = products, gram, enough, dependent, work, coefficients, picks
+    arguments = (rows, atoms, products), gram, enough, dependent, work, coefficients, picks
     run([(_pursue, n_rows, arguments)], n_threads)
     return coefficients, picks
 

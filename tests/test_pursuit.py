@@ -127,3 +127,14 @@ def test_omp_in_the_estimator(X, estimator, tied, aggregate):
     estimator.partial_fit(X)
     assert np.isfinite(estimator.components_).all()
     assert not np.array_equal(estimator.components_, fitted)
+
+
+def test_codes_do_not_depend_on_the_rows_beside():
+    """Not by rounding either, where atoms are nearly dependent."""
+    rows = torch.randn(40, 10, generator=torch.Generator().manual_seed(0))
+    atoms = random_atoms(6, 10)
+    atoms = torch.nn.functional.normalize(torch.cat([atoms, atoms + 0.01 * random_atoms(6, 10, 1)]))
+    gram = atoms @ atoms.T
+    together = dense(*pursue(rows, atoms, gram, 8), 12)
+    alone = np.concatenate([dense(*pursue(row[None], atoms, gram, 8), 12) for row in rows])
+    np.testing.assert_allclose(alone, together, rtol=1e-6, atol=1e-6)
