@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import embedding_bag
 from torch.optim.adam import adam
 
 from ._topk import above, batch_top_k, stack_padded, top_k
@@ -29,6 +28,8 @@ _MOMENTS = "first", "second", "n_steps"
 NARROW_BATCH = 64
 # Numbers to work on from which on threads are worth their start and the wait for the last.
 SHARED_SIZE = 2**22
+# Where a row has fewer atoms, the compiled search for the largest is as fast as torch's.
+FEW_ATOMS = 512
 # Below this share of active atoms, products over the active ones alone beat dense products
 # on a CPU.
 SPARSE_DENSITY = 1 / 8
@@ -87,12 +88,11 @@ def optimizer_shapes(shape, n_steps, *, tied, sparse):
 class Picks(NamedTuple):
     """The atoms picked for each row, all (E, B, picks), and what the loss asks of them."""
 
-    source: int  # which rows they reconstruct: 0 the residual, 1 what the dead atoms left
     atoms: torch.Tensor
     activations: torch.Tensor
-    slope: float  # of the loss: its gradient at the reconstruction is slope * residual
     products: torch.Tensor  # gradient at the activations, of the squared error alone
-    gradient: torch.Tensor  # gradient at the pre-activations, of the whole loss
+    gradient: torch.Tensor  # the same of the whole loss
+    slope: float  # of the loss: its gradient at the reconstruction is slope * residual
 
 
 class TopKEnsemble:
@@ -196,7 +196,7 @@ class TopKEnsemble:
         }
         if self.sparse and n_steps:
             self._rates = np.concatenate([arrays["rates"], np.zeros(1024)])
-            self._atom_adams = self._make_atom_adams()
+            self._make_atom_adams()
         for name, adam_ in self._adams_by_name():
             for part, array in adam_.arrays().items():
                 array[...] = arrays[f"{name}.{part}"]
@@ -222,7 +222,9 @@ class TopKEnsemble:
         """Mean of the members' reconstructions of the rows of x: shape (B, D)."""
         self.catch_up()
         activations, atoms = self.encode(x)
-        return (self._decode(activations, atoms) + self.centers[:, None]).mean(0)
+        rows = self.centers[:, None].repeat(1, len(x), 1)
+        self._decode_onto(rows, activations, atoms)
+        return rows.mean(0)
 
     def _encode(self, centred, *, training=False):
         """Pre-activations (E, B, H), then activations and atoms (E, B, picks)."""
@@ -248,37 +250,24 @@ class TopKEnsemble:
             return top_k(pre, self.k)
         return batch_top_k(pre, self.k) if training else above(pre, self.thresholds[members])
 
-    def _decode(self, activations, atoms):
-        """Sum of the atoms, each times its activation: shape (E, B, D), no centre added."""
-        if not self.sparse:
-            return torch.bmm(self._dense_codes(activations, atoms), self.decoder)
-        n_members, n_rows, k = atoms.shape
-        out = embedding_bag(
-            self._stacked(atoms).view(-1, k), self.decoder.flatten(0, 1), mode="sum",
-            per_sample_weights=activations.reshape(-1, k),
-        )  # fmt: skip
-        return out.view(n_members, n_rows, -1)
+    def _decode_onto(self, rows, activations, atoms, slope=None):
+        """Add to the rows (E, B, D), in place, their atoms, each times its activation.
 
-    def _products_at(self, rows, atoms):
-        """``D rows'`` at the given atoms only: shape (E, B, number of atoms given)."""
-        if not self.sparse:
-            return torch.bmm(rows, self.decoder.mT).gather(2, atoms)
-        from ._kernels import products_at  # here, since importing the compiler takes a while
+        Returns slope times the products of what that gives with the atoms: (E, B, picks).
+        """
+        if self.sparse:
+            from ._kernels import decode_onto  # here, since importing the compiler takes a while
 
-        decoder, stacked = self.decoder.flatten(0, 1), self._stacked(atoms).flatten(0, 1)
-        n_threads = self._n_threads(atoms.numel() * rows.shape[2])
-        rows = rows.flatten(0, 1)
-        products = products_at(decoder.numpy(), rows.numpy(), stacked.numpy(), n_threads)
-        return torch.from_numpy(products).view(atoms.shape)
+            n_threads = self._n_threads(atoms.numel() * rows.shape[2])
+            arrays = (part.numpy() for part in (rows, atoms, activations, self.decoder))
+            products = decode_onto(*arrays, slope, n_threads)
+            return None if slope is None else torch.from_numpy(products)
+        rows.baddbmm_(self._dense_codes(activations, atoms), self.decoder)
+        return None if slope is None else slope * (rows @ self.decoder.mT).gather(2, atoms)
 
     def _n_threads(self, size):
         """As many as torch uses; one where there is too little to share."""
         return torch.get_num_threads() if size >= SHARED_SIZE else 1
-
-    def _stacked(self, atoms):
-        """Atom numbers counted through all members, for the members' matrices as one."""
-        first = torch.arange(len(atoms), device=self.device) * self.encoder.shape[1]
-        return atoms + first[:, None, None]
 
     def _dense_codes(self, activations, atoms):
         """Codes with their zeros: shape (E, B, H)."""
@@ -316,34 +305,69 @@ class TopKEnsemble:
         source = self._buffer("source", (3, len(self.centers), *x.shape))
         residual, dead_residual, centred = source
         torch.sub(x, self.centers[:, None], out=centred)
+        if self.takes_small_step(x, consistency):
+            loss = self._small_step(source, learning_rate, aux_coef, dead_after)
+            return loss, residual.mean(0).add_(x)
         pre, activations, atoms = self._encode(centred, training=True)
         self.catch_up(atoms)
-        torch.sub(self._decode(activations, atoms), centred, out=residual)
+        slope = 2 / residual.numel()
+        torch.neg(centred, out=residual)
+        gradient = products = self._decode_onto(residual, activations, atoms, slope)
         reconstruction = residual.mean(0).add_(x)
 
         loss = mean_square(residual)
-        slope = 2 / residual.numel()
-        gradient = products = slope * self._products_at(residual, atoms)
         if consistency and len(residual) > 1:
             value, pull = self._consistency(activations, atoms)
             loss += consistency * value
             gradient = products + consistency * pull
-        picks = [Picks(0, atoms, activations, slope, products, gradient * (activations > 0))]
+        picks = [Picks(atoms, activations, products, gradient, slope)]
 
         dead = self.rows_since_fired >= dead_after
         if aux_coef and dead.any():
             activations_dead, atoms_dead = self._dead_codes(pre, dead)
             self.catch_up(atoms_dead)
-            torch.add(self._decode(activations_dead, atoms_dead), residual, out=dead_residual)
-            products = aux_coef * slope * self._products_at(dead_residual, atoms_dead)
-            gradient = products * (activations_dead > 0)
-            picks.append(
-                Picks(1, atoms_dead, activations_dead, aux_coef * slope, products, gradient)
-            )
+            slope_dead = aux_coef * slope
+            dead_residual.copy_(residual)
+            products = self._decode_onto(dead_residual, activations_dead, atoms_dead, slope_dead)
+            picks.append(Picks(atoms_dead, activations_dead, products, products, slope_dead))
         self._count_firing(activations, atoms)
         self._move_thresholds(activations, dead_after)
         self._update(source, picks, slope, learning_rate)
         return loss, reconstruction
+
+    def takes_small_step(self, x, consistency):
+        """Whether a step on these rows is more calls than arithmetic, so that one call does it."""
+        n_members, n_components = self.encoder_bias.shape
+        if not self.sparse or self.thresholds is not None or (consistency and n_members > 1):
+            return False
+        size = max(self.encoder.numel(), n_members * x.numel() * self.k)
+        return n_components < FEW_ATOMS and size < SHARED_SIZE
+
+    def _small_step(self, source, learning_rate, aux_coef, dead_after):
+        """The loss; source is as in `train_step`, its last part filled."""
+        from ._small_step import small_step
+
+        residual, _, centred = source
+        torch.neg(centred, out=residual)
+        pre = self._buffer("pre", (*centred.shape[:2], self.encoder.shape[1]))
+        torch.baddbmm(self.encoder_bias[:, None], centred, self.encoder.mT, out=pre)
+        dead = self.rows_since_fired.numpy() >= dead_after
+        k_dead = min(self.k, int(dead.sum(axis=1).max())) if aux_coef else 0
+        self.n_steps += 1
+        self._note_rate(learning_rate)
+        weights = self.decoder, self.encoder_bias, self.centers
+        moments = self._moments_of("bias", weights[1]), self._moments_of("centers", weights[2])
+        for *_, n_steps in moments:
+            n_steps.fill_(self.n_steps)
+        loss = small_step(
+            source.numpy(), pre.numpy(), (self.k, k_dead), dead,
+            tuple(part.numpy() for part in weights),
+            tuple((adam_.state, adam_.manner) for adam_ in self._make_atom_adams()),
+            tuple((first.numpy(), second.numpy()) for first, second, _ in moments),
+            (self.fired_rows.numpy(), self.rows_since_fired.numpy()),
+            self._rates, self.n_steps, float(aux_coef), self.tied,
+        )  # fmt: skip
+        return torch.tensor(loss)
 
     def _consistency(self, activations, atoms):
         """Mean squared difference of two members' codes; its gradient at the active atoms."""
@@ -359,12 +383,22 @@ class TopKEnsemble:
     def _dead_codes(self, pre, dead):
         """Codes of the dead atoms: at most k of those with the largest pre-activation."""
         n_dead = int(dead.sum(1).max())
+        if self.sparse:
+            from ._kernels import positive_top_k
+
+            picks = positive_top_k(pre.numpy(), min(self.k, n_dead), dead.numpy())
+            return tuple(torch.from_numpy(part) for part in picks)
         masked = torch.where(dead[:, None], pre, -math.inf)
         activations, atoms = masked.topk(min(self.k, n_dead), sorted=False)
         return activations.clamp_(min=0), atoms
 
     def _count_firing(self, activations, atoms):
         """Note which atoms fired; one picked by top-k with value 0 has not."""
+        if self.sparse:
+            from ._kernels import count_firing
+
+            counted = atoms, activations, self.fired_rows, self.rows_since_fired
+            return count_firing(*(tensor.numpy() for tensor in counted))
         counts = torch.zeros_like(self.fired_rows)
         add_at(counts, atoms, (activations > 0).to(counts.dtype))
         self.fired_rows += counts
@@ -382,144 +416,143 @@ class TopKEnsemble:
         self.thresholds.copy_(torch.where(fired, moved, self.thresholds))
 
     def _update(self, source, picks, slope, learning_rate):
-        """Adam on all parameters."""
-        bias_gradient, along = self._gradients_of_atoms(picks)
+        """Adam on all parameters; picks are those of the residual and, if any, the dead atoms'."""
         centers_gradient = source[0].sum(1).mul_(slope)
         self.n_steps += 1
         update = self._update_picked if self.sparse else self._update_all
-        centers_gradient += update(source, picks, bias_gradient, along, learning_rate)
-        self._adam("bias", self.encoder_bias, bias_gradient, learning_rate)
-        self._adam("centers", self.centers, centers_gradient, learning_rate)
+        update(source, picks, centers_gradient, learning_rate)
 
-    def _gradients_of_atoms(self, picks):
-        """The bias's gradient, and each atom's product with its own gradient: both (E, H).
-
-        The second needs no pass over the atoms: an atom's products with the residuals, and
-        with the centred rows (where it is active: activation less bias), are known.
-        """
+    def _update_all(self, source, picks, centers_gradient, learning_rate):
+        """By dense products and torch's Adam."""
         bias_gradient = torch.zeros_like(self.encoder_bias)
+        # An atom's product with its own gradient needs no pass over the atom: its products with
+        # the residuals, and with the centred rows (activation less bias), are known.
         along = torch.zeros_like(self.encoder_bias)
-        for p in picks:
-            add_at(bias_gradient, p.atoms, p.gradient)
-            tied_part = p.gradient if self.tied else 0
+        gradient = torch.zeros_like(self.decoder)
+        encoder_gradient = gradient if self.tied else torch.zeros_like(self.encoder)
+        for rows, p in zip(source, picks, strict=False):
+            at_encoder = p.gradient * (p.activations > 0)
+            add_at(bias_gradient, p.atoms, at_encoder)
+            tied_part = at_encoder if self.tied else 0
             add_at(along, p.atoms, p.activations * (p.products + tied_part))
+            gradient.baddbmm_(self._dense_codes(p.slope * p.activations, p.atoms).mT, rows)
+            encoder_gradient.baddbmm_(self._dense_codes(at_encoder, p.atoms).mT, source[2])
         if self.tied:
             along -= bias_gradient * self.encoder_bias
-        return bias_gradient, along
-
-    def _update_all(self, source, picks, bias_gradient, along, learning_rate):
-        """Dense products, torch's Adam; returns the encoder's part of the centres' gradient."""
-        through_encoder = -torch.bmm(bias_gradient[:, None], self.encoder)[:, 0]
-        gradient = torch.zeros_like(self.decoder)
-        for p in picks:
-            codes = self._dense_codes(p.slope * p.activations, p.atoms)
-            gradient.baddbmm_(codes.mT, source[p.source])
-        encoder_gradient = gradient if self.tied else torch.zeros_like(self.encoder)
-        for p in picks:
-            encoder_gradient.baddbmm_(self._dense_codes(p.gradient, p.atoms).mT, source[2])
         # Only the part across the atom: the part along it is undone by the unit norm.
         gradient.addcmul_(self.decoder, along[..., None], value=-1)
+        centers_gradient -= torch.bmm(bias_gradient[:, None], self.encoder)[:, 0]
         if not self.tied:
             self._adam("encoder", self.encoder, encoder_gradient, learning_rate)
         self._adam("decoder", self.decoder, gradient, learning_rate)
         self.decoder.div_(torch.linalg.vector_norm(self.decoder, dim=2, keepdim=True))
-        return through_encoder
+        self._adam("bias", self.encoder_bias, bias_gradient, learning_rate)
+        self._adam("centers", self.centers, centers_gradient, learning_rate)
 
     def _adam(self, name, parameter, gradient, learning_rate):
         """One step of torch's Adam."""
-        if name not in self._moments:
-            zeros = torch.zeros_like
-            self._moments[name] = (
-                zeros(parameter), zeros(parameter), torch.zeros((), device=self.device),
-            )  # fmt: skip
-        first, second, n_steps = self._moments[name]
+        first, second, n_steps = self._moments_of(name, parameter)
         adam(
             [parameter], [gradient], [first], [second], [], [n_steps], fused=True,
             amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
             eps=EPSILON, maximize=False,
         )  # fmt: skip
 
-    def _update_picked(self, source, picks, bias_gradient, along, learning_rate):
+    def _moments_of(self, name, parameter):
+        if name not in self._moments:
+            moments = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            self._moments[name] = *moments, torch.zeros((), device=self.device)
+        return self._moments[name]
+
+    def _update_picked(self, source, picks, centers_gradient, learning_rate):
         """The same over the picked atoms alone, in one visit to each."""
-        from ._kernels import run
+        from ._atom_adam import adam_step
+        from ._kernels import picks_by_atom, run
 
-        if self._atom_adams is None:
-            self._atom_adams = self._make_atom_adams()
-        encoder_adam, decoder_adam = self._atom_adams
-        step = self.n_steps
-        if step == len(self._rates):
-            self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
-        self._rates[step] = learning_rate * math.sqrt(1 - BETA2**step) / (1 - BETA1**step)
-
-        n_members, n_rows = source.shape[1:3]
-        firsts, rows, values = self._picks_by_atom(picks, n_members * n_rows)
-        source, along = source.flatten(0, 2).numpy(), along.flatten().numpy()
-        slope = bias_gradient.flatten().numpy()
+        self._make_atom_adams()
+        rate = self._note_rate(learning_rate)
+        arrays = [tuple(part.numpy() for part in p[:4]) for p in picks]
+        slopes = tuple(p.slope for p in picks)
+        if len(picks) == 1:
+            arrays.append(tuple(part[..., :0].copy() for part in arrays[0]))
+            slopes *= 2
+        bias = self.encoder_bias.numpy()
+        *by_atom, bias_gradient, along = picks_by_atom(tuple(arrays), slopes, bias, self.tied)
         n_threads = self._n_threads(self.encoder.numel())
-        totals = np.zeros((n_threads, n_members, source.shape[1]), np.float32)
-        settings = totals, self._rates, step
+        totals = np.zeros((n_threads, *centers_gradient.shape), np.float32)
+        run(self._atom_jobs(by_atom, source, along, bias_gradient, totals), n_threads)
+        centers_gradient += torch.from_numpy(totals.sum(axis=0))
+        gradients = bias_gradient, centers_gradient.flatten().numpy()
+        parameters = {"bias": self.encoder_bias, "centers": self.centers}
+        for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+            first, second, n_steps = self._moments_of(name, parameter)
+            n_steps.fill_(self.n_steps)
+            state = (part.numpy().reshape(-1) for part in (parameter, first, second))
+            adam_step(*state, gradient, rate)
+
+    def _note_rate(self, learning_rate):
+        """The learning rate of this step with Adam's correction for its start."""
+        if self.n_steps == len(self._rates):
+            self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
+        correction = math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
+        self._rates[self.n_steps] = learning_rate * correction
+        return self._rates[self.n_steps]
+
+    def _atom_jobs(self, by_atom, source, along, bias_gradient, totals):
+        """What is to be run for the atoms: the encoder's and the decoder's in one where tied."""
+        encoder_adam, decoder_adam = self._atom_adams
+        firsts, rows, values = by_atom
+        settings = totals, self._rates, self.n_steps
+        source = source.flatten(0, 2).numpy()
         if self.tied:
-            jobs = [decoder_adam.job((firsts, rows, values), source, along, slope, *settings)]
-        else:
-            none = np.zeros_like(slope)
-            picked = firsts, rows[1:], values[1:]
-            jobs = [encoder_adam.job(picked, source, none, slope, *settings)]
-            picked = firsts, rows[:1], values[:1]
-            jobs.append(decoder_adam.job(picked, source, along, none, *settings))
-        run(jobs, n_threads)
-        return torch.from_numpy(totals.sum(axis=0))
+            return [decoder_adam.job(by_atom, source, along, bias_gradient, *settings)]
+        none = np.zeros_like(along)
+        of_encoder, of_decoder = (
+            (firsts, rows[part : part + 1], values[part : part + 1]) for part in (1, 0)
+        )
+        return [
+            encoder_adam.job(of_encoder, source, none, bias_gradient, *settings),
+            decoder_adam.job(of_decoder, source, along, none, *settings),
+        ]
 
     def _make_atom_adams(self):
         """Optimizers of the encoder's and decoder's atoms; one and the same where tied."""
-        from ._kernels import AtomAdam
+        if self._atom_adams is not None:
+            return self._atom_adams
+        from ._atom_adam import AtomAdam
 
         decoder = self.decoder.flatten(0, 1).numpy()
         # The encoder's product needs all atoms at every step, so they cannot be left behind.
-        decoder_adam = AtomAdam(decoder, unit=True, lazy=not self.tied)
-        if self.tied:
-            return decoder_adam, decoder_adam
-        encoder = self.encoder.flatten(0, 1).numpy()
-        return AtomAdam(encoder, unit=False, lazy=False), decoder_adam
+        of_decoder = of_encoder = AtomAdam(decoder, unit=True, lazy=not self.tied)
+        if not self.tied:
+            encoder = self.encoder.flatten(0, 1).numpy()
+            of_encoder = AtomAdam(encoder, unit=False, lazy=False)
+        self._atom_adams = of_encoder, of_decoder
+        return self._atom_adams
 
-    def _picks_by_atom(self, picks, n_rows):
-        """Picks in order of atoms: firsts (E H + 1,), then rows and values, both (2, picks).
-
-        Part 0 is the decoder's gradient and part 1 the encoder's; rows number the source's.
-        """
-        from ._kernels import sort_picks
-
-        atoms, rows, values = [], [], []
-        for p in picks:
-            row = torch.arange(n_rows).repeat_interleave(p.atoms.shape[2])
-            atoms.append(self._stacked(p.atoms).flatten())
-            rows.append(torch.stack([row + p.source * n_rows, row + 2 * n_rows]))
-            values.append(torch.stack([(p.slope * p.activations).flatten(), p.gradient.flatten()]))
-        firsts, order = sort_picks(torch.cat(atoms).numpy(), self.encoder_bias.numel())
-        order = torch.from_numpy(order)
-        rows, values = torch.cat(rows, 1)[:, order], torch.cat(values, 1)[:, order]
-        return firsts, rows.numpy(), values.numpy()
-
-    @without_autograd
     def catch_up(self, atoms=None):
         """Bring the decoder's atoms, of shape (E, B, any) or all, to the present step."""
         if self._atom_adams is None or self.tied:
             return
-        wanted = torch.full((self.encoder_bias.numel(),), atoms is None)
-        n_atoms = len(wanted)
+        wanted = np.full(self.encoder_bias.shape, atoms is None)
+        n_atoms = wanted.size
         if atoms is not None:
-            wanted[self._stacked(atoms).flatten()] = True
+            for of_member, picked in zip(wanted, atoms.numpy(), strict=True):
+                of_member[picked.ravel()] = True
             n_atoms = min(n_atoms, atoms.numel())
         n_threads = self._n_threads(n_atoms * self.decoder.shape[2])
-        settings = self._rates, self.n_steps, n_threads
-        self._atom_adams[1].catch_up(wanted.numpy(), *settings)
+        self._atom_adams[1].catch_up(wanted.ravel(), self._rates, self.n_steps, n_threads)
 
     def _buffer(self, name, shape):
         """Memory kept from step to step; fresh pages cost more than the arithmetic."""
-        size = math.prod(shape)
-        kept = self._buffers.get(name)
-        if kept is None or kept.numel() < size:
-            kept = self._buffers[name] = torch.empty(size, device=self.device)
-        return kept[:size].view(shape)
+        kept, shaped = self._buffers.get(name, (None, None))
+        if shaped is None or shaped.shape != shape:
+            size = math.prod(shape)
+            if kept is None or kept.numel() < size:
+                kept = torch.empty(size, device=self.device)
+            shaped = kept[:size].view(shape)
+            self._buffers[name] = kept, shaped
+        return shaped
 
 
 def add_at(sums, atoms, weights):

@@ -1,10 +1,8 @@
-"""Compiled loops over atoms: Adam on the atoms that a step concerns, in one visit to memory.
+"""Compiled loops over rows and the atoms picked for them; how compiled loops are run.
 
-torch's operators would need several passes over each matrix, and its Adam visits every atom
-at every step. Here an atom of the decoder is visited only when it is picked; what Adam's
-momentum would have done to it in between is made up for in closed form. Rows of a matrix
-are atoms, ``picked_at`` is the last step at which an atom had a gradient (0: never),
-``visited_at`` the last step that its moments include, and step numbers begin with 1.
+torch's operators would need several passes over what one visit to each row can do, and on a
+small batch each costs more than its arithmetic. Members' rows and atoms are worked on as one
+list: of E members with H atoms each, atom h of member e has the number ``e H + h``.
 """
 
 import threading
@@ -15,16 +13,8 @@ import numpy as np
 with warnings.catch_warnings():  # numba adds a filter for all of the process
     import numba
 
-BETA1, BETA2 = 0.9, 0.999
-# Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
-# this keeps a step independent of the number of features, rows and members.
-EPSILON = 1e-20
-# After so many steps without a gradient momentum moves an atom by less than 1e-11 of the
-# learning rate, which no float32 weight notices.
-MOMENTUM_STEPS = 256
-
-# Features handled at a time, so that a gradient stays in the first-level cache.
-_TILE = 2048
+# Features handled at a time, so that they stay in the first-level cache.
+TILE = 2048
 
 
 def compiled(function):
@@ -37,206 +27,219 @@ def compiled(function):
 
 
 @compiled
-def _gradient(out, parts, picks, source, features):
-    """Sum of the picked rows of source, each times its value, for some of the features."""
-    rows, values = parts
-    out[:] = 0
-    for part in range(len(rows)):
-        for pick in range(picks[0], picks[1]):
-            value = values[part, pick]
-            row = source[rows[part, pick], features[0] : features[1]]
-            for d in range(len(out)):
-                out[d] += value * row[d]
+def _sink(values, places):
+    """Restore the order of a heap, the smallest first, after its first number has grown."""
+    at, value, place = 0, values[0], places[0]
+    while True:
+        below = 2 * at + 1
+        if below + 1 < len(values) and values[below + 1] < values[below]:
+            below += 1
+        if below >= len(values) or values[below] >= value:
+            break
+        values[at], places[at] = values[below], places[below]
+        at = below
+    values[at], places[at] = value, place
 
 
 @compiled
-def _adam(weight, first, second, gradient, along, decay1, decay2, rate, epsilon):
-    """Adam on one tile of an atom; the sum of its squares afterwards.
+def positive_top_k(values, k, allowed):
+    """The k largest positive numbers along the last axis, in no order, and their places.
 
-    The gradient first loses ``along`` times the atom, its component along it.
+    Where there are fewer than k the rest is 0, at the place 0; a NaN makes all of them NaN.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_members, n_rows, n_components), dtype float32
+        The numbers.
+    k : int
+        How many.
+    allowed : ndarray of shape (n_members, n_components), dtype bool
+        Which components to look at.
     """
-    gain1, gain2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
-    square = np.float32(0)
-    for d in range(len(weight)):
-        g = gradient[d] - along * weight[d]
-        m = decay1 * first[d] + gain1 * g
-        v = decay2 * second[d] + gain2 * g * g
-        first[d] = m
-        second[d] = v
-        w = weight[d] - rate * m / (np.sqrt(v) + epsilon)
-        weight[d] = w
-        square += w * w
-    return square
+    n_members, n_rows = values.shape[:2]
+    largest = np.zeros((n_members, n_rows, k), np.float32)
+    places = np.zeros((n_members, n_rows, k), np.int64)
+    for e in range(n_members):
+        for b in range(n_rows):
+            row, heap, heap_places = values[e, b], largest[e, b], places[e, b]
+            for h in range(len(row)):
+                if allowed[e, h] and not row[h] <= heap[0]:
+                    if np.isnan(row[h]):
+                        heap[:] = np.nan
+                        break
+                    heap[0], heap_places[0] = row[h], h
+                    _sink(heap, heap_places)
+    return largest, places
 
 
 @compiled
-def _subtract(total, weight, factor):
-    for d in range(len(total)):
-        total[d] -= factor * weight[d]
+def _add_atoms(row, atoms, activations, decoder):
+    for start in range(0, len(row), TILE):
+        tile = row[start : start + TILE]
+        for pick in range(len(atoms)):
+            activation = activations[pick]
+            if activation != 0:
+                atom = decoder[atoms[pick], start : start + TILE]
+                for d in range(len(tile)):
+                    tile[d] += activation * atom[d]
 
 
 @compiled
-def _update(
-    thread, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
-    slope, totals,
-):  # fmt: skip
-    """The atoms from begin to end of `AtomAdam.update`."""
-    weights, first, second, picked_at, visited_at, moved_at = state
-    n_atoms, n_features = weights.shape
-    atoms_of_member = n_atoms // totals.shape[1]
-    gradient = np.empty(min(_TILE, n_features), np.float32)
-    for h in range(begin, end):
-        picks = (firsts[h], firsts[h + 1])
-        if picks[0] < picks[1]:
-            picked_at[h] = step
-        if picked_at[h] == 0 or step - picked_at[h] > patience:
-            continue
-        decay1 = np.float32(BETA1 ** (step - visited_at[h]))
-        decay2 = np.float32(BETA2 ** (step - visited_at[h]))
-        visited_at[h] = step
-        moved_at[h] = step
-        square = np.float32(0)
-        for start in range(0, n_features, _TILE):
-            stop = min(start + _TILE, n_features)
-            tile = gradient[: stop - start]
-            weight = weights[h, start:stop]
-            if slope[h] != 0:
-                _subtract(totals[thread, h // atoms_of_member, start:stop], weight, slope[h])
-            _gradient(tile, parts, picks, source, (start, stop))
-            square += _adam(
-                weight, first[h, start:stop], second[h, start:stop], tile, along[h],
-                decay1, decay2, rate, epsilon,
-            )  # fmt: skip
-        if unit:
-            weights[h] *= np.float32(1) / np.sqrt(square)
+def _multiply(row, atoms, decoder, slope, out):
+    for pick in range(len(atoms)):
+        atom = decoder[atoms[pick]]
+        total = np.float32(0)
+        for d in range(len(row)):
+            total += atom[d] * row[d]
+        out[pick] = slope * total
 
 
 @compiled
-def _catch_up(_, begin, end, wanted, state, rates, step, epsilon):
-    """The atoms from begin to end of `AtomAdam.catch_up`."""
-    weights, first, second, _, visited_at, moved_at = state
-    for h in range(begin, end):
-        if not wanted[h]:
-            continue
-        start, stop = moved_at[h], min(step, visited_at[h] + MOMENTUM_STEPS)
-        moved_at[h] = step
-        if visited_at[h] == 0 or stop <= start:
-            continue
-        weight, m, v = weights[h], first[h], second[h]
-        # All missed steps move the atom along one direction u = m / sqrt(v), and the unit
-        # norm is kept by scaling: the atom becomes a * weight + b * u.
-        cross, square = np.float32(0), np.float32(0)
-        for d in range(len(weight)):
-            u = m[d] / (np.sqrt(v[d]) + epsilon)
-            cross += weight[d] * u
-            square += u * u
-        a, b = 1.0, 0.0
-        for s in range(start + 1, stop + 1):
-            b -= rates[s] * (BETA1 / np.sqrt(BETA2)) ** (s - visited_at[h])
-            norm = np.sqrt(a * a + 2 * a * b * cross + b * b * square)
-            a, b = a / norm, b / norm
-        scale, shift = np.float32(a), np.float32(b)
-        for d in range(len(weight)):
-            weight[d] = scale * weight[d] + shift * (m[d] / (np.sqrt(v[d]) + epsilon))
-
-
-@compiled
-def _products(_, begin, end, matrix, rows, atoms, out):
-    """The rows from begin to end of `products_at`."""
+def decode_rows(_, begin, end, decoder, picks, rows, slope, products):
+    """The rows from begin to end of `decode_onto`."""
+    atoms, activations = picks
     for i in range(begin, end):
-        row = rows[i]
-        for j in range(atoms.shape[1]):
-            atom = matrix[atoms[i, j]]
-            total = np.float32(0)
-            for d in range(len(row)):
-                total += atom[d] * row[d]
-            out[i, j] = total
+        e, b = divmod(i, rows.shape[1])
+        _add_atoms(rows[e, b], atoms[e, b], activations[e, b], decoder[e])
+        if len(products):
+            _multiply(rows[e, b], atoms[e, b], decoder[e], slope, products[e, b])
 
 
-def products_at(matrix, rows, atoms, n_threads):
-    """Product of each row with some of the matrix's: out[i, j] = matrix[atoms[i, j]] @ rows[i]."""
-    out = np.empty(atoms.shape, np.float32)
-    run([(_products, len(rows), (matrix, rows, atoms, out))], n_threads)
-    return out
+def decode_onto(rows, atoms, activations, decoder, slope, n_threads):
+    """Add to rows, in place, their atoms times activations; slope times their products then.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_members, n_rows, n_features), dtype float32
+        What is added to.
+    atoms, activations : ndarray of shape (n_members, n_rows, n_picks)
+        Picked atoms, numbered within the member, and their weights.
+    decoder : ndarray of shape (n_members, n_components, n_features), dtype float32
+        The members' atoms.
+    slope : float or None
+        Factor of the products; None for no products.
+    n_threads : int
+        Threads to share the rows.
+
+    Returns
+    -------
+    products : ndarray of shape (n_members, n_rows, n_picks), dtype float32, or None
+        Of the rows, after the addition, with their atoms.
+    """
+    products = np.empty((0, 0, 0) if slope is None else atoms.shape, np.float32)
+    arguments = decoder, (atoms, activations), rows, np.float32(slope or 0), products
+    run([(decode_rows, rows.shape[0] * rows.shape[1], arguments)], n_threads)
+    return None if slope is None else products
+
+
+@compiled
+def count_firing(atoms, activations, fired_rows, rows_since_fired):
+    """Note in both, of shape (n_members, n_components), which atoms fired in which rows."""
+    n_members, n_rows, n_picks = atoms.shape
+    for e in range(n_members):
+        for h in range(rows_since_fired.shape[1]):
+            rows_since_fired[e, h] += n_rows
+        for b in range(n_rows):
+            for pick in range(n_picks):
+                if activations[e, b, pick] > 0:
+                    fired_rows[e, atoms[e, b, pick]] += 1
+                    rows_since_fired[e, atoms[e, b, pick]] = 0
+
+
+@compiled
+def _firsts(counts):
+    """Where each atom's picks begin if those of all atoms stand in line; and where they end."""
+    firsts = np.zeros(len(counts) + 1, np.int64)
+    for atom in range(len(counts)):
+        firsts[atom + 1] = firsts[atom] + counts[atom]
+    return firsts
+
+
+@compiled
+def _count_picks(parts, n_members, n_components):
+    counts = np.zeros(n_members * n_components, np.int64)
+    for atoms, _, _, _ in parts:
+        for i in range(n_members * atoms.shape[1]):
+            e, b = divmod(i, atoms.shape[1])
+            for pick in range(atoms.shape[2]):
+                counts[e * n_components + atoms[e, b, pick]] += 1
+    return counts
+
+
+@compiled
+def picks_by_atom(parts, slopes, encoder_bias, tied):
+    """Gradients of atoms as sums of rows; what is needed besides of the bias's gradient.
+
+    Parameters
+    ----------
+    parts : tuple of tuple (atoms, activations, products, gradient)
+        Picks of each source in turn, all of shape (n_members, n_rows, any): atoms, numbered
+        within the member; activations; the squared error's gradient at them; the whole loss's,
+        which counts only where an atom is active.
+    slopes : tuple of float
+        By source, the gradient at the reconstruction is slope times the source's row.
+    encoder_bias : ndarray of shape (n_members, n_components), dtype float32
+        The members' biases.
+    tied : bool
+        Whether encoder and decoder are one.
+
+    Returns
+    -------
+    firsts : ndarray of shape (n_members * n_components + 1,)
+        Atom h has the picks from ``firsts[h]`` to ``firsts[h + 1]`` of the next two.
+    rows, values : ndarray of shape (2, n_picks)
+        An atom's gradient is the sum of values times rows, part 0 the decoder's, part 1 the
+        encoder's. The sources' rows are numbered one after another, and then the centred ones.
+    bias_gradient : ndarray of shape (n_members * n_components,), dtype float32
+        Gradient at the bias.
+    along : ndarray of shape (n_members * n_components,), dtype float32
+        Each atom's product with its own gradient.
+    """
+    n_members, n_components = encoder_bias.shape
+    firsts = _firsts(_count_picks(parts, n_members, n_components))
+    place = firsts[:-1].copy()
+    rows, values = np.empty((2, firsts[-1]), np.int64), np.empty((2, firsts[-1]), np.float32)
+    bias_gradient = np.zeros(encoder_bias.size, np.float32)
+    along = np.zeros(encoder_bias.size, np.float32)
+    for source in range(len(parts)):
+        atoms, activations, products, gradients = parts[source]
+        n_rows = atoms.shape[1]
+        for i in range(n_members * n_rows):
+            e, b = divmod(i, n_rows)
+            for pick in range(atoms.shape[2]):
+                atom = e * n_components + atoms[e, b, pick]
+                activation = activations[e, b, pick]
+                gradient = gradients[e, b, pick] if activation > 0 else np.float32(0)
+                at = place[atom]
+                place[atom] += 1
+                rows[0, at] = source * n_members * n_rows + i
+                rows[1, at] = len(parts) * n_members * n_rows + i
+                values[0, at] = slopes[source] * activation
+                values[1, at] = gradient
+                bias_gradient[atom] += gradient
+                tied_part = gradient if tied else np.float32(0)
+                along[atom] += activation * (products[e, b, pick] + tied_part)
+    if tied:
+        for atom in range(len(along)):
+            along[atom] -= (
+                bias_gradient[atom] * encoder_bias[atom // n_components, atom % n_components]
+            )
+    return firsts, rows, values, bias_gradient, along
 
 
 @compiled
 def sort_picks(atoms, n_atoms):
     """Order the picks by atom, keeping their order within one: firsts (n_atoms + 1,), order."""
-    firsts = np.zeros(n_atoms + 1, np.int64)
+    counts = np.zeros(n_atoms, np.int64)
     for atom in atoms:
-        firsts[atom + 1] += 1
-    firsts = np.cumsum(firsts)
+        counts[atom] += 1
+    firsts = _firsts(counts)
     place = firsts[:-1].copy()
     order = np.empty(len(atoms), np.int64)
     for pick, atom in enumerate(atoms):
         order[place[atom]] = pick
         place[atom] += 1
     return firsts, order
-
-
-class AtomAdam:
-    """Adam on the rows of one matrix, which stays where it is and is changed in place.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_atoms, n_features), dtype float32
-        The matrix, C-contiguous.
-    unit : bool
-        Whether rows are scaled to unit norm after each step.
-    lazy : bool
-        Whether a row may be left behind while it is not picked. `catch_up` must then be
-        called for rows before they are read.
-    """
-
-    def __init__(self, weights, *, unit, lazy):
-        n_atoms = len(weights)
-        self.state = (
-            weights,
-            np.zeros_like(weights),
-            np.zeros_like(weights),
-            *(np.zeros(n_atoms, dtype=np.int64) for _ in range(3)),
-        )
-        self.unit = unit
-        self.patience = 0 if lazy else MOMENTUM_STEPS
-
-    def arrays(self):
-        """All that it remembers of the rows, by name."""
-        names = "first", "second", "picked_at", "visited_at", "moved_at"
-        return dict(zip(names, self.state[1:], strict=True))
-
-    def job(self, picks, source, along, slope, totals, rates, step):
-        """One step on the picked rows, and on those that momentum still moves, for `run`.
-
-        Parameters
-        ----------
-        picks : tuple (firsts, rows, values)
-            Atom h has the picks from ``firsts[h]`` to ``firsts[h + 1]``; its gradient is
-            the sum over parts and picks of ``values[part, pick] * source[rows[part, pick]]``.
-        source : ndarray of shape (n_rows, n_features), dtype float32
-            What gradients are sums of.
-        along : ndarray of shape (n_atoms,), dtype float32
-            How much of each atom is taken from its gradient.
-        slope : ndarray of shape (n_atoms,), dtype float32
-            Weights of the sums that the totals lose.
-        totals : ndarray of shape (n_threads, n_members, n_features), dtype float32
-            Loses, over all threads, the sum over a member's atoms of slope times atom,
-            before the step. The rows of the matrix are those of the members in turn.
-        rates : ndarray
-            The learning rate of each step, with Adam's correction for its start.
-        step : int
-            The number of this step.
-        """
-        firsts, rows, values = picks
-        return _update, len(firsts) - 1, (
-            self.state, firsts, (rows, values), source, along, self.unit, self.patience, step,
-            np.float32(rates[step]), np.float32(EPSILON), slope, totals,
-        )  # fmt: skip
-
-    def catch_up(self, wanted, rates, step, n_threads):
-        """Move the rows where ``wanted`` is true to where they are after a step."""
-        arguments = wanted, self.state, rates, step, np.float32(EPSILON)
-        run([(_catch_up, len(wanted), arguments)], n_threads)
 
 
 def run(jobs, n_threads):
@@ -246,7 +249,11 @@ def run(jobs, n_threads):
     forked child. Each takes the next range when it is free, for torch's own threads go on
     spinning for a while after each of its operators and may slow one of ours.
     """
-    n_ranges = 1 if n_threads == 1 else 4 * n_threads
+    if n_threads == 1:
+        for kernel, n_rows, arguments in jobs:
+            kernel(0, 0, n_rows, *arguments)
+        return
+    n_ranges = 4 * n_threads
     ranges = iter([
         (kernel, i * n_rows // n_ranges, (i + 1) * n_rows // n_ranges, arguments)
         for kernel, n_rows, arguments in jobs

@@ -11,12 +11,12 @@ from torch.nn.functional import pad
 def top_k(values, k):
     """The k largest numbers along the last axis, in no order, and their places.
 
-    Where k is much smaller than the axis, the axis is first cut into groups: the k largest
+    Where k is much smaller than a long axis, that is first cut into groups: the k largest
     numbers lie in the k groups with the largest maxima.
     """
     n_values = values.shape[-1]
-    group = 8
-    if values.device.type != "cpu" or n_values % group or n_values < 2 * group * k:
+    group, least = 8, 512
+    if values.device.type != "cpu" or n_values % group or n_values < max(least, 2 * group * k):
         return values.topk(k, sorted=False)
     n_groups = n_values // group
     groups = values.unflatten(-1, (group, n_groups))
@@ -53,7 +53,8 @@ def trimmed(largest, places, smallest):
     """Of numbers in falling order keep those not below the smallest that counts; zero others."""
     kept = largest >= smallest[..., None]
     n_picks = max(1, int(kept.sum(2).max()))
-    return torch.where(kept, largest, 0)[..., :n_picks], places[..., :n_picks].contiguous()
+    picks = torch.where(kept, largest, 0)[..., :n_picks], places[..., :n_picks]
+    return tuple(part.contiguous() for part in picks)
 
 
 def stack_padded(parts):

@@ -105,14 +105,12 @@ class TrainingState:
 
     def correlations(self, rows, reconstruction):
         """Correlation of each row that varies, in the units of the data; one pass, float32."""
-        offset = torch.from_numpy(self.offset - self.offset.mean(dtype=np.float64)) / self.scale
-        offset = offset.to(rows)
-        target, guess = rows + offset, reconstruction + offset
-        target -= target.mean(1, keepdim=True)
-        guess -= guess.mean(1, keepdim=True)
-        length = target.norm(dim=1)
-        products = torch.linalg.vecdot(target, guess)
-        correlations = products / (length * guess.norm(dim=1))
+        offset = (self.offset - self.offset.mean(dtype=np.float64)) / self.scale
+        both = torch.stack([rows, reconstruction])
+        both += torch.from_numpy(offset).to(rows)
+        both -= both.mean(2, keepdim=True)
+        length, length_guess = torch.linalg.vector_norm(both, dim=2)
+        correlations = torch.linalg.vecdot(*both) / (length * length_guess)
         return correlations[length > 1e-6].nan_to_num().cpu()
 
     def score(self, X, batch_size):

@@ -104,10 +104,13 @@ CASES = {
 
 # torch's optimizer classes import sympy at first use, which adds a filter.
 @pytest.mark.touches_globals("warning filters")
-@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+@pytest.mark.parametrize("products", ["small", "shared", "dense"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_steps_equal_autograd(case, tied, sparse):
+def test_steps_equal_autograd(case, tied, products, monkeypatch):
+    """In one compiled call, by compiled loops shared by threads, and by torch alone."""
+    if products == "shared":
+        monkeypatch.setattr("skl_sae._ensemble.SHARED_SIZE", 0)
     case = dict(case)
     shape = case.pop("n_members", 1), 48, 20
     batches = case.pop("batches", (16,) * case.pop("n_steps", 5))
@@ -118,7 +121,7 @@ def test_steps_equal_autograd(case, tied, sparse):
     by_batch = case.pop("by_batch", False)
     model = DenseModel(*arrays, k=k, learning_rate=learning_rate, by_batch=by_batch)
     thresholds = np.zeros(len(arrays[0]), np.float32) if by_batch else None
-    engine = TopKEnsemble(*arrays, thresholds, k=k, sparse=sparse)
+    engine = TopKEnsemble(*arrays, thresholds, k=k, sparse=products != "dense")
     generator = torch.Generator().manual_seed(0)
     for n_rows in batches:
         x = torch.randn(n_rows, shape[2], generator=generator)
@@ -132,6 +135,18 @@ def test_steps_equal_autograd(case, tied, sparse):
         scale = expected.abs().max()
         assert (got - expected).abs().max() <= tolerance * scale, name
     assert torch.equal(engine.rows_since_fired, model.rows_since_fired)
+
+
+def test_small_steps_are_taken_where_they_can_be():
+    """And calls one by one where more is asked; else the test before compares what it need not."""
+    x = torch.zeros(16, 20)
+    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), k=4, sparse=True)
+    assert engine.takes_small_step(x, consistency=0)
+    assert not engine.takes_small_step(x, consistency=0.1)
+    assert not engine.takes_small_step(torch.zeros(2**16, 20), consistency=0)
+    thresholds = np.zeros(2, np.float32)
+    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), thresholds, k=4, sparse=True)
+    assert not engine.takes_small_step(x, consistency=0)
 
 
 @pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])

@@ -14,6 +14,8 @@ FOLDER = Path(skl_sae.__file__).parent
 # What each module may import of the package; those to come are named already.
 ALLOWED = {
     "_kernels": set(),
+    "_atom_adam": {"_kernels"},
+    "_small_step": {"_atom_adam", "_kernels"},
     "_basis": set(),
     "_dictionary": {"_basis"},
     "_scoring": set(),
@@ -22,7 +24,7 @@ ALLOWED = {
     "datasets": {"_images"},
     "_codes": set(),
     "_topk": set(),
-    "_ensemble": {"_kernels", "_topk"},
+    "_ensemble": {"_atom_adam", "_kernels", "_small_step", "_topk"},
     "_pursuit": {"_ensemble", "_pursuit_kernels"},
     "_pursuit_kernels": {"_kernels"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
@@ -85,9 +87,10 @@ def test_imports_run_one_way(path):
 
 
 def test_the_engine_knows_no_scikit_learn():
-    for name in ("_ensemble", "_kernels", "_topk", "_dictionary", "_pursuit"):
+    for name in ("_ensemble", "_kernels", "_atom_adam", "_topk", "_dictionary", "_pursuit"):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
-    assert "torch" not in outside_imports(FOLDER / "_kernels.py")
+    for name in ("_kernels", "_atom_adam", "_small_step", "_pursuit_kernels"):
+        assert "torch" not in outside_imports(FOLDER / f"{name}.py")
 
 
 def test_what_looks_at_fitted_arrays_knows_no_torch():
