@@ -31,44 +31,58 @@ def _pick(left):
 
 
 @compiled
-def _along(factor, gram, picks, atom, i):
+def _along(factor, inverses, gram, picks, atom, i):
     """Fill in the factor's row i: the atom's parts along the i picks so far; what is left of 1."""
     across = 1.0
     for j in range(i):
         part = np.float64(gram[picks[j], atom])
         for m in range(j):
             part -= factor[i, m] * factor[j, m]
-        part /= factor[j, j]
+        part *= inverses[j]
         factor[i, j] = part
         across -= part * part
     return across
 
 
 @compiled
-def _add(added, gram_row, parts, scale, i):
-    """Products of all atoms with what pick i adds across those before it, at unit length."""
+def _add(added, gram_row, parts, i):
+    """Products of all atoms with what pick i adds across those before it, four at a time."""
     new = added[i]
-    new[:] = gram_row
-    for j in range(i):
-        part, old = np.float32(parts[j]), added[j]
-        for h in range(len(new)):
-            new[h] -= part * old[h]
     for h in range(len(new)):
-        new[h] *= scale
+        new[h] = gram_row[h]
+    whole = i - i % 4
+    for j in range(0, whole, 4):
+        a, b, c, d = added[j], added[j + 1], added[j + 2], added[j + 3]
+        of_a, of_b = np.float32(parts[j]), np.float32(parts[j + 1])
+        of_c, of_d = np.float32(parts[j + 2]), np.float32(parts[j + 3])
+        for h in range(len(new)):
+            new[h] -= of_a * a[h] + of_b * b[h] + of_c * c[h] + of_d * d[h]
+    for j in range(whole, i):
+        a, of_a = added[j], np.float32(parts[j])
+        for h in range(len(new)):
+            new[h] -= of_a * a[h]
 
 
 @compiled
-def _solve(factor, targets, out):
+def _take(left, added, scale, change):
+    """Bring what a pick adds to unit length, and take it from what is left."""
+    for h in range(len(left)):
+        added[h] *= scale
+        left[h] -= change * added[h]
+
+
+@compiled
+def _solve(factor, inverses, targets, out):
     """Solve ``factor factor' out = targets`` for a lower triangular factor; targets are lost."""
     k = len(out)
     for i in range(k):
         for j in range(i):
             targets[i] -= factor[i, j] * targets[j]
-        targets[i] /= factor[i, i]
+        targets[i] *= inverses[i]
     for i in range(k - 1, -1, -1):
         for j in range(i + 1, k):
             targets[i] -= factor[j, i] * targets[j]
-        targets[i] /= factor[i, i]
+        targets[i] *= inverses[i]
         out[i] = targets[i]
 
 
@@ -84,33 +98,35 @@ def _product(row, atom):
 @compiled
 def _pursue(thread, start, stop, data, gram, enough, dependent, work, coefficients, picks):
     rows, atoms, products = data
-    all_added, factors, all_targets = work
-    added, factor, targets = all_added[thread], factors[thread], all_targets[thread]
+    all_added, factors, vectors = work
+    added, factor = all_added[thread], factors[thread]
+    targets, inverses = vectors[thread, 0], vectors[thread, 1]
     k = picks.shape[1]
     left = np.empty(products.shape[1], np.float32)
     for row in range(start, stop):
-        left[:] = products[row]
+        for h in range(len(left)):
+            left[h] = products[row, h]
         for i in range(k):
             atom, largest = _pick(left)
             picks[row, i] = atom
-            across = _along(factor, gram, picks[row], atom, i)
+            across = _along(factor, inverses, gram, picks[row], atom, i)
             useful = largest > enough[row] and across > dependent
             if useful:
-                factor[i, i] = np.sqrt(across)
+                inverses[i] = 1 / np.sqrt(across)
                 targets[i] = _product(rows[row], atoms[atom])
-                scale = np.float32(1 / factor[i, i])
-                _add(added, gram[atom], factor[i], scale, i)
-                change = left[atom] * scale
-                for h in range(len(left)):
-                    left[h] -= change * added[i, h]
+                scale = np.float32(inverses[i])
+                _add(added, gram[atom], factor[i], i)
+                _take(left, added[i], scale, left[atom] * scale)
             else:
-                factor[i, :i] = 0
-                factor[i, i] = 1
+                inverses[i] = 1
                 targets[i] = 0
-                added[i] = 0
+                for j in range(i):
+                    factor[i, j] = 0
+                for h in range(len(left)):
+                    added[i, h] = 0
             for j in range(i + 1):  # but for rounding they are 0
                 left[picks[row, j]] = 0
-        _solve(factor, targets, coefficients[row])
+        _solve(factor, inverses, targets, coefficients[row])
 
 
 def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
@@ -121,7 +137,7 @@ def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
     work = (
         np.empty((n_threads, k, n_atoms), np.float32),
         np.zeros((n_threads, k, k)),
-        np.zeros((n_threads, k)),
+        np.zeros((n_threads, 2, k)),
     )
     arguments = (rows, atoms, products), gram, enough, dependent, work, coefficients, picks
     run([(_pursue, n_rows, arguments)], n_threads)
