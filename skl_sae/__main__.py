@@ -104,8 +104,9 @@ def _run(options):
     options.output.mkdir(parents=True, exist_ok=True)
     print(images.description)
     augmenter = ImageAugmenter(images.image_shape) if options.augment else None
+    tied = False if options.untied else "auto"
     sae = TopKSparseAutoencoder(
-        options.n_components, k=options.k, n_estimators=options.members, tied=not options.untied,
+        options.n_components, k=options.k, n_estimators=options.members, tied=tied,
         transform_algorithm=options.transform_algorithm, init=options.init,
         consistency=options.consistency, learning_rate=options.learning_rate,
         batch_size=options.batch_size, max_iter=options.epochs, augmenter=augmenter,

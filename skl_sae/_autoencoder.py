@@ -110,9 +110,11 @@ class TopKSparseAutoencoder(
         on the way decides thereafter, so the codes of a row do not depend on others.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
-    tied : bool, default=True
+    tied : bool or "auto", default="auto"
         Whether the encoder is the transposed decoder. It then takes half the memory, and
-        learns less by heart.
+        learns less by heart. "auto" ties them unless sparsity="batch_topk", whose threshold
+        compares activations of different rows and so asks more of the encoder; a fit that goes
+        on from an earlier one leaves them as they are.
     init : {"pca", "orthogonal", "random"} or array-like, default="pca"
         The atoms to start from. "pca": plus and minus the principal directions of the data
         (for several members, of four fifths of it each), rotated among themselves so that few of
@@ -260,7 +262,7 @@ class TopKSparseAutoencoder(
         ],
         "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "tied": ["boolean"],
+        "tied": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
@@ -290,7 +292,7 @@ class TopKSparseAutoencoder(
         k=None,
         sparsity="topk",
         n_estimators=1,
-        tied=True,
+        tied="auto",
         init="pca",
         consistency=0.0,
         aggregate="concat",
@@ -639,10 +641,17 @@ class TopKSparseAutoencoder(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
                 f"{start[0].shape} to go on from, got {shape}."
             )
-        if start is not None and self.tied != (start[1] is None):
-            raise ValueError(f"Expected tied={not self.tied} as fitted, got tied={self.tied}.")
-        check_memory(shape, self.tied)
+        tied = self._ties(start)
+        if start is not None and tied != (start[1] is None):
+            raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
+        check_memory(shape, tied)
         return k
+
+    def _ties(self, start=None):
+        """Whether a fit that starts from these arrays has tied weights."""
+        if self.tied != "auto":
+            return bool(self.tied)
+        return self.sparsity == "topk" if start is None else start[1] is None
 
     def _resolve_k(self):
         k, n_components = self.k, self.n_components
@@ -738,7 +747,7 @@ class TopKSparseAutoencoder(
             decoder = initial_dictionary(self.init, rows, shape, k, generator)
         else:
             decoder = given_dictionary(self.init, shape)
-        encoder = None if self.tied else decoder.copy()
+        encoder = None if self._ties() else decoder.copy()
         bias, centers = np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
         return decoder, encoder, bias, centers, None
 

@@ -159,6 +159,20 @@ def test_batch_topk_codes_a_row_by_the_threshold_alone(X, estimator):
     assert clone(estimator).set_params(sparsity="topk").fit(X).activation_thresholds_ is None
 
 
+def test_auto_ties_what_no_threshold_compares(X, estimator):
+    def is_tied(sae):
+        return sae.encoder_ is sae.components_
+
+    assert clone(estimator).tied == "auto"
+    assert is_tied(clone(estimator).fit(X))
+    by_batch = clone(estimator).set_params(sparsity="batch_topk")
+    assert not is_tied(by_batch.fit(X))
+    assert is_tied(clone(by_batch).set_params(tied=True).fit(X))
+    assert not is_tied(by_batch.set_params(sparsity="topk").partial_fit(X))
+    with pytest.raises(ValueError, match="Expected tied=False as fitted, got tied=True"):
+        by_batch.set_params(tied=True).partial_fit(X)
+
+
 def test_sparsity_may_change_between_fits(X, estimator):
     estimator.set_params(warm_start=True).fit(X)
     estimator.set_params(sparsity="batch_topk").partial_fit(X)

@@ -26,6 +26,7 @@ GOLDEN = Path(__file__).parent / "data" / "model_format_1.safetensors"
 PARAMETERS = {
     "plain": {},
     "untied, by batch": {"tied": False, "sparsity": "batch_topk"},
+    "tied, by batch": {"tied": True, "sparsity": "batch_topk"},
     "dense products": {"k": 16, "tied": False},
     "early stopping": {"early_stopping": True, "max_iter": 4},
     "augmenter, omp": {
@@ -85,7 +86,8 @@ def test_fault_99_round_trip(X, estimator, path, parameters, optimizer):
     assert str(kept) == str(given)
     assert (loaded.transform(X) != estimator.transform(X)).nnz == 0
     assert loaded.score(X) == estimator.score(X)
-    assert (loaded.encoder_ is loaded.components_) == estimator.tied
+    tied = estimator.encoder_ is estimator.components_
+    assert (loaded.encoder_ is loaded.components_) == tied
     for fitted in (estimator, loaded):
         fitted.partial_fit(X[:20])
     if optimizer:
