@@ -7,6 +7,9 @@ from ._ensemble import without_autograd
 
 # Products held at a time.
 _PRODUCTS = 2**23
+# Multiplications from which on threads are worth their start, and the wait for those of torch,
+# which go on spinning for a while.
+_SHARED_WORK = 2**26
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
 # An atom whose part across those picked is so small adds nothing to them.
@@ -66,7 +69,8 @@ def pursue(rows, atoms, gram, k):
     from ._pursuit_kernels import pursue_rows  # here, since importing the compiler takes a while
 
     arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
-    n_threads = torch.get_num_threads() if len(rows) > 1 else 1
+    is_shared = len(rows) > 1 and len(rows) * k**2 * len(atoms) >= _SHARED_WORK
+    n_threads = torch.get_num_threads() if is_shared else 1
     codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
     return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
 

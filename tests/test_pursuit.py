@@ -28,7 +28,15 @@ def pursue_by_torch(rows, atoms, gram, k):
     return pursue_batch(rows @ atoms.T, gram, k, _DONE * rows.norm(dim=1))
 
 
-on_any_device = pytest.mark.parametrize("pursue", [pursue, pursue_by_torch])
+def pursue_by_threads(rows, atoms, gram, k):
+    """As `pursue` does it with many rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skl_sae._pursuit._SHARED_WORK", 0)
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        return pursue(rows, atoms, gram, k)
+
+
+on_any_device = pytest.mark.parametrize("pursue", [pursue, pursue_by_threads, pursue_by_torch])
 
 
 @on_any_device
