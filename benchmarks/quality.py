@@ -40,8 +40,9 @@ class Data(NamedTuple):
 
 
 def digits():
+    """As they are, from 0 to 16; MiniBatchDictionaryLearning's alpha is in these units."""
     X, y = load_digits(return_X_y=True)
-    X, n = (X / 16).astype(np.float32), len(X) * 4 // 5
+    X, n = X.astype(np.float32), len(X) * 4 // 5
     return Data(X[:n], y[:n], X[n:], y[n:], 256, 8)
 
 

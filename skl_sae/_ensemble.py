@@ -26,6 +26,8 @@ _MOMENTS = "first", "second", "n_steps"
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
+# Length of a dead atom's encoder when it is made anew.
+REVIVED = 0.5
 # Numbers to work on from which on threads are worth their start and the wait for the last.
 SHARED_SIZE = 2**22
 # Where a row has fewer atoms, the compiled search for the largest is as fast as torch's.
@@ -529,6 +531,18 @@ class TopKEnsemble:
             of_encoder = AtomAdam(encoder, unit=False, lazy=False)
         self._atom_adams = of_encoder, of_decoder
         return self._atom_adams
+
+    @without_autograd
+    def revive(self, dead_after):
+        """Make the encoders of dead atoms the atoms themselves again, but fainter.
+
+        An encoder that answers no row gets no gradient, not even from AuxK. Tied ones cannot
+        stray so far from their atoms. At full length they would take rows from live atoms.
+        """
+        dead = self.rows_since_fired >= dead_after
+        if not self.tied and dead.any():
+            self.catch_up()
+            self.encoder[dead] = REVIVED * self.decoder[dead]
 
     def catch_up(self, atoms=None):
         """Bring the decoder's atoms, of shape (E, B, any) or all, to the present step."""

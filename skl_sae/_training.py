@@ -75,11 +75,14 @@ class TrainingState:
         for center, atoms in zip(self.engine.centers, self.engine.decoder, strict=True):
             finish_atoms(rows - center, atoms, self.engine.k, n_rounds)
 
-    def run_epoch(self, X, rng, batch_size, learning_rate, **settings):
+    def run_epoch(
+        self, X, rng, batch_size, learning_rate, *, consistency=0.0, aux_coef=0.0, dead_after
+    ):
         """One pass over the rows: mean loss, mean correlation, how often each atom fired.
 
-        The settings are those of `TopKEnsemble.train_step`.
+        What is given by name is for `TopKEnsemble.train_step`.
         """
+        settings = {"consistency": consistency, "aux_coef": aux_coef, "dead_after": dead_after}
         engine = self.engine
         engine.fired_rows.zero_()
         order = rng.permutation(len(X))
@@ -93,6 +96,8 @@ class TrainingState:
             batch_correlations = self.correlations(rows, reconstruction)
             correlation += float(batch_correlations.sum())
             n_varying += len(batch_correlations)
+        if aux_coef:
+            engine.revive(dead_after)
         frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
         return float(loss) / len(X), correlation / max(1, n_varying), frequency
 

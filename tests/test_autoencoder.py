@@ -145,6 +145,30 @@ def test_batch_topk_spends_k_on_average(digits, n_estimators):
     assert of_the_same_count <= reconstruction_error(by_row, test) * by_row.transform(test).nnz
 
 
+def test_batch_topk_of_equal_count_leaves_no_more(digits):
+    train, test = digits[:1437], digits[1437:]
+    left = {"topk": 0, "batch_topk": 0}
+    for seed in range(2):
+        for sparsity in left:
+            sae = TopKSparseAutoencoder(256, k=8, sparsity=sparsity, random_state=seed).fit(train)
+            if sparsity == "batch_topk":
+                set_mean_count(sae, test, 8)
+            assert sae.transform(test).nnz == pytest.approx(8 * len(test), rel=0.01)
+            left[sparsity] += reconstruction_error(sae, test)
+    assert left["batch_topk"] < left["topk"]
+
+
+def set_mean_count(sae, X, count):
+    """Move the threshold to where the rows of X have so many active atoms."""
+    low, high = 0.5 * sae.activation_thresholds_, 2 * sae.activation_thresholds_
+    for _ in range(20):
+        sae.activation_thresholds_ = (low + high) / 2
+        if sae.transform(X).nnz > count * len(X):
+            low = sae.activation_thresholds_
+        else:
+            high = sae.activation_thresholds_
+
+
 def reconstruction_error(sae, X):
     return np.square(X - sae.inverse_transform(sae.transform(X))).sum()
 
@@ -157,6 +181,15 @@ def test_batch_topk_codes_a_row_by_the_threshold_alone(X, estimator):
     np.testing.assert_allclose(codes[:, :16], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(estimator.transform(X[:1]).toarray(), codes[:1], rtol=1e-5)
     assert clone(estimator).set_params(sparsity="topk").fit(X).activation_thresholds_ is None
+
+
+def test_untied_encoders_of_digits_stay_alive(digits):
+    for sparsity in ("topk", "batch_topk"):
+        sae = TopKSparseAutoencoder(256, k=8, tied=False, sparsity=sparsity, random_state=0)
+        codes = sae.fit(digits[:1437]).transform(digits[:1437])
+        assert (codes.getnnz(axis=0) == 0).mean() < 0.05
+        kept = clone(sae).set_params(aux_coef=0).fit(digits[:1437])
+        assert (kept.feature_frequency_ == 0).mean() > 0.1
 
 
 def test_auto_ties_what_no_threshold_compares(X, estimator):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skl_sae._ensemble import EPSILON, TopKEnsemble
+from skl_sae._ensemble import EPSILON, REVIVED, TopKEnsemble
 
 
 def make_arrays(n_members, n_components, n_features, tied, seed=0):
@@ -168,6 +168,21 @@ def test_dead_atoms_loss_leaves_live_atoms_alone(sparse):
     assert torch.equal(engine.encoder[0, live], engine_without.encoder[0, live])
     dead = np.setdiff1d(np.arange(48), live)
     assert not np.array_equal(engine.decoder[0, dead], engine_without.decoder[0, dead])
+
+
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_encoders_of_dead_atoms_become_faint_atoms(sparse):
+    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), k=4, sparse=sparse)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        engine.train_step(torch.randn(16, 20, generator=generator), 1e-2)
+    dead = engine.rows_since_fired >= 32
+    before = engine.encoder.clone()
+    assert dead.any(1).all() and not dead.all(1).any()
+    engine.revive(32)
+    assert torch.equal(engine.encoder[dead], REVIVED * engine.decoder[dead])
+    assert torch.equal(engine.encoder[~dead], before[~dead])
+    assert not torch.equal(engine.encoder[dead], before[dead])
 
 
 def test_atom_left_behind_equals_dense_path():
