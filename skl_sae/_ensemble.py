@@ -8,28 +8,16 @@ gradients of a Top-K autoencoder are a few products, and only the encoder's must
 import functools
 import math
 import os
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch.optim.adam import adam
 
-from ._topk import above, batch_top_k, stack_padded, top_k
-
-BETA1, BETA2 = 0.9, 0.999
-# Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
-# this keeps a step independent of the number of features, rows and members.
-EPSILON = 1e-20
-
-# What torch's Adam remembers of a parameter.
-_MOMENTS = "first", "second", "n_steps"
+from ._optimizer import DenseAdam, PickedAdam, Picks, Weights, is_shared, n_threads_for
+from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
 # Length of a dead atom's encoder when it is made anew.
 REVIVED = 0.5
-# Numbers to work on from which on threads are worth their start and the wait for the last.
-SHARED_SIZE = 2**22
 # Where a row has fewer atoms, the compiled search for the largest is as fast as torch's.
 FEW_ATOMS = 512
 # Below this share of active atoms, products over the active ones alone beat dense products
@@ -60,41 +48,6 @@ def without_autograd(method):
             return method(*args, **kwargs)
 
     return wrapper
-
-
-def optimizer_shapes(shape, n_steps, *, tied, sparse):
-    """dtype and shape of all that `TopKEnsemble.optimizer_arrays` gives, by name."""
-    n_members, n_components, n_features = shape
-    shapes = {"rows_since_fired": (np.float32, shape[:2])}
-    atoms = ("decoder",) if tied else ("decoder", "encoder")
-    by_torch = {"bias": shape[:2], "centers": (n_members, n_features)}
-    if sparse:
-        shapes["rates"] = np.float64, (n_steps + 1,)
-    if not n_steps:
-        return shapes
-    if sparse:
-        n_atoms = n_members * n_components
-        for name in atoms:
-            for part in ("first", "second"):
-                shapes[f"{name}.{part}"] = np.float32, (n_atoms, n_features)
-            for part in ("picked_at", "visited_at", "moved_at"):
-                shapes[f"{name}.{part}"] = np.int64, (n_atoms,)
-    else:
-        by_torch |= dict.fromkeys(atoms, shape)
-    for name, shape_ in by_torch.items():
-        for part in _MOMENTS:
-            shapes[f"{name}.{part}"] = np.float32, () if part == "n_steps" else shape_
-    return shapes
-
-
-class Picks(NamedTuple):
-    """The atoms picked for each row, all (E, B, picks), and what the loss asks of them."""
-
-    atoms: torch.Tensor
-    activations: torch.Tensor
-    products: torch.Tensor  # gradient at the activations, of the squared error alone
-    gradient: torch.Tensor  # the same of the whole loss
-    slope: float  # of the loss: its gradient at the reconstruction is slope * residual
 
 
 class TopKEnsemble:
@@ -142,17 +95,19 @@ class TopKEnsemble:
         self.k = k
         n_components = decoder.shape[1]
         self.sparse = use_sparse_products(device, k, n_components) if sparse is None else sparse
-        self.n_steps = 0
         self.rows_since_fired = torch.zeros_like(self.encoder_bias)
         self.fired_rows = torch.zeros_like(self.encoder_bias)
-        self._moments = {}  # of torch's Adam, by name of the parameter
-        self._atom_adams = None  # of the sparse products: encoder's and decoder's
-        self._rates = np.zeros(1024)
+        weights = Weights(self.decoder, self.encoder, self.encoder_bias, self.centers, self.tied)
+        self._adam = (PickedAdam if self.sparse else DenseAdam)(weights)
         self._buffers = {}
 
     @property
     def device(self):
         return self.decoder.device
+
+    @property
+    def n_steps(self):
+        return self._adam.n_steps
 
     def arrays(self, *, caught_up=True):
         """Decoder, encoder (None if tied), bias, centres and thresholds (or None) in NumPy.
@@ -172,41 +127,18 @@ class TopKEnsemble:
 
         The decoder's atoms may be behind; whoever keeps these must keep them as they are.
         """
-        arrays = {"rows_since_fired": self.rows_since_fired.cpu().numpy()}
-        for name, moments in self._moments.items():
-            for part, moment in zip(_MOMENTS, moments, strict=True):
-                arrays[f"{name}.{part}"] = moment.cpu().numpy()
-        for name, adam_ in self._adams_by_name():
-            for part, array in adam_.arrays().items():
-                arrays[f"{name}.{part}"] = array
-        if self.sparse:
-            arrays["rates"] = self._rates[: self.n_steps + 1]
-        return arrays
+        fired = {"rows_since_fired": self.rows_since_fired.cpu().numpy()}
+        return fired | self._adam.arrays()
 
     @without_autograd
     def restore_optimizer(self, arrays, n_steps):
         """Go on after so many steps from what `optimizer_arrays` gave, which is copied."""
-        self.n_steps = n_steps
         self.rows_since_fired.copy_(torch.from_numpy(arrays["rows_since_fired"]))
-        self._moments = {
-            name.removesuffix(".n_steps"): tuple(
-                torch.tensor(arrays[name.replace("n_steps", part)], device=self.device)
-                for part in _MOMENTS
-            )
-            for name in arrays
-            if name.endswith(".n_steps")
-        }
-        if self.sparse and n_steps:
-            self._rates = np.concatenate([arrays["rates"], np.zeros(1024)])
-            self._make_atom_adams()
-        for name, adam_ in self._adams_by_name():
-            for part, array in adam_.arrays().items():
-                array[...] = arrays[f"{name}.{part}"]
+        self._adam.restore(arrays, n_steps)
 
-    def _adams_by_name(self):
-        """The optimizers of atoms; the tied encoder's is the decoder's."""
-        named = zip(("encoder", "decoder"), self._atom_adams or (), strict=False)
-        return [(name, adam_) for name, adam_ in named if name == "decoder" or not self.tied]
+    def catch_up(self, atoms=None):
+        """Bring the decoder's atoms, of shape (E, B, any) or all, to the present step."""
+        self._adam.catch_up(atoms)
 
     # --- Forward ---
 
@@ -260,21 +192,15 @@ class TopKEnsemble:
         if self.sparse:
             from ._kernels import decode_onto  # here, since importing the compiler takes a while
 
-            n_threads = self._n_threads(atoms.numel() * rows.shape[2])
+            n_threads = n_threads_for(atoms.numel() * rows.shape[2])
             arrays = (part.numpy() for part in (rows, atoms, activations, self.decoder))
             products = decode_onto(*arrays, slope, n_threads)
             return None if slope is None else torch.from_numpy(products)
         rows.baddbmm_(self._dense_codes(activations, atoms), self.decoder)
         return None if slope is None else slope * (rows @ self.decoder.mT).gather(2, atoms)
 
-    def _n_threads(self, size):
-        """As many as torch uses; one where there is too little to share."""
-        return torch.get_num_threads() if size >= SHARED_SIZE else 1
-
     def _dense_codes(self, activations, atoms):
-        """Codes with their zeros: shape (E, B, H)."""
-        codes = activations.new_zeros(*atoms.shape[:2], self.encoder.shape[1])
-        return codes.scatter_add_(2, atoms, activations)  # what fills up is added, as 0
+        return dense_codes(activations, atoms, self.encoder.shape[1])
 
     # --- Training ---
 
@@ -334,7 +260,7 @@ class TopKEnsemble:
             picks.append(Picks(atoms_dead, activations_dead, products, products, slope_dead))
         self._count_firing(activations, atoms)
         self._move_thresholds(activations, dead_after)
-        self._update(source, picks, slope, learning_rate)
+        self._adam.update(source, picks, learning_rate)
         return loss, reconstruction
 
     def takes_small_step(self, x, consistency):
@@ -343,33 +269,19 @@ class TopKEnsemble:
         if not self.sparse or self.thresholds is not None or (consistency and n_members > 1):
             return False
         size = max(self.encoder.numel(), n_members * x.numel() * self.k)
-        return n_components < FEW_ATOMS and size < SHARED_SIZE
+        return n_components < FEW_ATOMS and not is_shared(size)
 
     def _small_step(self, source, learning_rate, aux_coef, dead_after):
         """The loss; source is as in `train_step`, its last part filled."""
-        from ._small_step import small_step
-
         residual, _, centred = source
         torch.neg(centred, out=residual)
         pre = self._buffer("pre", (*centred.shape[:2], self.encoder.shape[1]))
         torch.baddbmm(self.encoder_bias[:, None], centred, self.encoder.mT, out=pre)
-        dead = self.rows_since_fired.numpy() >= dead_after
+        counts = self.fired_rows.numpy(), self.rows_since_fired.numpy()
+        dead = counts[1] >= dead_after
         k_dead = min(self.k, int(dead.sum(axis=1).max())) if aux_coef else 0
-        self.n_steps += 1
-        self._note_rate(learning_rate)
-        weights = self.decoder, self.encoder_bias, self.centers
-        moments = self._moments_of("bias", weights[1]), self._moments_of("centers", weights[2])
-        for *_, n_steps in moments:
-            n_steps.fill_(self.n_steps)
-        loss = small_step(
-            source.numpy(), pre.numpy(), (self.k, k_dead), dead,
-            tuple(part.numpy() for part in weights),
-            tuple((adam_.state, adam_.manner) for adam_ in self._make_atom_adams()),
-            tuple((first.numpy(), second.numpy()) for first, second, _ in moments),
-            (self.fired_rows.numpy(), self.rows_since_fired.numpy()),
-            self._rates, self.n_steps, float(aux_coef), self.tied,
-        )  # fmt: skip
-        return torch.tensor(loss)
+        picked = pre, (self.k, k_dead), dead, counts
+        return self._adam.small_step(source, picked, learning_rate, float(aux_coef))
 
     def _consistency(self, activations, atoms):
         """Mean squared difference of two members' codes; its gradient at the active atoms."""
@@ -402,7 +314,7 @@ class TopKEnsemble:
             counted = atoms, activations, self.fired_rows, self.rows_since_fired
             return count_firing(*(tensor.numpy() for tensor in counted))
         counts = torch.zeros_like(self.fired_rows)
-        add_at(counts, atoms, (activations > 0).to(counts.dtype))
+        counts.scatter_add_(1, atoms.flatten(1), (activations > 0).flatten(1).to(counts))
         self.fired_rows += counts
         self.rows_since_fired += atoms.shape[1]
         self.rows_since_fired[counts > 0] = 0
@@ -417,121 +329,6 @@ class TopKEnsemble:
         moved = self.thresholds.lerp(smallest, weight)
         self.thresholds.copy_(torch.where(fired, moved, self.thresholds))
 
-    def _update(self, source, picks, slope, learning_rate):
-        """Adam on all parameters; picks are those of the residual and, if any, the dead atoms'."""
-        centers_gradient = source[0].sum(1).mul_(slope)
-        self.n_steps += 1
-        update = self._update_picked if self.sparse else self._update_all
-        update(source, picks, centers_gradient, learning_rate)
-
-    def _update_all(self, source, picks, centers_gradient, learning_rate):
-        """By dense products and torch's Adam."""
-        bias_gradient = torch.zeros_like(self.encoder_bias)
-        # An atom's product with its own gradient needs no pass over the atom: its products with
-        # the residuals, and with the centred rows (activation less bias), are known.
-        along = torch.zeros_like(self.encoder_bias)
-        gradient = torch.zeros_like(self.decoder)
-        encoder_gradient = gradient if self.tied else torch.zeros_like(self.encoder)
-        for rows, p in zip(source, picks, strict=False):
-            at_encoder = p.gradient * (p.activations > 0)
-            add_at(bias_gradient, p.atoms, at_encoder)
-            tied_part = at_encoder if self.tied else 0
-            add_at(along, p.atoms, p.activations * (p.products + tied_part))
-            gradient.baddbmm_(self._dense_codes(p.slope * p.activations, p.atoms).mT, rows)
-            encoder_gradient.baddbmm_(self._dense_codes(at_encoder, p.atoms).mT, source[2])
-        if self.tied:
-            along -= bias_gradient * self.encoder_bias
-        # Only the part across the atom: the part along it is undone by the unit norm.
-        gradient.addcmul_(self.decoder, along[..., None], value=-1)
-        centers_gradient -= torch.bmm(bias_gradient[:, None], self.encoder)[:, 0]
-        if not self.tied:
-            self._adam("encoder", self.encoder, encoder_gradient, learning_rate)
-        self._adam("decoder", self.decoder, gradient, learning_rate)
-        self.decoder.div_(torch.linalg.vector_norm(self.decoder, dim=2, keepdim=True))
-        self._adam("bias", self.encoder_bias, bias_gradient, learning_rate)
-        self._adam("centers", self.centers, centers_gradient, learning_rate)
-
-    def _adam(self, name, parameter, gradient, learning_rate):
-        """One step of torch's Adam."""
-        first, second, n_steps = self._moments_of(name, parameter)
-        adam(
-            [parameter], [gradient], [first], [second], [], [n_steps], fused=True,
-            amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
-            eps=EPSILON, maximize=False,
-        )  # fmt: skip
-
-    def _moments_of(self, name, parameter):
-        if name not in self._moments:
-            moments = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            self._moments[name] = *moments, torch.zeros((), device=self.device)
-        return self._moments[name]
-
-    def _update_picked(self, source, picks, centers_gradient, learning_rate):
-        """The same over the picked atoms alone, in one visit to each."""
-        from ._atom_adam import adam_step
-        from ._kernels import picks_by_atom, run
-
-        self._make_atom_adams()
-        rate = self._note_rate(learning_rate)
-        arrays = [tuple(part.numpy() for part in p[:4]) for p in picks]
-        slopes = tuple(p.slope for p in picks)
-        if len(picks) == 1:
-            arrays.append(tuple(part[..., :0].copy() for part in arrays[0]))
-            slopes *= 2
-        bias = self.encoder_bias.numpy()
-        *by_atom, bias_gradient, along = picks_by_atom(tuple(arrays), slopes, bias, self.tied)
-        n_threads = self._n_threads(self.encoder.numel())
-        totals = np.zeros((n_threads, *centers_gradient.shape), np.float32)
-        run(self._atom_jobs(by_atom, source, along, bias_gradient, totals), n_threads)
-        centers_gradient += torch.from_numpy(totals.sum(axis=0))
-        gradients = bias_gradient, centers_gradient.flatten().numpy()
-        parameters = {"bias": self.encoder_bias, "centers": self.centers}
-        for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
-            first, second, n_steps = self._moments_of(name, parameter)
-            n_steps.fill_(self.n_steps)
-            state = (part.numpy().reshape(-1) for part in (parameter, first, second))
-            adam_step(*state, gradient, rate)
-
-    def _note_rate(self, learning_rate):
-        """The learning rate of this step with Adam's correction for its start."""
-        if self.n_steps == len(self._rates):
-            self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
-        correction = math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
-        self._rates[self.n_steps] = learning_rate * correction
-        return self._rates[self.n_steps]
-
-    def _atom_jobs(self, by_atom, source, along, bias_gradient, totals):
-        """What is to be run for the atoms: the encoder's and the decoder's in one where tied."""
-        encoder_adam, decoder_adam = self._atom_adams
-        firsts, rows, values = by_atom
-        settings = totals, self._rates, self.n_steps
-        source = source.flatten(0, 2).numpy()
-        if self.tied:
-            return [decoder_adam.job(by_atom, source, along, bias_gradient, *settings)]
-        none = np.zeros_like(along)
-        of_encoder, of_decoder = (
-            (firsts, rows[part : part + 1], values[part : part + 1]) for part in (1, 0)
-        )
-        return [
-            encoder_adam.job(of_encoder, source, none, bias_gradient, *settings),
-            decoder_adam.job(of_decoder, source, along, none, *settings),
-        ]
-
-    def _make_atom_adams(self):
-        """Optimizers of the encoder's and decoder's atoms; one and the same where tied."""
-        if self._atom_adams is not None:
-            return self._atom_adams
-        from ._atom_adam import AtomAdam
-
-        decoder = self.decoder.flatten(0, 1).numpy()
-        # The encoder's product needs all atoms at every step, so they cannot be left behind.
-        of_decoder = of_encoder = AtomAdam(decoder, unit=True, lazy=not self.tied)
-        if not self.tied:
-            encoder = self.encoder.flatten(0, 1).numpy()
-            of_encoder = AtomAdam(encoder, unit=False, lazy=False)
-        self._atom_adams = of_encoder, of_decoder
-        return self._atom_adams
-
     @without_autograd
     def revive(self, dead_after):
         """Make the encoders of dead atoms the atoms themselves again, but fainter.
@@ -544,19 +341,6 @@ class TopKEnsemble:
             self.catch_up()
             self.encoder[dead] = REVIVED * self.decoder[dead]
 
-    def catch_up(self, atoms=None):
-        """Bring the decoder's atoms, of shape (E, B, any) or all, to the present step."""
-        if self._atom_adams is None or self.tied:
-            return
-        wanted = np.full(self.encoder_bias.shape, atoms is None)
-        n_atoms = wanted.size
-        if atoms is not None:
-            for of_member, picked in zip(wanted, atoms.numpy(), strict=True):
-                of_member[picked.ravel()] = True
-            n_atoms = min(n_atoms, atoms.numel())
-        n_threads = self._n_threads(n_atoms * self.decoder.shape[2])
-        self._atom_adams[1].catch_up(wanted.ravel(), self._rates, self.n_steps, n_threads)
-
     def _buffer(self, name, shape):
         """Memory kept from step to step; fresh pages cost more than the arithmetic."""
         kept, shaped = self._buffers.get(name, (None, None))
@@ -567,11 +351,6 @@ class TopKEnsemble:
             shaped = kept[:size].view(shape)
             self._buffers[name] = kept, shaped
         return shaped
-
-
-def add_at(sums, atoms, weights):
-    """Add the weights, shape (E, B, any), to their atoms' sums, shape (E, H)."""
-    sums.scatter_add_(1, atoms.flatten(1), weights.flatten(1))
 
 
 def mean_square(values):

@@ -11,7 +11,8 @@ import sklearn
 import torch
 
 from ._augmenter import ImageAugmenter
-from ._ensemble import TopKEnsemble, optimizer_shapes, use_sparse_products
+from ._ensemble import TopKEnsemble, use_sparse_products
+from ._optimizer import optimizer_shapes
 from ._storage import ModelFileError, read_arrays, strict_json, write_arrays
 from ._training import Progress, TrainingState
 

@@ -57,6 +57,12 @@ def trimmed(largest, places, smallest):
     return tuple(part.contiguous() for part in picks)
 
 
+def dense_codes(activations, atoms, n_components):
+    """Picks of shape (E, B, any) as codes with their zeros: shape (E, B, H)."""
+    codes = activations.new_zeros(*atoms.shape[:2], n_components)
+    return codes.scatter_add_(2, atoms, activations)  # what fills up is added, as 0
+
+
 def stack_padded(parts):
     """Members' picks, each (1, B, any), as one tensor (E, B, most), filled up with zeros."""
     most = max(part.shape[2] for part in parts)

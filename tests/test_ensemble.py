@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skl_sae._ensemble import EPSILON, REVIVED, TopKEnsemble
+from skl_sae._ensemble import REVIVED, TopKEnsemble
+from skl_sae._optimizer import EPSILON
 
 
 def make_arrays(n_members, n_components, n_features, tied, seed=0):
@@ -110,7 +111,7 @@ CASES = {
 def test_steps_equal_autograd(case, tied, products, monkeypatch):
     """In one compiled call, by compiled loops shared by threads, and by torch alone."""
     if products == "shared":
-        monkeypatch.setattr("skl_sae._ensemble.SHARED_SIZE", 0)
+        monkeypatch.setattr("skl_sae._optimizer.SHARED_SIZE", 0)
     case = dict(case)
     shape = case.pop("n_members", 1), 48, 20
     batches = case.pop("batches", (16,) * case.pop("n_steps", 5))

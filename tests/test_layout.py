@@ -24,7 +24,8 @@ ALLOWED = {
     "datasets": {"_images"},
     "_codes": set(),
     "_topk": set(),
-    "_ensemble": {"_atom_adam", "_kernels", "_small_step", "_topk"},
+    "_optimizer": {"_atom_adam", "_kernels", "_small_step", "_topk"},
+    "_ensemble": {"_kernels", "_optimizer", "_topk"},
     "_pursuit": {"_ensemble", "_pursuit_kernels"},
     "_pursuit_kernels": {"_kernels"},
     "_training": {"_ensemble", "_pursuit", "_scoring"},
@@ -39,7 +40,7 @@ ALLOWED = {
     "plotting": {"_axes", "_fitted", "_pictures", "_tables", "inspection"},
     "_storage": set(),
     # __init__ holds the version, and is whole by the time that a model is saved.
-    "_model_file": {"__init__", "_augmenter", "_ensemble", "_storage", "_training"},
+    "_model_file": {"__init__", "_augmenter", "_ensemble", "_optimizer", "_storage", "_training"},
     "_autoencoder": {
         "_model_file",
         "_codes",
@@ -87,7 +88,15 @@ def test_imports_run_one_way(path):
 
 
 def test_the_engine_knows_no_scikit_learn():
-    for name in ("_ensemble", "_kernels", "_atom_adam", "_topk", "_dictionary", "_pursuit"):
+    for name in (
+        "_ensemble",
+        "_optimizer",
+        "_kernels",
+        "_atom_adam",
+        "_topk",
+        "_dictionary",
+        "_pursuit",
+    ):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
     for name in ("_kernels", "_atom_adam", "_small_step", "_pursuit_kernels"):
         assert "torch" not in outside_imports(FOLDER / f"{name}.py")
