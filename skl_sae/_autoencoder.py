@@ -107,7 +107,8 @@ class TopKSparseAutoencoder(
         Who shares the budget of active atoms. "topk": each row has k. "batch_topk": in training
         the k * batch_size largest activations of a batch count, whichever rows they are of, so
         that complex rows get more than simple ones, and k on average [5]_. A threshold learned
-        on the way decides thereafter, so the codes of a row do not depend on others.
+        on the way decides thereafter, so the codes of a row do not depend on others; rows
+        unlike those learned may get more than k on average.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
     tied : bool or "auto", default="auto"
