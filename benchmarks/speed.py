@@ -241,7 +241,8 @@ def parameter_bytes(shape, n_features, name):
     """Bytes of the weights and Adam's two moments."""
     n_components = SHAPES[shape][2]
     members = 3 if "3" in name else 1
-    return 4 * 3 * (1 if "tied" in name else 2) * members * n_components * n_features
+    matrices = 1 if "tied" in name and "untied" not in name else 2
+    return 4 * 3 * matrices * members * n_components * n_features
 
 
 def print_table(shape, times, memory):
