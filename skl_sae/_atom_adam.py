@@ -64,7 +64,7 @@ def update_atoms(
     thread, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
     slope, totals,
 ):  # fmt: skip
-    """The atoms from begin to end of `AtomAdam.update`."""
+    """The atoms from begin to end of the job that `AtomAdam.job` describes."""
     weights, first, second, picked_at, visited_at, moved_at = state
     n_atoms, n_features = weights.shape
     atoms_of_member = n_atoms // totals.shape[1]

@@ -42,6 +42,20 @@ def _sink(values, places):
 
 
 @compiled
+def fill_heap(row, allowed, heap, places):
+    """Put the largest of the numbers that are allowed in a heap of zeros, if it has room."""
+    if len(heap) == 0:
+        return
+    for h in range(len(row)):
+        if allowed[h] and not row[h] <= heap[0]:
+            if np.isnan(row[h]):
+                heap[:] = np.nan
+                return
+            heap[0], places[0] = row[h], h
+            _sink(heap, places)
+
+
+@compiled
 def positive_top_k(values, k, allowed):
     """The k largest positive numbers along the last axis, in no order, and their places.
 
@@ -61,14 +75,7 @@ def positive_top_k(values, k, allowed):
     places = np.zeros((n_members, n_rows, k), np.int64)
     for e in range(n_members):
         for b in range(n_rows):
-            row, heap, heap_places = values[e, b], largest[e, b], places[e, b]
-            for h in range(len(row)):
-                if allowed[e, h] and not row[h] <= heap[0]:
-                    if np.isnan(row[h]):
-                        heap[:] = np.nan
-                        break
-                    heap[0], heap_places[0] = row[h], h
-                    _sink(heap, heap_places)
+            fill_heap(values[e, b], allowed[e], largest[e, b], places[e, b])
     return largest, places
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skl_sae._kernels import decode_onto, positive_top_k
+from skl_sae._kernels import decode_onto, fill_heap, positive_top_k
 
 SHAPE = 2, 6, 100  # members, rows, atoms
 
@@ -27,6 +27,16 @@ def test_positive_top_k_equals_sorting(shift):
     expected = np.where(considered >= smallest, considered, 0)
     np.testing.assert_array_equal(codes_of(activations, places), expected)
     assert activations.shape == (2, 6, 7)
+
+
+def test_positive_top_k_of_none_touches_nothing():
+    """Compiled loops do not check bounds: memory beside an empty heap is someone else's."""
+    memory = np.zeros(2, np.float32)
+    places = np.zeros(2, np.int64)
+    fill_heap(drawn(100), np.ones(100, bool), memory[:0], places[:0])
+    assert not memory.any() and not places.any()
+    activations, atoms = positive_top_k(drawn(*SHAPE), 0, np.ones((2, 100), bool))
+    assert activations.shape == atoms.shape == (2, 6, 0)
 
 
 def test_positive_top_k_does_not_hide_nan():
