@@ -228,9 +228,8 @@ def picks_by_atom(parts, slopes, encoder_bias, tied):
                 along[atom] += activation * (products[e, b, pick] + tied_part)
     if tied:
         for atom in range(len(along)):
-            along[atom] -= (
-                bias_gradient[atom] * encoder_bias[atom // n_components, atom % n_components]
-            )
+            e, h = divmod(atom, n_components)
+            along[atom] -= bias_gradient[atom] * encoder_bias[e, h]
     return firsts, rows, values, bias_gradient, along
 
 
