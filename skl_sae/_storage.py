@@ -7,16 +7,16 @@ files against it. The metadata and arrays that a reader gets are those that were
 it gets a `ModelFileError`.
 """
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import secrets
 import stat
 import struct
 
 import numpy as np
+
+from ._atomic import IrregularFileError, replacing
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4"}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
@@ -53,45 +53,15 @@ class ModelFileError(ValueError):
 def write_arrays(path, arrays, metadata):
     """Write arrays, by name, and metadata, from str to str, so that path never holds a part.
 
-    The bytes go to a temporary file beside it, which replaces it once they are on the disk. A
-    symbolic link goes on pointing at the file, and permissions are kept; a new file has those
-    that the umask leaves.
+    `replacing` says what becomes of links and permissions.
     """
-    target = os.path.realpath(path)
-    _refuse_irregular(path, target)
-    temporary = os.path.join(os.path.dirname(target), f".skl_sae-{secrets.token_hex(8)}.tmp")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(handle, "wb", buffering=0) as file:
+        with replacing(path, buffering=0) as file:
             _write(file, arrays, metadata)
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(os.path.dirname(target))
-
-
-def _refuse_irregular(path, target):
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        raise ModelFileError(path, "Expected a regular file or none, got something else.")
-
-
-def _sync_folder(folder):
-    """Make a rename last, where the system lets folders be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except IrregularFileError as error:
+        raise ModelFileError(
+            path, "Expected a regular file or none, got something else."
+        ) from error
 
 
 def _write(file, arrays, metadata):

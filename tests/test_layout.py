@@ -38,7 +38,8 @@ ALLOWED = {
     "_pictures": {"_axes", "_fitted", "_images", "_scoring"},
     "_tables": {"_axes", "inspection"},
     "plotting": {"_axes", "_fitted", "_pictures", "_tables", "inspection"},
-    "_storage": set(),
+    "_atomic": set(),
+    "_storage": {"_atomic"},
     # __init__ holds the version, and is whole by the time that a model is saved.
     "_model_file": {"__init__", "_augmenter", "_ensemble", "_optimizer", "_storage", "_training"},
     "_autoencoder": {
