@@ -19,10 +19,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from skl_sae._dictionary import initial_dictionary
+from skl_sae._dictionary import Code, initial_arrays
 from skl_sae._ensemble import TopKEnsemble
 from skl_sae.datasets import load_photographs
 
@@ -79,12 +78,10 @@ def autograd_step(parameters, loss, learning_rate=LEARNING_RATE):
 def ours(shape, n_features, n_members=1, tied=False):
     _, _, n_components, k, _ = SHAPES[shape]
     generator = torch.Generator().manual_seed(0)
-    dictionary = initial_dictionary(
-        "random", None, (n_members, n_components, n_features), k, generator
-    )
+    shape = n_members, n_components, n_features
+    arrays, _ = initial_arrays("random", None, shape, Code(k, True), generator)
+    dictionary, bias, centers = arrays
     encoder = None if tied else dictionary.copy()
-    bias = np.zeros((n_members, n_components), np.float32)
-    centers = np.zeros((n_members, n_features), np.float32)
     engine = TopKEnsemble(dictionary, encoder, bias, centers, k=k)
     return lambda x: engine.train_step(x, LEARNING_RATE)
 

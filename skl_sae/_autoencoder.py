@@ -16,6 +16,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -28,7 +29,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._codes import mean_codes, to_csr
-from ._dictionary import given_dictionary, initial_dictionary
+from ._dictionary import Code, given_dictionary, initial_arrays
 from ._ensemble import TopKEnsemble
 from ._model_file import (
     parameters_as_json,
@@ -41,13 +42,15 @@ from ._model_file import (
 from ._pursuit import Pursuit, pursuit_batch_size
 from ._scoring import pearson_correlation, row_correlations
 from ._training import (
+    EpochRows,
     Progress,
+    Size,
     TrainingState,
     check_memory,
     hold_out,
+    n_judges,
     own_generator,
     resolve_device,
-    rows_by_epoch,
 )
 
 # A loss so far above that of always answering the mean, which is 1, is no longer training.
@@ -58,6 +61,20 @@ _RATE, _LARGEST_RATE = 15.0, 0.01
 # Pre-activations held at a time by transform.
 _CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
+# The default number of atoms: at most, for each feature, and for each row. More atoms than there
+# are signs of directions in the rows stay dead.
+_MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
+# The default k leaves so many features to each active atom: a code is shorter than its row.
+_FEATURES_OF_ACTIVE = 2
+# Part of the epochs after which the rows that judge a fit are returned to training; and as long
+# as none has served them better than the start.
+_JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
+# Share of dead atoms above which fit says so, if it has had so many epochs to revive them; of
+# fewer rows than these most atoms of a large dictionary are dead in any case.
+_MANY_DEAD, _EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 0.55, 10, 50
+# What the products of a row with atoms may come to.
+_LARGEST_SUM = 1e38
+_LEAST_BIAS = np.finfo(np.float32).min  # of an atom that is silent whatever the units
 # Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
 # features are soon known by heart: of photographs (800 rows of 3,072) every round after the second
 # leaves more of others, of digits (22 rows a feature) 80 rounds still gain.
@@ -97,12 +114,13 @@ class TopKSparseAutoencoder(
 
     Parameters
     ----------
-    n_components : int, default=1024
-        Number of atoms of a member (its hidden size).
+    n_components : int or None, default=None
+        Number of atoms of a member (its hidden size). None is 4 for each feature, at most 2
+        for each row of fit and at most 1,024.
     k : int, float or None, default=None
         Number of active atoms of a row and member, at most (see ``sparsity``). A float in
-        (0, 1) is a fraction of n_components. None is 5 % of n_components. At least 1 in
-        either case.
+        (0, 1) is a fraction of n_components. None is 5 % of n_components, at most half the
+        features. At least 1 in either case.
     sparsity : {"topk", "batch_topk"}, default="topk"
         Who shares the budget of active atoms. "topk": each row has k. "batch_topk": in training
         the k * batch_size largest activations of a batch count, whichever rows they are of, so
@@ -121,7 +139,10 @@ class TopKSparseAutoencoder(
         (for several members, of four fifths of it each), rotated among themselves so that few of
         them reconstruct a row [3]_, and faint random directions once these are used up. Where
         rows that take no part gain by it, the directions are those of 8 to 32 groups of
-        features that vary together [6]_, which for images are patches;
+        features that vary together [6]_, which for images are patches. Rows held out (see
+        Notes) decide how freely the random directions answer, and whether plain principal
+        directions are better: as a start they leave no more of any row than PCA with k
+        components does;
         "orthogonal": random, orthogonal where possible; "random": random. An array has shape
         (n_components, n_features) for one member and (n_estimators, n_components, n_features)
         for several; its rows are scaled to unit norm.
@@ -212,6 +233,8 @@ class TopKSparseAutoencoder(
     activation_thresholds_ : ndarray of shape (n_estimators,), float32, or None
         The members' smallest activation that counts, in the units of the data, where
         sparsity="batch_topk".
+    n_components_ : int
+        The number of atoms of a member that n_components means.
     k_ : int
         The number of active atoms that k means.
     feature_frequency_ : ndarray of shape (n_estimators * n_components,), float32
@@ -221,6 +244,21 @@ class TopKSparseAutoencoder(
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
+
+    Notes
+    -----
+    Of 50 rows and more, fit holds some out for two thirds of its epochs: a twentieth, or a
+    tenth where that is few, and at most 1,024. They choose the start, and training goes on from
+    the epoch that served them best if the last has become worse. Then they are returned, and
+    the last third of the epochs learns all rows. If no epoch serves them as well as the start,
+    they stay out up to nine tenths of the epochs; if none has then, the start is the result,
+    made from all rows. With early_stopping, the rows that it holds out take this part.
+
+    The same seed gives the same result, to the bit, on one machine.
+
+    Where a few rows hold most of the variance, as in data with heavy tails, they determine the
+    atoms. Limit them first, by :class:`~sklearn.preprocessing.RobustScaler` followed by
+    clipping, or by :class:`~sklearn.preprocessing.QuantileTransformer`.
 
     See Also
     --------
@@ -255,7 +293,7 @@ class TopKSparseAutoencoder(
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "k": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
@@ -288,7 +326,7 @@ class TopKSparseAutoencoder(
 
     def __init__(
         self,
-        n_components=1024,
+        n_components=None,
         *,
         k=None,
         sparsity="topk",
@@ -365,6 +403,12 @@ class TopKSparseAutoencoder(
             If X or a parameter is not usable, or if training diverges.
         MemoryError
             If the weights cannot fit into this machine's memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If more than 55 % of the atoms have not fired in the last of at least ten epochs
+            over at least 50 rows, unless aux_coef is 0.
         """
         seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
         try:
@@ -400,15 +444,16 @@ class TopKSparseAutoencoder(
         first_pass = not hasattr(self, "components_")
         X = self._validate_rows(X, reset=first_pass)
         start = None if first_pass else self._fitted_arrays()
-        k = self._check_parameters(X.shape[1], start)
+        shape = math.inf, X.shape[1]  # nobody knows how many rows are to come
+        size = self._check_parameters(shape, start)
         rng = own_generator(self.random_state)
         state = getattr(self, "_training_state", None)
-        if state is None or not state.suits(k, self.sparsity):
+        if state is None or not state.suits(size.k, self.sparsity):
             if first_pass:
-                state = self._start_state(X, start, k, rng)
+                state = self._start_state(X, start, size, rng)
             else:
                 state = TrainingState(self._offset, self._scale)
-                self._start_engine(state, X, start, k, rng)
+                self._start_engine(state, X, start, size, rng)
         state.n_planned_steps = None
         before = [a.copy() for a in start or () if a is not None]
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
@@ -623,11 +668,18 @@ class TopKSparseAutoencoder(
                 f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
             )
         # A float64 number too large for float32 becomes inf, which is refused just after.
-        with np.errstate(over="ignore"):
-            return validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        largest = _LARGEST_SUM / math.sqrt(X.shape[1])
+        if not -largest < X.min() <= X.max() < largest:
+            raise ValueError(
+                f"Expected numbers below {largest:.1e}, since those of {X.shape[1]} features are "
+                "summed in float32; got larger ones. Divide X by a number."
+            )
+        return X
 
-    def _check_parameters(self, n_features, start):
-        """Everything about the parameters that no constraint can say; k as a number."""
+    def _check_parameters(self, shape, start):
+        """Everything about the parameters that no constraint can say; the model's size."""
         for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
                      "n_iter_no_change", "checkpoint_interval"):  # fmt: skip
             if isinstance(getattr(self, name), (bool, np.bool_)):
@@ -635,8 +687,8 @@ class TopKSparseAutoencoder(
                     f"The {name!r} parameter of {type(self).__name__} must be a number. "
                     f"Got {getattr(self, name)!r} instead."
                 )
-        k = self._resolve_k()
-        shape = self.n_estimators, self.n_components, n_features
+        shape = self.n_estimators, self._n_atoms(shape, start), shape[1]
+        k = self._resolve_k(*shape[1:])
         if start is not None and start[0].shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
@@ -646,7 +698,7 @@ class TopKSparseAutoencoder(
         if start is not None and tied != (start[1] is None):
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         check_memory(shape, tied)
-        return k
+        return Size(shape, k)
 
     def _ties(self, start=None):
         """Whether a fit that starts from these arrays has tied weights."""
@@ -654,15 +706,23 @@ class TopKSparseAutoencoder(
             return bool(self.tied)
         return self.sparsity == "topk" if start is None else start[1] is None
 
-    def _resolve_k(self):
-        k, n_components = self.k, self.n_components
-        if k is None:
-            k = 0.05
-        if isinstance(k, Integral):
-            if k > n_components:
-                raise ValueError(f"Expected k <= n_components, got k={k} > {n_components}.")
-            return int(k)
-        return max(1, int(k * n_components))
+    def _n_atoms(self, shape, start=None):
+        """The number of atoms of a member that n_components means for rows of this shape."""
+        if self.n_components is not None:
+            return int(self.n_components)
+        if start is not None:
+            return start[0].shape[1]
+        n_rows, n_features = shape
+        return min(_MOST_ATOMS, _ATOMS_OF_FEATURE * n_features, _ATOMS_OF_ROW * n_rows)
+
+    def _resolve_k(self, n_components, n_features):
+        if self.k is None:
+            return max(1, min(int(0.05 * n_components), n_features // _FEATURES_OF_ACTIVE))
+        if isinstance(self.k, Integral):
+            if self.k > n_components:
+                raise ValueError(f"Expected k <= n_components, got k={self.k} > {n_components}.")
+            return int(self.k)
+        return max(1, int(self.k * n_components))
 
     def _refuse_sparse_frames(self):
         container = _get_output_config("transform", self)["dense"]
@@ -678,30 +738,53 @@ class TopKSparseAutoencoder(
         self._training_state = None  # an earlier optimizer's moments would only take memory
         start = self._warm_start_arrays()
         X = self._validate_rows(X, reset=start is None)
-        k = self._check_parameters(X.shape[1], start)
+        size = self._check_parameters(X.shape, start)
         rng = own_generator(self.random_state)
         interrupted = self._interrupted_fit(X.shape[1])
         if interrupted is not None:
             rng.set_state(interrupted.first_random_state)
         first_random_state = rng.get_state()
-        X_valid = None
-        if self.early_stopping:
-            X, X_valid = hold_out(X, self.validation_fraction, rng)
-        epochs = rows_by_epoch(X, self.augmenter, rng)
+        X_train, X_held_out = hold_out(X, self._n_held_out(len(X)), rng)
+        epochs = EpochRows(X_train, self.augmenter, rng)
         progress = Progress()
-        state = self._start_state(next(epochs), start, k, rng, interrupted, progress)
-        state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
+        state = self._start_state(
+            epochs.draw(), start, size, rng, X_held_out, progress, interrupted
+        )
+        self._plan_steps(state, len(X_train), len(X))
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         keep = partial(self._keep_checkpoint, state, rng, first_random_state)
-        self._train(state, epochs, X_valid, rng, context, progress, keep)
-        history = progress.settle(state)
+        self._train(state, epochs, X, X_held_out, context, progress, keep)
+        state = self._settle(state, progress, X, X_held_out, start, rng)
         if self.transform_algorithm == "omp":
             n_rounds = min(_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS * len(X) // X.shape[1])
             state.finish_atoms(X, n_rounds)
-        self._store(state, history)
+        self._store(state, progress.history())
+        if self.aux_coef and self.n_iter_ >= _EPOCHS_TO_REVIVE and len(X) >= _ROWS_TO_REVIVE:
+            _warn_of_dead_atoms(self.feature_frequency_)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
+
+    def _n_held_out(self, n_rows):
+        """How many rows early stopping holds out, or judge the fit for a while."""
+        if not self.early_stopping:
+            return n_judges(n_rows)
+        n_held_out = max(1, int(self.validation_fraction * n_rows))
+        if n_held_out >= n_rows:
+            raise ValueError(
+                f"Expected at least 2 samples for early stopping, got n_samples={n_rows}."
+            )
+        return n_held_out
+
+    def _plan_steps(self, state, n_train, n_all):
+        """The length of the learning rate's schedule."""
+        variants = state.n_rows / n_train  # of each row, by the augmenter
+        n_early = self.max_iter if self.early_stopping else int(_JUDGED * self.max_iter)
+        n_late = self.max_iter - n_early
+        state.n_planned_steps = sum(
+            n_epochs * math.ceil(variants * n_rows / self.batch_size)
+            for n_epochs, n_rows in ((n_early, n_train), (n_late, n_all))
+        )
 
     def _interrupted_fit(self, n_features):
         """The fit to resume, if there is one."""
@@ -720,62 +803,116 @@ class TopKSparseAutoencoder(
         if at_end or progress.n_epochs % self.checkpoint_interval == 0:
             write_checkpoint(self.checkpoint, self, state, progress, rng, first_random_state)
 
-    def _start_state(self, X, start, k, rng, interrupted=None, progress=None):
+    def _start_state(self, X, start, size, rng, X_held_out=None, progress=None, interrupted=None):
         state = TrainingState.from_data(X)
         if interrupted is None:
-            self._start_engine(state, X, start, k, rng)
+            self._start_engine(state, X, start, size, rng, X_held_out, progress)
+            if progress is not None:
+                self._judge_start(state, X_held_out, progress)
         else:
             device = resolve_device(self.device)
             interrupted.restore(self.checkpoint, state, progress, rng, device)
         return state
 
-    def _start_engine(self, state, X, start, k, rng):
+    def _start_engine(self, state, X, start, size, rng, X_held_out=None, progress=None):
         """Give a state its engine, with the fitted arrays to start from or with new ones."""
         device = resolve_device(self.device)
         if start is None:
-            start = self._initial_arrays(X, state, k, rng)
+            start = self._initial_arrays(X, state, size, rng, X_held_out, progress)
         else:
             start = state.scale_arrays(start)
-        start = *start[:4], self._initial_thresholds(start[4])
-        state.engine = TopKEnsemble(*start, k=k, device=device)
+        thresholds = start[4]
+        if self.sparsity == "topk":
+            thresholds = None
+        elif thresholds is None:
+            thresholds = np.zeros(self.n_estimators, np.float32)
+        state.engine = TopKEnsemble(*start[:4], thresholds, k=size.k, device=device)
+        if self.sparsity == "batch_topk" and start[4] is None:
+            some = X if X_held_out is None or not len(X_held_out) else X_held_out
+            state.fit_thresholds(some)
 
-    def _initial_arrays(self, X, state, k, rng):
+    def _judge_start(self, state, X_held_out, progress):
+        if not len(X_held_out):
+            return
+        if self.early_stopping:
+            progress.keep_best(state.score(X_held_out, self.batch_size), state)
+        else:
+            progress.add_error(state.error(X_held_out, self.consistency), state)
+
+    def _initial_arrays(self, X, state, size, rng, X_held_out=None, progress=None):
         """Decoder, encoder (None if tied) and so on to start from, in scaled units."""
-        shape = self.n_estimators, self.n_components, X.shape[1]
+        shape = size.shape
         if isinstance(self.init, str):
             generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-            rows = torch.from_numpy(state.scale_rows(X)) if self.init == "pca" else None
-            decoder = initial_dictionary(self.init, rows, shape, k, generator)
+            rows = judges = None
+            if self.init == "pca":
+                rows = torch.from_numpy(state.scale_rows(X))
+                if X_held_out is not None and len(X_held_out):
+                    judges = torch.from_numpy(state.scale_rows(X_held_out))
+            code = Code(size.k, self.sparsity == "topk")
+            known = None if progress is None else progress.choices
+            start, choices = initial_arrays(self.init, rows, shape, code, generator, judges, known)
+            if progress is not None:
+                progress.choices = choices
         else:
             decoder = given_dictionary(self.init, shape)
+            start = decoder, np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
+        decoder, bias, centers = start
         encoder = None if self._ties() else decoder.copy()
-        bias, centers = np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
         return decoder, encoder, bias, centers, None
 
-    def _initial_thresholds(self, fitted):
-        """Thresholds to start from: those fitted, none for top-k."""
-        if self.sparsity == "topk":
-            return None
-        return np.zeros(self.n_estimators, np.float32) if fitted is None else fitted
-
-    def _train(self, state, epochs, X_valid, rng, context, progress, keep):
+    def _train(self, state, epochs, X_all, X_held_out, context, progress, keep):
         """The epochs of fit that are left."""
         stop = False
         patience = self.n_iter_no_change, self.tol
         while progress.n_epochs < self.max_iter and not (stop or progress.has_stalled(*patience)):
+            if progress.is_judging and self._are_judges_due(progress):
+                progress.return_judges(state, X_held_out)
+            if not (progress.is_judging or self.early_stopping):
+                epochs.X = X_all
             X = None  # freed before the next rows are drawn
-            X = next(epochs)
+            X = epochs.draw()
             epoch_context = context.subcontext(task_name="epoch")
             epoch_context.call_on_fit_task_begin(estimator=self, X=X)
-            progress.add(*self._run_epoch(state, X, rng, len(X), progress.n_epochs))
-            if X_valid is not None:
-                progress.add_score(state.score(X_valid, self.batch_size), state)
+            progress.add(*self._run_epoch(state, X, epochs.rng, len(X), progress.n_epochs))
+            if self.early_stopping:
+                progress.add_score(state.score(X_held_out, self.batch_size), state)
+            elif progress.is_judging:
+                progress.add_error(state.error(X_held_out, self.consistency), state)
             self._print_epoch(progress)
             keep(progress)
             stop = epoch_context.call_on_fit_task_end(
                 estimator=self, X=X,
                 reconstruction_attributes=lambda: self._attributes(state, state.copied_arrays()),
             )  # fmt: skip
+
+    def _are_judges_due(self, progress):
+        """Whether the rows that judge are returned to training before the next epoch."""
+        part = _JUDGED_AT_MOST if progress.has_begun_best else _JUDGED
+        return progress.n_epochs >= int(part * self.max_iter)
+
+    def _settle(self, state, progress, X, X_held_out, start, rng):
+        """The state that fit ends with: that of the last epoch, or a better one."""
+        if not progress.best_arrays:
+            return state
+        is_principal = start is None and isinstance(self.init, str) and self.init == "pca"
+        if progress.has_begun_best and is_principal:
+            size, state = state.size, TrainingState.from_data(X)
+            self._start_engine(state, X, None, size, rng, X_held_out, progress)
+            progress.frequency = None
+            if state.engine.thresholds is not None:  # fitted to rows that were not learned
+                state.engine.thresholds.copy_(torch.from_numpy(progress.best_arrays["thresholds"]))
+        elif self.early_stopping or progress.has_begun_best:
+            progress.go_back(state)
+        elif (
+            state.error(X_held_out, self.consistency) > -progress.best
+        ):  # though it has learned them by now
+            progress.go_back(state)
+        if progress.threshold_factors is not None:
+            state.scale_thresholds(progress.threshold_factors)
+        if progress.frequency is None or not progress.frequency.any():  # of the start
+            progress.frequency = state.firing_frequency(X)
+        return state
 
     def _run_epoch(self, state, X, rng, dead_after, n_epochs):
         """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
@@ -817,11 +954,14 @@ class TopKSparseAutoencoder(
         return {
             "components_": components,
             "encoder_": components if encoder is None else encoder.reshape(-1, n_features),
-            "encoder_bias_": (state.scale * bias).astype(np.float32).ravel(),
+            "encoder_bias_": np.maximum(state.scale * bias.astype(np.float64), _LEAST_BIAS)
+            .astype(np.float32)
+            .ravel(),
             "centers_": (state.offset + state.scale * centers).astype(np.float32),
             "activation_thresholds_": (
                 None if thresholds is None else (state.scale * thresholds).astype(np.float32)
             ),
+            "n_components_": decoder.shape[1],
             "k_": state.engine.k,
             "_tied": encoder is None,
             "_offset": state.offset,
@@ -912,6 +1052,17 @@ class TopKSparseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _warn_of_dead_atoms(frequency):
+    n_dead, n_atoms = int((frequency == 0).sum()), len(frequency)
+    if n_dead > _MANY_DEAD * n_atoms:
+        warnings.warn(
+            f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) did not fire in the last "
+            "epoch. Fewer atoms (n_components), a larger k, more rows or more epochs (max_iter) "
+            "would leave fewer dead.",
+            ConvergenceWarning, stacklevel=5,
+        )  # fmt: skip
 
 
 def _warn_of_version(written_by):

@@ -152,13 +152,36 @@ class TopKEnsemble:
         return self._encode(x - self.centers[:, None])[1:]
 
     @without_autograd
+    def error(self, x, consistency=0.0):
+        """Mean squared error of the mean reconstruction, and consistency as in `train_step`."""
+        self.catch_up()
+        activations, atoms = self.encode(x)
+        residual = x - self._mean_reconstruction(activations, atoms)
+        error = float(residual.double().square().mean())
+        if consistency and len(activations) > 1:
+            error += consistency * float(self._consistency(activations, atoms)[0])
+        return error
+
+    @without_autograd
     def reconstruct(self, x):
         """Mean of the members' reconstructions of the rows of x: shape (B, D)."""
         self.catch_up()
-        activations, atoms = self.encode(x)
-        rows = self.centers[:, None].repeat(1, len(x), 1)
+        return self._mean_reconstruction(*self.encode(x))
+
+    def _mean_reconstruction(self, activations, atoms):
+        rows = self.centers[:, None].repeat(1, atoms.shape[1], 1)
         self._decode_onto(rows, activations, atoms)
         return rows.mean(0)
+
+    @without_autograd
+    def fit_thresholds(self, x):
+        """Make the thresholds such that the rows of x have k active atoms on average."""
+        for e, threshold in enumerate(self.thresholds):
+            activations = torch.addmm(
+                self.encoder_bias[e], x - self.centers[e], self.encoder[e].T
+            ).clamp_(min=0)
+            smallest = activations.flatten().topk(self.k * len(x)).values[-1]
+            threshold.copy_(smallest.clamp(min=torch.finfo(torch.float32).tiny))
 
     def _encode(self, centred, *, training=False):
         """Pre-activations (E, B, H), then activations and atoms (E, B, picks)."""

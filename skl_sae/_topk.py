@@ -30,28 +30,31 @@ def top_k(values, k):
 def batch_top_k(values, k):
     """The k B largest numbers of each member's (B, H), and their places: both (E, B, picks).
 
-    Rows that have fewer than the fullest are filled up with zeros.
+    Of numbers that are equal as many are taken as belong to the k B largest. Rows that have fewer
+    than the fullest are filled up with zeros.
     """
     n_rows, n_values = values.shape[1:]
     width = min(n_values, 4 * k)
     while True:
         largest, places = values.topk(width)
-        smallest = largest.flatten(1).topk(k * n_rows).values.amin(1)[:, None]
-        if width == n_values or (largest[..., -1] < smallest).all():
+        chosen = largest.flatten(1).topk(k * n_rows)
+        if width == n_values or (largest[..., -1] < chosen.values.amin(1)[:, None]).all():
             break
         width = min(n_values, 2 * width)  # of some row we have not seen enough
-    return trimmed(largest, places, smallest)
+    counts = torch.zeros(values.shape[:2], dtype=torch.long, device=values.device)
+    counts.scatter_add_(1, chosen.indices // width, torch.ones_like(chosen.indices))
+    return trimmed(largest, places, torch.arange(width, device=values.device) < counts[..., None])
 
 
 def above(values, thresholds):
     """The numbers that reach the member's threshold, and their places, filled up with zeros."""
     fullest = int((values >= thresholds[:, None, None]).sum(2).max())
-    return trimmed(*values.topk(max(1, fullest)), thresholds[:, None])
+    largest, places = values.topk(max(1, fullest))
+    return trimmed(largest, places, largest >= thresholds[:, None, None])
 
 
-def trimmed(largest, places, smallest):
-    """Of numbers in falling order keep those not below the smallest that counts; zero others."""
-    kept = largest >= smallest[..., None]
+def trimmed(largest, places, kept):
+    """Of numbers in falling order those kept, which are the first of each row; zero others."""
     n_picks = max(1, int(kept.sum(2).max()))
     picks = torch.where(kept, largest, 0)[..., :n_picks], places[..., :n_picks]
     return tuple(part.contiguous() for part in picks)

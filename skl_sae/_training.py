@@ -1,7 +1,7 @@
 """A fit under way: its engine on data in their own units, its progress, its rows and device."""
 
 import os
-from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,34 +15,70 @@ from ._scoring import row_correlations
 
 # Share of a fit's steps in which the learning rate rises.
 WARM_UP = 0.1
+# Spread of a feature, relative to its offset, that float32 numbers have by rounding alone.
+ROUNDING = 2 * np.finfo(np.float32).eps
+# Rows coded at a time.
+CODED_ROWS = 256
+# About how many rows thresholds are fitted to.
+THRESHOLD_ROWS = 1024
+# Rows that judge a fit: at least, so that there are enough, and at most.
+MIN_JUDGES, ENOUGH_JUDGES, MAX_JUDGES = 5, 16, 2**10
+# An epoch has got worse than another if it leaves so much more of the judges.
+LEAST_LOSS = 0.02
+
+
+class Size(NamedTuple):
+    """How large the model of a fit is."""
+
+    shape: tuple  # members, atoms, features
+    k: int
 
 
 class TrainingState:
-    """An engine at work, and how its scaled units relate to those of the data."""
+    """An engine at work, and how its scaled units relate to those of the data.
+
+    ``offset``, of shape (D,), and ``scale`` are in float64: data may lie far from 0.
+    """
 
     def __init__(self, offset, scale):
-        self.offset, self.scale = offset, scale
+        self.offset, self.scale = np.asarray(offset, np.float64), float(scale)
+        # X - offset by float32 arithmetic: the first part is exact where X is near the offset.
+        self._coarse = self.offset.astype(np.float32)
+        self._fine = (self.offset - self._coarse).astype(np.float32)
         self.engine = None
         self.n_rows = 0  # that it comes from
         self.n_planned_steps = None  # of a fit; without, the learning rate is constant
+        self.n_steps_before = 0  # of engines that this one replaced
 
     @classmethod
     def from_data(cls, X):
-        """Units in which the mean of the data is 0 and the mean variance of a feature 1."""
-        offset = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        square = 0.0
+        """Units in which the mean of the data is 0 and the mean variance of a feature 1.
+
+        Variation that is no more than the rounding of a feature's own offset counts only where
+        no feature has any other: a constant feature does not hide the variation of the rest.
+        """
+        offset = X.mean(axis=0, dtype=np.float64)
+        variance = np.zeros(X.shape[1])
         for rows in gen_batches(len(X), 256):
-            square += np.square(X[rows] - offset, dtype=np.float64).sum()
-        scale = np.sqrt(square / X.size)
-        if scale <= 1e-6 * np.abs(offset).max():  # rounding of constant features
-            scale = float(np.abs(offset).max())
-        state = cls(offset, np.float32(scale if scale > 0 else 1))
+            variance += np.square(X[rows] - offset).sum(axis=0)
+        variance /= len(X)
+        is_rounding = np.sqrt(variance) <= ROUNDING * np.abs(offset)
+        if is_rounding.all():
+            scale = np.abs(offset).max()
+        else:
+            scale = np.sqrt(np.where(is_rounding, 0, variance).mean())
+        state = cls(offset, max(scale, np.finfo(np.float32).tiny) if scale > 0 else 1)
         state.n_rows = len(X)
         return state
 
+    @property
+    def size(self):
+        return Size(tuple(self.engine.decoder.shape), self.engine.k)
+
     def scale_rows(self, X):
-        rows = X - self.offset
-        rows /= self.scale
+        rows = X - self._coarse
+        rows -= self._fine
+        rows /= np.float32(self.scale)
         return rows
 
     def scale_arrays(self, arrays):
@@ -51,9 +87,9 @@ class TrainingState:
         return (
             decoder.copy(),
             None if encoder is None else encoder.copy(),
-            bias / self.scale,
+            (bias / self.scale).astype(np.float32),
             self.scale_rows(centers),
-            None if thresholds is None else thresholds / self.scale,
+            None if thresholds is None else (thresholds / self.scale).astype(np.float32),
         )
 
     def copied_arrays(self):
@@ -62,6 +98,7 @@ class TrainingState:
 
     def restore(self, arrays):
         """Go on from other weights, with an optimizer that starts anew."""
+        self.n_steps_before += self.engine.n_steps
         self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
 
     def suits(self, k, sparsity):
@@ -105,18 +142,62 @@ class TrainingState:
         """Part of the learning rate that is due: it rises, then falls to 0 at the last step."""
         if self.n_planned_steps is None:
             return 1.0
-        done = self.engine.n_steps / self.n_planned_steps
+        done = (self.n_steps_before + self.engine.n_steps) / self.n_planned_steps
         return min(1.0, (done + 1 / self.n_planned_steps) / WARM_UP) * max(0.0, 1 - done)
 
     def correlations(self, rows, reconstruction):
         """Correlation of each row that varies, in the units of the data; one pass, float32."""
-        offset = (self.offset - self.offset.mean(dtype=np.float64)) / self.scale
+        offset = (self.offset - self.offset.mean()) / self.scale
         both = torch.stack([rows, reconstruction])
         both += torch.from_numpy(offset).to(rows)
         both -= both.mean(2, keepdim=True)
         length, length_guess = torch.linalg.vector_norm(both, dim=2)
         correlations = torch.linalg.vecdot(*both) / (length * length_guess)
         return correlations[length > 1e-6].nan_to_num().cpu()
+
+    def firing_frequency(self, X):
+        """The fraction of the rows on which each atom fires."""
+        fired = torch.zeros_like(self.engine.encoder_bias)
+        for batch in gen_batches(len(X), CODED_ROWS):
+            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
+            activations, atoms = self.engine.encode(rows)
+            fired.scatter_add_(1, atoms.flatten(1), (activations > 0).flatten(1).to(fired))
+        return (fired.cpu().numpy() / np.float32(len(X))).ravel()
+
+    def error(self, X, consistency):
+        """What training minimises, of the mean reconstruction and in scaled units.
+
+        Thresholds are for the while such that the rows have k active atoms on average, as many
+        as in training.
+        """
+        if self.engine.thresholds is not None:
+            kept = self.engine.thresholds.clone()
+            self.fit_thresholds(X)
+        total = 0.0
+        for batch in gen_batches(len(X), CODED_ROWS):
+            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
+            total += self.engine.error(rows, consistency) * len(rows)
+        if self.engine.thresholds is not None:
+            self.engine.thresholds.copy_(kept)
+        return total / len(X)
+
+    def fit_thresholds(self, X):
+        """Thresholds that k of a row's activations reach, on average over some of the rows."""
+        some = X[:: 1 + len(X) // THRESHOLD_ROWS]
+        rows = torch.from_numpy(self.scale_rows(some)).to(self.engine.device)
+        self.engine.fit_thresholds(rows)
+
+    def threshold_factors(self, X):
+        """How much lower the thresholds must be for rows held out to get as many atoms."""
+        thresholds = self.engine.thresholds
+        kept = thresholds.clone()
+        self.fit_thresholds(X)
+        factors = (thresholds / kept).clamp(max=1)
+        thresholds.copy_(kept)
+        return factors.tolist()
+
+    def scale_thresholds(self, factors):
+        self.engine.thresholds *= torch.tensor(factors).to(self.engine.thresholds)
 
     def score(self, X, batch_size):
         """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
@@ -132,13 +213,18 @@ class Progress:
     """What the epochs of a fit have brought so far.
 
     With rows held out, ``best_arrays`` are the engine's arrays (`BEST`) and the frequency
-    of the epoch that had the best score.
+    of the epoch that served them best, or of the start, whose frequency is 0.
     """
 
     BEST = "decoder", "encoder", "bias", "centers", "thresholds", "frequency"
 
     def __init__(self):
-        self.losses, self.correlations, self.scores = [], [], []
+        self.losses, self.correlations = [], []
+        self.scores = []  # of early stopping: of each epoch
+        self.errors = []  # of the judges: of the start and of each epoch until they are returned
+        self.is_judging = False
+        self.threshold_factors = None  # for rows held out, of batch top-k
+        self.choices = None  # of the start, by the judges
         self.frequency = None
         self.best, self.best_arrays = None, {}
 
@@ -154,41 +240,94 @@ class Progress:
     def add_score(self, score, state):
         """Note the score of the rows held out, and keep the weights if it is the best."""
         self.scores.append(score)
-        if self.best is None or score > self.best:
-            arrays = *state.copied_arrays(), self.frequency
-            self.best = score
-            self.best_arrays = {
-                name: array for name, array in zip(self.BEST, arrays, strict=True)
-                if array is not None
-            }  # fmt: skip
+        self.keep_best(score, state)
+
+    def add_error(self, error, state):
+        """Note the error of the judges, and keep the weights if it is the least."""
+        self.is_judging = True
+        self.errors.append(error)
+        self.keep_best(-error, state)
+
+    def keep_best(self, merit, state):
+        if self.best is None or merit > self.best:
+            self.best = merit
+            self.keep(state)
+
+    def keep(self, state):
+        """Keep the weights as they are now."""
+        frequency = self.frequency
+        if frequency is None:
+            frequency = np.zeros(state.engine.encoder_bias.numel(), np.float32)
+        arrays = *state.engine.arrays(), frequency
+        for name, array in zip(self.BEST, arrays, strict=True):
+            if array is None:
+                self.best_arrays.pop(name, None)
+            elif name in self.best_arrays:  # fresh pages would cost more than the copy
+                np.copyto(self.best_arrays[name], array)
+            else:
+                self.best_arrays[name] = array.copy()
+
+    def return_judges(self, state, X):
+        """Before the judges X are learned, too: go on from the best epoch if that was an earlier.
+
+        The weights are kept as they are then; or as at the start, if no epoch was better.
+        """
+        self.is_judging = False
+        if self.has_begun_best:
+            return
+        error = self.errors[-1]
+        if self.has_got_worse:
+            self.go_back(state)
+            error = min(self.errors)
+        self.keep(state)
+        self.best = -error
+        if state.engine.thresholds is not None:
+            self.threshold_factors = state.threshold_factors(X)
+
+    def go_back(self, state):
+        """Go on from the weights kept."""
+        *arrays, self.frequency = (
+            array if array is None else array.copy()
+            for array in map(self.best_arrays.get, self.BEST)
+        )
+        state.restore(arrays)
 
     def has_stalled(self, patience, tol):
         """Whether the last score is no better than those before the last so many."""
         reference = max(self.scores[:-patience], default=-np.inf)
         return bool(self.scores) and self.scores[-1] <= reference + tol
 
+    @property
+    def has_begun_best(self):
+        """Whether no epoch has served the judges as well as the start."""
+        return len(self.errors) > 1 and min(self.errors[1:]) >= self.errors[0]
+
+    @property
+    def has_got_worse(self):
+        """Whether an earlier epoch, or the start, served the judges better than the last."""
+        least = min(self.errors)
+        return self.errors[-1] > min(self.errors[0], (1 + LEAST_LOSS) * least)
+
     def as_json(self):
         """All but the arrays."""
         return {"losses": self.losses, "correlations": self.correlations,
-                "scores": self.scores, "best": self.best}  # fmt: skip
+                "scores": self.scores, "errors": self.errors, "best": self.best,
+                "is_judging": self.is_judging, "choices": self.choices,
+                "threshold_factors": self.threshold_factors}  # fmt: skip
 
     def restore(self, numbers, best_arrays, frequency):
         """Be as another was that gave these numbers as JSON."""
         vars(self).update(numbers)
         self.best_arrays, self.frequency = best_arrays, frequency
 
-    def settle(self, state):
-        """The fitted attributes that come of it; the state goes back to the best weights."""
-        if self.best_arrays:
-            *arrays, self.frequency = (self.best_arrays.get(name) for name in self.BEST)
-            state.restore(arrays)
-        held_out = self.best is not None
+    def history(self):
+        """The fitted attributes that come of it."""
         return {
             "loss_curve_": self.losses,
             "correlation_curve_": self.correlations,
             "n_iter_": self.n_epochs,
-            "validation_scores_": self.scores if held_out else None,
-            "best_validation_score_": self.best if held_out else None,
+            "validation_scores_": self.scores or None,
+            "best_validation_score_": self.best if self.scores else None,
             "feature_frequency_": self.frequency,
         }
 
@@ -244,22 +383,29 @@ def own_generator(random_state):
     return check_random_state(random_state)
 
 
-def hold_out(X, fraction, rng):
-    """Rows to train on, and a fraction of the rows to stop by."""
-    n_valid = max(1, int(fraction * len(X)))
-    if n_valid >= len(X):
-        raise ValueError(f"Expected at least 2 samples for early stopping, got n_samples={len(X)}.")
+def hold_out(X, n_held_out, rng):
+    """Rows to train on, and rows held out, each in their order."""
+    if not n_held_out:
+        return X, X[:0]
     order = rng.permutation(len(X))
-    return X[np.sort(order[n_valid:])], X[np.sort(order[:n_valid])]
+    return X[np.sort(order[n_held_out:])], X[np.sort(order[:n_held_out])]
 
 
-def rows_by_epoch(X, augmenter, rng):
-    """The rows of each epoch, for ever: X itself, or what the augmenter makes of it."""
-    if augmenter is None:
-        yield from repeat(X)
-    augmenter = clone(augmenter)
-    while True:
-        yield _augmented(augmenter, X, rng)
+def n_judges(n_rows):
+    """How many rows judge a fit for a while: a twentieth, or up to a tenth if that is few."""
+    n = min(max(n_rows // 20, ENOUGH_JUDGES), n_rows // 10, MAX_JUDGES)
+    return n if n >= MIN_JUDGES else 0
+
+
+class EpochRows:
+    """The rows of each epoch: those given, or what the augmenter makes of them."""
+
+    def __init__(self, X, augmenter, rng):
+        self.X, self.rng = X, rng
+        self.augmenter = None if augmenter is None else clone(augmenter)
+
+    def draw(self):
+        return self.X if self.augmenter is None else _augmented(self.augmenter, self.X, self.rng)
 
 
 def _augmented(augmenter, X, rng):

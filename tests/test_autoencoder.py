@@ -21,7 +21,7 @@ from skl_sae import (
     pearson_correlation,
     reconstruction_correlation,
 )
-from skl_sae._dictionary import initial_dictionary
+from skl_sae._dictionary import Code, initial_arrays
 from skl_sae._ensemble import TopKEnsemble
 from skl_sae._training import TrainingState
 from skl_sae.datasets import load_photographs
@@ -326,7 +326,7 @@ def test_verbose_prints_a_line_an_epoch(X, estimator, capsys):
 
 def draw(kind, rows, shape, k=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return initial_dictionary(kind, torch.from_numpy(rows), shape, k, generator)
+    return initial_arrays(kind, torch.from_numpy(rows), shape, Code(k, True), generator)[0][0]
 
 
 @pytest.mark.parametrize("kind", ["random", "orthogonal", "pca"])

@@ -17,7 +17,7 @@ ALLOWED = {
     "_atom_adam": {"_kernels"},
     "_small_step": {"_atom_adam", "_kernels"},
     "_basis": set(),
-    "_dictionary": {"_basis"},
+    "_dictionary": {"_basis", "_topk"},
     "_scoring": set(),
     "_images": set(),
     "_augmenter": {"_images"},
