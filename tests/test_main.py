@@ -140,7 +140,7 @@ def test_bad_options_end_in_one_line(options, capsys):
 
 
 def test_fault_124_interrupt(tmp_path, interruptible):
-    arguments = [sys.executable, "-u", "-m", "skl_sae", "--epochs", "100000", "--members", "1"]
+    arguments = [sys.executable, "-u", "-m", "skl_sae", *SMALL, "--epochs", "100000"]
     process = subprocess.Popen(
         [*arguments, "--output", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
