@@ -139,10 +139,11 @@ def test_bad_options_end_in_one_line(options, capsys):
     assert error.count("\n") == 1
 
 
-def test_fault_124_interrupt(tmp_path, interruptible):
-    arguments = [sys.executable, "-u", "-m", "skl_sae", *SMALL, "--epochs", "100000"]
+def test_fault_124_interrupt(cells, tmp_path, interruptible):
+    options = ["--size", "8", *SMALL, "--epochs", "1000000", "--output", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [*arguments, "--output", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-u", "-m", "skl_sae", str(cells), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
@@ -154,4 +155,4 @@ def test_fault_124_interrupt(tmp_path, interruptible):
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert error.strip() == "python -m skl_sae: interrupted"
+    assert error.splitlines()[-1] == "python -m skl_sae: interrupted"
