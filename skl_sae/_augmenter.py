@@ -75,6 +75,9 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     -----
     Zero or False switches a part off.
 
+    What is drawn for an image decides its variant to the bit, by any number of threads and
+    whatever other images there are.
+
     References
     ----------
     .. [1] R. Hartley and A. Zisserman, "Multiple View Geometry in Computer Vision", 2nd
