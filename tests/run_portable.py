@@ -9,7 +9,8 @@ libraries at once compute as on an older processor than this, as far as they obe
 
 Libraries choose their loops by the processor: wider vectors add up in another order, and round
 differently. These variables make each choose as elsewhere. Before a run the libraries are asked
-whether they obey; if one does not, the run would mean nothing: the table says so instead.
+whether they obey; if one does not, the run would mean nothing: the table says so instead. Tests
+that fail as expected are among the skipped.
 """
 
 import argparse
