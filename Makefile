@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all benchmark docs clean
+.PHONY: demo test test-all test-portable benchmark docs clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing.
 .venv/installed: setup.py pyproject.toml
@@ -30,6 +30,10 @@ test: .venv/installed-docs
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
+
+# The tests as on other processors and with other numbers of threads; SETTINGS=another is one of them.
+test-portable: .venv/installed-test
+	$(BIN)/python tests/run_portable.py $(SETTINGS)
 
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/speed.py

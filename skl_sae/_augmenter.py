@@ -75,6 +75,9 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     -----
     Zero or False switches a part off.
 
+    What is drawn for an image decides its variant to the bit, by any number of threads and
+    whatever other images there are.
+
     References
     ----------
     .. [1] R. Hartley and A. Zisserman, "Multiple View Geometry in Computer Vision", 2nd
@@ -326,31 +329,43 @@ def corner_maps(corners):
 
 
 # --- Pixels ---
+# A variant is the same bits whatever is computed beside it and by however many threads. So there
+# is no product of matrices here and no sum by torch, whose order follows from how work is split:
+# what is left rounds a number at a time, or an image at a time.
 
 
 def _resample(images, maps):
     """Bilinear values of (n, H, W, C) images where the maps send the centres of the pixels."""
     n, height, width, _ = images.shape
-    down, right = (
-        (2 * torch.arange(side, dtype=images.dtype) + 1) / side - 1 for side in (height, width)
-    )
-    y, x = torch.meshgrid(down, right, indexing="ij")
-    centres = torch.stack([x.ravel(), y.ravel(), torch.ones_like(x).ravel()])
-    u, v, w = (maps.to(images) @ centres).unbind(1)
-    grid = images.new_empty((n, height * width, 2))
+    grid = images.new_empty((n, height, width, 2))
+    u, v, w = _places(maps, height, width, images.dtype)
     torch.div(u, w, out=grid[..., 0])
     torch.div(v, w, out=grid[..., 1])
     variants = torch.nn.functional.grid_sample(
-        images.permute(0, 3, 1, 2), grid.reshape(n, height, width, 2),
-        padding_mode="reflection", align_corners=False,
-    )  # fmt: skip
+        images.permute(0, 3, 1, 2), grid, padding_mode="reflection", align_corners=False
+    )
     return variants.permute(0, 2, 3, 1)
+
+
+def _places(maps, height, width, dtype):
+    """Where (n, 3, 3) maps send the centres of the pixels: three (n, H, W), homogeneous.
+
+    One part of them is the same in a column and the other in a row: few numbers, in float64.
+    """
+    down, right = (
+        (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1 for side in (height, width)
+    )
+    x, y, one = maps.double().unsqueeze(3).unbind(2)  # (n, 3, 1) each
+    by_column, by_row = (x * right).to(dtype), (y * down + one).to(dtype)
+    return (by_column[:, :, None, :] + by_row[:, :, :, None]).unbind(1)
 
 
 def _light(images, brightness, contrast):
     """Multiply the values and then their distances from their mean, in place."""
     brightness, contrast = (gain.to(images)[:, None, None, None] for gain in (brightness, contrast))
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    # NumPy adds up a row by itself. The rows are views: images has its channels first in memory.
+    sums = np.add.reduce(images.permute(0, 3, 1, 2).flatten(1).numpy(), axis=1)
+    mean = torch.from_numpy(sums)[:, None, None, None] / images[0].numel()
     images *= brightness * contrast
     images += brightness * (1 - contrast) * mean
     images.clamp_(0, 1)

@@ -1,6 +1,7 @@
 """Data for all tests, and a guard around each of them."""
 
 import random
+import signal
 import warnings
 
 import matplotlib as mpl
@@ -48,6 +49,18 @@ def unchanged_globals(request):
         if before[name] != after[name] and name not in excepted
     }
     assert not changed
+
+
+@pytest.fixture
+def interruptible():
+    """Children that are started end on SIGINT, also if whoever started the tests ignores it.
+
+    A shell does so for what runs in its background, and children inherit it. Where there is a
+    handler instead, they begin with the default.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

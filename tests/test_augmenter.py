@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -189,11 +191,44 @@ def test_zero_and_false_switch_everything_off(images):
     np.testing.assert_allclose(augmenter[3:6], images.reshape(3, -1), atol=1e-12)
 
 
-def test_splitting_the_work_changes_nothing(photographs, monkeypatch):
-    augmenter = ImageAugmenter(photographs.image_shape, random_state=0)
-    expected = augmenter.fit_transform(photographs.data)
-    monkeypatch.setattr(_augmenter, "_PIXELS_AT_A_TIME", 3 * 24 * 32)
-    np.testing.assert_array_equal(augmenter.fit_transform(photographs.data), expected)
+class Drawn(ImageAugmenter):
+    """One variant of each image, by the maps and gains that it is given."""
+
+    def _draw(self, n, aspect):
+        return self.maps, self.gains
+
+
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4)),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    images_at_a_time=st.integers(1, 6),
+    n_threads=st.integers(1, 4),
+    chosen=st.lists(st.integers(0, 11), min_size=1, max_size=20),
+)
+# One image so large that torch would add up its parts in several threads.
+@example((200, 300, 3), np.float32, 1, 2, list(range(12)))
+@example((24, 32, 3), np.float32, 3, 1, list(range(12)))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_variant_is_the_same_bits_whatever_is_beside_it(
+    shape, dtype, images_at_a_time, n_threads, chosen
+):
+    """By any number of threads, in parts of any size, with any other rows in any order."""
+    X = np.random.default_rng(0).random((12, int(np.prod(shape))), dtype=dtype)
+    augmenter = Drawn(shape, n_copies=1)
+    maps, gains = ImageAugmenter(shape, random_state=0)._draw(12, shape[1] / shape[0])
+    augmenter.maps, augmenter.gains = maps, gains
+    expected = augmenter.fit_transform(X)[12:][chosen]
+    augmenter.maps, augmenter.gains = maps[chosen], gains[:, chosen]
+    threads_before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        size = images_at_a_time * shape[0] * shape[1]
+        patch.setattr(_augmenter, "_PIXELS_AT_A_TIME", size)
+        torch.set_num_threads(n_threads)
+        try:
+            got = augmenter.fit_transform(X[chosen])[len(chosen) :]
+        finally:
+            torch.set_num_threads(threads_before)
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 12), (12, 1, 1), (2, 2, 3), (2, 6)])

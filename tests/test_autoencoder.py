@@ -28,8 +28,11 @@ from skl_sae.datasets import load_photographs
 
 
 def codes_by_hand(estimator, X):
-    """The equations of the class docstring, in float64, member by member."""
-    parts = []
+    """The equations of the class docstring, in float64, member by member; and which rows are clear.
+
+    In others float32 may take the next atom for the k-th.
+    """
+    parts, clear = [], np.ones(len(X), bool)
     shape = len(estimator.centers_), -1, X.shape[1]
     for atoms, bias, center in zip(
         estimator.encoder_.astype(np.float64).reshape(shape),
@@ -38,9 +41,10 @@ def codes_by_hand(estimator, X):
         strict=True,
     ):
         codes = np.maximum((X - center) @ atoms.T + bias, 0)
-        smallest = np.sort(codes, axis=1)[:, [-estimator.k_]]
-        parts.append(np.where(codes >= smallest, codes, 0))
-    return np.hstack(parts)
+        following, smallest = np.sort(codes, axis=1)[:, -estimator.k_ - 1 :][:, :2].T
+        clear &= (smallest - following > 1e-5 * codes.max()) | (smallest == 0)
+        parts.append(np.where(codes >= smallest[:, None], codes, 0))
+    return np.hstack(parts), clear
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +58,12 @@ def test_codes_and_reconstruction_follow_the_equations(digits, tied, n_estimator
     sae = TopKSparseAutoencoder(
         64, k=6, n_estimators=n_estimators, tied=tied, max_iter=2, random_state=0
     ).fit(digits[:300])
-    expected = codes_by_hand(sae, digits.astype(np.float64))
+    expected, clear = codes_by_hand(sae, digits.astype(np.float64))
+    assert clear.mean() > 0.99
     codes = sae.transform(digits)
-    np.testing.assert_allclose(codes.toarray(), expected, rtol=1e-4, atol=1e-4 * expected.max())
+    np.testing.assert_allclose(
+        codes.toarray()[clear], expected[clear], rtol=1e-4, atol=1e-4 * expected.max()
+    )
     assert codes.has_sorted_indices and codes.data.min() > 0
     assert codes.indices.dtype == codes.indptr.dtype == np.int32
     members = [
@@ -64,7 +71,7 @@ def test_codes_and_reconstruction_follow_the_equations(digits, tied, n_estimator
         for e, center in enumerate(sae.centers_)
     ]
     np.testing.assert_allclose(
-        sae.inverse_transform(codes), np.mean(members, axis=0), rtol=1e-3, atol=1e-2
+        sae.inverse_transform(codes)[clear], np.mean(members, axis=0)[clear], rtol=1e-3, atol=1e-2
     )
     assert (sae.encoder_ is sae.components_) == tied
 
@@ -179,7 +186,9 @@ def test_batch_topk_codes_a_row_by_the_threshold_alone(X, estimator):
     expected = np.where(pre >= estimator.activation_thresholds_[0], pre, 0)
     codes = estimator.transform(X).toarray()
     np.testing.assert_allclose(codes[:, :16], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(estimator.transform(X[:1]).toarray(), codes[:1], rtol=1e-5)
+    # A product of matrices may round by their shape.
+    one = estimator.transform(X[:1]).toarray()
+    np.testing.assert_allclose(one, codes[:1], rtol=1e-4, atol=1e-5)
     assert clone(estimator).set_params(sparsity="topk").fit(X).activation_thresholds_ is None
 
 
@@ -247,9 +256,10 @@ def test_score_samples_and_score(X, estimator):
     scores = estimator.score_samples(rows)
     assert scores[-1] == 0
     with pytest.warns(UserWarning, match=r"1 constant row"):
-        assert estimator.score(rows) == pytest.approx(scores[:-1].mean())
+        # Reconstructions are float32, and need not come from products of the same shape.
+        assert estimator.score(rows) == pytest.approx(scores[:-1].mean(), abs=1e-5)
     guess = estimator.inverse_transform(estimator.transform(X))
-    assert estimator.score(X) == pytest.approx(pearson_correlation(X, guess))
+    assert estimator.score(X) == pytest.approx(pearson_correlation(X, guess), abs=1e-5)
 
 
 def test_early_stopping_keeps_the_best_weights(digits):
@@ -301,7 +311,7 @@ def test_given_atoms(X, estimator):
     atoms = np.random.default_rng(0).standard_normal((2, 16, 12))
     estimator.set_params(init=atoms, learning_rate=1e-12).fit(X)
     expected = atoms / np.linalg.norm(atoms, axis=2, keepdims=True)
-    np.testing.assert_allclose(estimator.components_, expected.reshape(32, 12), atol=1e-6)
+    np.testing.assert_allclose(estimator.components_, expected.reshape(32, 12), atol=1e-5)
     with pytest.raises(ValueError, match=r"\(2, 16, 12\).*\(16, 12\)"):
         estimator.set_params(init=atoms[0]).fit(X)
     with pytest.raises(ValueError, match="zero"):
@@ -311,7 +321,7 @@ def test_given_atoms(X, estimator):
 def test_given_atoms_of_one_member(X, estimator):
     atoms = np.eye(12)
     estimator.set_params(n_components=12, n_estimators=1, init=atoms, learning_rate=1e-12).fit(X)
-    np.testing.assert_allclose(estimator.components_, atoms, atol=1e-6)
+    np.testing.assert_allclose(estimator.components_, atoms, atol=1e-5)
 
 
 def test_verbose_prints_a_line_an_epoch(X, estimator, capsys):
@@ -467,7 +477,8 @@ def test_augmenter_gives_fresh_rows_to_every_epoch(X, estimator, calls):
     assert augmenter.random_state == 7 and not hasattr(augmenter, "n_features_in_")
     for _, _, rows, _ in calls:
         np.testing.assert_array_equal(rows, X)
-    np.testing.assert_allclose(estimator.feature_frequency_ * 80 % 1, 0, atol=1e-4)
+    counts = estimator.feature_frequency_ * 80
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-4)
     estimator.transform(X), estimator.score(X), estimator.partial_fit(X)
     assert len(calls) == 4
 
@@ -498,7 +509,8 @@ def test_early_stopping_rows_are_not_augmented(X, estimator, calls):
     trained = {row.tobytes() for row in calls[0][2]}
     held_out = np.array([row for row in X if row.tobytes() not in trained])
     assert len(held_out) == 10
-    assert estimator.best_validation_score_ == pytest.approx(estimator.score(held_out), abs=1e-6)
+    # That score is taken in scaled units, which rounds otherwise.
+    assert estimator.best_validation_score_ == pytest.approx(estimator.score(held_out), abs=1e-5)
 
 
 def test_augmenter_must_keep_the_features(X, estimator, calls):

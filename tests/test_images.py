@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def alarm():
         raise TimeoutError
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20)
+    signal.alarm(120)  # for a busy machine
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, previous)
@@ -281,12 +280,12 @@ def png(width, height, *chunks):
 def test_fault_59_60_bombs(tmp_path, side, flag, monkeypatch, recwarn):
     if flag is None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    # Refused by its header: no pixel is decoded, and no memory taken for any.
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", None)
     path = tmp_path / "a.png"
     path.write_bytes(png(side, side))
-    start = time.perf_counter()
     with pytest.raises(ImageLoadError, match=r"a\.png.*pixels"):
         load(path)
-    assert time.perf_counter() - start < 1
 
 
 def test_fault_60_own_limit(tmp_path):

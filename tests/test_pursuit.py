@@ -123,8 +123,9 @@ def test_omp_in_the_estimator(X, estimator, tied, aggregate):
     codes = estimator.transform(X)
     assert sp.issparse(codes) and codes.dtype == np.float32 and codes.has_sorted_indices
     assert codes.getnnz(axis=1).max() <= 8
+    # Reconstructions are float32, and need not come from products of the same shape.
     assert estimator.score(X) == pytest.approx(
-        pearson_correlation(X, estimator.inverse_transform(codes))
+        pearson_correlation(X, estimator.inverse_transform(codes)), abs=1e-5
     )
     if aggregate == "concat":
         atoms, center = estimator.components_[:16], estimator.centers_[0]
