@@ -411,7 +411,8 @@ class TopKSparseAutoencoder(
                 self._start_engine(state, X, start, k, rng)
         state.n_planned_steps = None
         before = [a.copy() for a in start or () if a is not None]
-        dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
+        # Bounded, since torch compares with numbers of 64 bits.
+        dead_after = max(len(X), _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
         n_calls = getattr(self, "n_iter_", 0)
         try:
             epoch = self._run_epoch(state, X, rng, dead_after, n_calls)
