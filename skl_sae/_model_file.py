@@ -409,9 +409,10 @@ def _as_json(path, name, value):
         return value
     if isinstance(value, np.bool_):
         return bool(value)
-    if isinstance(value, Integral) and -(2**63) <= value < 2**63:
-        return int(value)
-    if isinstance(value, Real) and math.isfinite(value):
+    if isinstance(value, Integral):
+        if -(2**63) <= value < 2**63:
+            return int(value)
+    elif isinstance(value, Real) and math.isfinite(value):
         return float(value)
     if isinstance(value, torch.device):
         return str(value)
