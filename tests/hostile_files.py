@@ -39,7 +39,7 @@ VALUES = [
 NUMBERS = [v for v in VALUES if type(v) is float or (type(v) is int and abs(v) < 2**64)]
 SHAPES = [[], [0], [1], [-1], [2**62], [2**62, 4], [16, 12], [32], [True], [1.0], "32", None]
 KINDS = ("elements", "elements", "elements", "config", "config", "config", "metadata", "entry",
-         "array", "steps", "absent")  # fmt: skip
+         "array", "steps", "absent", "random", "random", "order")  # fmt: skip
 
 
 class File:
@@ -101,8 +101,12 @@ def apply(file, kind, i, j, value):
         )
     elif kind == "steps":
         _change_steps(file, j)
+    elif kind == "order":
+        _change_order(file, j)
     elif name is None:
         return
+    elif kind == "random":
+        _change_to_random(file.arrays[name], j)
     elif kind == "elements":
         _change_elements(file.arrays[name], j, NUMBERS[value % len(NUMBERS)])
     elif kind == "entry":
@@ -131,6 +135,33 @@ def _change_elements(array, j, number):
         if len(flat):
             places = [slice(j % len(flat), j % len(flat) + 1), slice(None, None, 2), slice(None)]
             flat[places[j % 3]] = number
+
+
+def _change_to_random(array, seed):
+    """Other numbers, many of which a file may hold: of any size, one in eight negative."""
+    rng = np.random.default_rng(seed)
+    if array.dtype.kind in "iu":
+        array[...] = rng.integers(0, 2 ** rng.integers(1, 8), array.shape)
+        return
+    with np.errstate(all="ignore"):
+        size = 10 ** rng.uniform(*[(-1, 0), (-40, 38), (-3, 3)][seed % 3], array.shape)
+        array[...] = size * rng.choice(
+            [1, -1], array.shape, p=[7 / 8, 1 / 8] if seed % 2 else [1, 0]
+        )
+
+
+def _change_order(file, seed):
+    """Any steps at which atoms may have been picked, visited and moved."""
+    rng = np.random.default_rng(seed)
+    most = len(file.arrays.get("optimizer.rates", [0]))
+    for name in ("optimizer.decoder", "optimizer.encoder"):
+        parts = [f"{name}.{part}" for part in ("picked_at", "visited_at", "moved_at")]
+        if all(part in file.arrays for part in parts):
+            shape = 3, file.arrays[parts[0]].size
+            for part, steps in zip(
+                parts, np.sort(rng.integers(0, most, shape), axis=0), strict=True
+            ):
+                file.arrays[part] = steps
 
 
 def _change_config(file, i, j, value):
