@@ -91,6 +91,9 @@ def apply(file, kind, i, j, value):
     """Make one hostile change."""
     value = value % len(VALUES)
     names = sorted(file.arrays)
+    # What indexes something else is drawn as often as all the rest.
+    indices = [name for name in names if file.arrays[name].dtype.kind == "i"]
+    names += indices * (len(names) // len(indices) if indices else 0)
     name = names[i % len(names)] if names else None
     if kind == "config":
         _change_config(file, i, j, copy.deepcopy(VALUES[value]))
@@ -118,7 +121,8 @@ def apply(file, kind, i, j, value):
         file.entries[name] = said
     elif kind == "array":
         dtype = [*_DTYPES.values()][j % len(_DTYPES)]
-        file.arrays[name] = np.resize(file.arrays[name], max(0, j % 40 - 3)).astype(dtype)
+        with np.errstate(invalid="ignore"):
+            file.arrays[name] = np.resize(file.arrays[name], max(0, j % 40 - 3)).astype(dtype)
     elif kind == "absent":
         del file.arrays[name]
 
@@ -166,7 +170,8 @@ def _change_order(file, seed):
 
 def _change_config(file, i, j, value):
     """Any node of the configuration gets another value, goes, or gets company."""
-    nodes = list(_nodes(file.config))
+    # Most are parameters, so these are left out half of the time.
+    nodes = list(_nodes(file.config, {"parameters"} if j % 2 else set()))
     holder, key = nodes[i % len(nodes)]
     if j % 10 == 0 and isinstance(holder, dict):
         del holder[key]
@@ -176,11 +181,11 @@ def _change_config(file, i, j, value):
         holder[key] = value
 
 
-def _nodes(value):
+def _nodes(value, without=frozenset()):
     keys = (
         value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     )
-    for key in sorted(keys):
+    for key in sorted(set(keys) - without):
         yield value, key
         yield from _nodes(value[key])
 
@@ -220,9 +225,11 @@ def estimator(name, **others):
 
 
 def write_bases(folder):
-    """A model and an unfinished checkpoint of each kind; their names."""
+    """A model and an unfinished checkpoint of each kind, and an old model; their names."""
     import pandas as pd
 
+    old = Path(__file__).parent / "data" / "model_format_1.safetensors"
+    (folder / "old.model").write_bytes(old.read_bytes())
     for name in PARAMETERS:
         X = pd.DataFrame(rows(), columns=[f"pixel {i}" for i in range(12)])
         X = X if name == "untied" else X.to_numpy()
@@ -297,6 +304,7 @@ def main(folder, scratch):
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(scratch / "work")
+    (scratch / "saved").unlink(missing_ok=True)  # of a child that died
     for name in sys.stdin.read().splitlines():
         tell("begin", name)
         signal.alarm(SECONDS)  # whose default action ends the process, also in compiled code
@@ -363,13 +371,13 @@ def try_checkpoint(path, saved):
     model = estimator(base, checkpoint=saved, warm_start=True)
     try:
         model.fit(rows())
+        model.set_params(checkpoint=None).save(saved, optimizer=True)
     except ModelFileError as error:
         check_text(str(error), "".join(traceback.format_exception(error)))
         return "refused"
     except DOCUMENTED as error:
         check_text(str(error))
         return "error later"
-    model.set_params(checkpoint=None).save(saved, optimizer=True)
     TopKSparseAutoencoder.load(saved)
     return "used"
 
