@@ -11,9 +11,12 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._images import check_sides
+from ._memory import check_fits
 
 # Pixels resampled at a time; their coordinates take about ten times the bytes of grey pixels.
 _PIXELS_AT_A_TIME = 2**18
+# What finding the map of a variant takes: some equations of eight unknowns.
+_MAP_BYTES = 2**11
 _AMOUNTS = ("rotation", "translation", "perspective", "crop", "brightness", "contrast")
 
 
@@ -195,7 +198,12 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         index = getattr(X, "index", None)
         X = self._validate_rows(X, reset=True)
         shape = self._image_shape()
-        maps, gains = self._draw(self.n_copies * len(X), shape[1] / shape[0])
+        n_variants = self.n_copies * len(X)
+        check_fits(
+            (1 + self.n_copies) * X.nbytes + n_variants * _MAP_BYTES,
+            f"Making n_copies={self.n_copies} variants of each of {len(X)} images",
+        )
+        maps, gains = self._draw(n_variants, shape[1] / shape[0])
         rows = np.empty((1 + self.n_copies, *X.shape), dtype=X.dtype)
         rows[0] = X
         batch_size = max(1, _PIXELS_AT_A_TIME // (shape[0] * shape[1]))

@@ -190,7 +190,7 @@ class TopKSparseAutoencoder(
         interrupted fit can be resumed: with ``warm_start=True``, fit goes on from the file if
         there is one, to the result that it would have had without interruption. It must be
         given the same rows and parameters. A file serves one fit: those of a search would
-        overwrite each other's.
+        overwrite each other's. :meth:`save` leaves it out.
     checkpoint_interval : int, default=1
         Number of epochs from one checkpoint to the next. Each writes the weights and Adam's
         moments: twelve bytes a weight.
@@ -456,7 +456,8 @@ class TopKSparseAutoencoder(
                 self._start_engine(state, X, start, size, rng)
         state.n_planned_steps = None
         before = [a.copy() for a in start or () if a is not None]
-        dead_after = max(len(X), _DEAD_AFTER_BATCHES * self.batch_size)
+        # Bounded, since torch compares with numbers of 64 bits.
+        dead_after = max(len(X), _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
         n_calls = getattr(self, "n_iter_", 0)
         try:
             epoch = self._run_epoch(state, X, rng, dead_after, n_calls)
@@ -584,7 +585,7 @@ class TopKSparseAutoencoder(
 
         The file is replaced as a whole or not at all, also when the machine stops half-way.
         It is in the safetensors format, and runs no code when it is loaded. Callbacks are not
-        kept.
+        kept, nor is ``checkpoint``: whoever made a file shall not choose what is overwritten.
 
         Parameters
         ----------
@@ -598,11 +599,17 @@ class TopKSparseAutoencoder(
         Raises
         ------
         ModelFileError
-            If path is there and is no regular file, or a parameter cannot be kept: random_state
-            must be an int or None, and augmenter None or an
-            :class:`~skl_sae.ImageAugmenter`.
+            If path is there and is no regular file; if a parameter cannot be kept: random_state
+            must be an int or None, and augmenter None or an :class:`~skl_sae.ImageAugmenter`;
+            or if load would refuse the file, as where n_components is no longer that of the
+            fitted atoms, or where these have been changed to other than unit norm.
         OSError
             If the file cannot be written. What was there before is then left as it was.
+
+        Warns
+        -----
+        UserWarning
+            If ``checkpoint`` is set, which the file does not keep.
 
         Examples
         --------
@@ -627,8 +634,9 @@ class TopKSparseAutoencoder(
 
         Nothing in the file is run. Its size, format, version, parameters and the names, shapes
         and types of its arrays are checked before memory is taken for them, then a checksum,
-        and that all numbers are finite. The checksum tells damage, not malice: whoever can
-        write a file can give it any atoms.
+        and that all numbers are finite and in their range. The checksum tells damage, not
+        malice: whoever can write a file can give it any atoms. No path comes out of it:
+        ``checkpoint`` is None.
 
         Parameters
         ----------

@@ -80,11 +80,12 @@ def _fill_principal(members, rows, code, generator, judges, choices):
     k = min(code.k, n_atoms)
     for i, member in enumerate(members):
         drawn = _sample(rows, len(members) == 1, generator)
-        if choices is None:
+        if not choices:
             layout = layout or useful_layout(drawn, -(-n_atoms // 2), k, _seed(generator))
             allowed = allowed_choices(layout, drawn, judges, n_atoms, k)
         else:
-            allowed = [choices[i]]
+            (n_groups, n_rounds), rate = choices[i]  # lists, where a file had them
+            allowed = [Choice(Layout(n_groups, n_rounds), rate)]
         starts = _principal_starts(drawn, n_atoms, k, allowed, generator)
         choice, start = least_error(starts, drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row))
         chosen.append(choice)

@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from ._ensemble import without_autograd
+from ._memory import check_fits
 
 # Products held at a time.
 _PRODUCTS = 2**23
@@ -21,6 +22,9 @@ class Pursuit:
 
     def __init__(self, engine):
         self.engine = engine
+        n_members, n_atoms = engine.encoder_bias.shape
+        n_bytes = 4 * (n_members * n_atoms**2 + engine.k * n_atoms) + 8 * engine.k**2
+        check_fits(n_bytes, f"Matching pursuit of {engine.k} among {n_atoms} atoms")
         self.grams = [atoms @ atoms.T for atoms in engine.decoder]
 
     def encode(self, x):

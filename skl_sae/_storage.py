@@ -7,6 +7,7 @@ files against it. The metadata and arrays that a reader gets are those that were
 it gets a `ModelFileError`.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -18,9 +19,10 @@ import numpy as np
 
 from ._atomic import IrregularFileError, replacing
 
-_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4"}
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U8": "|u1"}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_MAX_HEADER = 2**24  # bytes; names of 12,288 features and curves of 100,000 epochs take less
+_MAX_HEADER = 2**20  # bytes; JSON may take some forty times the memory of its text
+_MAX_REASON = 500  # characters
 _CHUNK = 2**24  # bytes hashed and written while they are in cache
 
 
@@ -40,11 +42,30 @@ class ModelFileError(ValueError):
     """
 
     def __init__(self, path, reason):
+        reason = printable(reason, _MAX_REASON)
         super().__init__(f"{os.fsdecode(path)}: {reason}")
         self.path, self.reason = path, reason
 
     def __reduce__(self):
         return type(self), (self.path, self.reason)
+
+
+def printable(text, limit):
+    """Text of a file as a terminal may show it: short, and without what would steer it."""
+    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+@contextlib.contextmanager
+def trouble_with(path):
+    """Make a `ModelFileError` that names the file of what is found wrong in the block."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        # Not chained: the text of what caused it may be as long as the file and hold anything.
+        raise ModelFileError(path, str(error)) from None
 
 
 # --- Writing ---
@@ -144,12 +165,8 @@ def read_arrays(path, describe):
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ModelFileError(path, "Expected a regular file.")
-        with open(handle, "rb", buffering=0, closefd=False) as file:
+        with trouble_with(path), open(handle, "rb", buffering=0, closefd=False) as file:
             return _read(file, status.st_size, describe)
-    except ModelFileError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(path, str(error)) from error
     finally:
         os.close(handle)
 
@@ -209,8 +226,8 @@ def _read_header(file, size):
 def _check_entries(entries, expected, n_bytes):
     """Each array is described as expected, and they fill the file without gap or overlap."""
     if set(entries) != set(expected):
-        odd = min(set(entries) ^ set(expected))
-        raise ValueError(f"Expected arrays {sorted(expected)}; {odd[:80]!r} differs.")
+        odd = min(set(entries) ^ set(expected))[:80]
+        raise ValueError(f"Expected {len(expected)} arrays; {odd!r} is missing or unknown.")
     end, spans = 0, []
     for name, (dtype, shape) in expected.items():
         entry = entries[name]
@@ -218,7 +235,7 @@ def _check_entries(entries, expected, n_bytes):
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"Expected dtype, shape and data_offsets of {name!r}.")
         if any(repr(entry[item]) != repr(wanted[item]) for item in wanted):  # True is not 1
-            got = f"{entry['dtype']} {entry['shape']}"[:100]
+            got = f"{entry['dtype']!r} {entry['shape']!r}"[:100]
             raise ValueError(
                 f"Expected {name!r} as {wanted['dtype']} {wanted['shape']}, got {got}."
             )
@@ -227,7 +244,7 @@ def _check_entries(entries, expected, n_bytes):
         if not isinstance(span, list) or [type(i) for i in span] != [int, int]:
             raise ValueError(f"Expected two whole numbers as data_offsets of {name!r}.")
         if span[1] - span[0] != length:
-            raise ValueError(f"Expected {length} bytes of {name!r}, got {span[1] - span[0]}.")
+            raise ValueError(f"Expected {length} bytes of {name!r}, got others.")
         spans.append(span)
     for span in sorted(spans):
         if span[0] != end:
@@ -238,10 +255,10 @@ def _check_entries(entries, expected, n_bytes):
 
 
 def strict_json(text):
-    """JSON with each key once and every number finite; a ValueError otherwise."""
+    """JSON with each key once, finite numbers and whole ones of 64 bits; a ValueError otherwise."""
 
     def refuse(constant):
-        raise ValueError(f"Expected finite numbers, got {constant}.")
+        raise ValueError(f"Expected finite numbers, got {constant[:20]}.")
 
     def finite(number):
         value = float(number)
@@ -249,13 +266,23 @@ def strict_json(text):
             refuse(number)
         return value
 
+    def of_64_bits(number):
+        value = int(number) if len(number) <= 20 else 2**63
+        return value if -(2**63) <= value < 2**63 else math.inf  # for `unique`, who knows its name
+
     def unique(pairs):
         found = dict(pairs)
         if len(found) < len(pairs):
             raise ValueError("Expected each key once.")
+        for name, value in pairs:
+            if value == math.inf or (isinstance(value, list) and math.inf in value):
+                raise ValueError(f"Expected whole numbers of at most 64 bits in {name[:40]!r}.")
         return found
 
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
+        return json.loads(
+            text, parse_constant=refuse, parse_float=finite, parse_int=of_64_bits,
+            object_pairs_hook=unique,
+        )  # fmt: skip
     except RecursionError as error:
         raise ValueError("Expected JSON of less depth.") from error

@@ -1,6 +1,5 @@
 """A fit under way: its engine on data in their own units, its progress, its rows and device."""
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from ._ensemble import TopKEnsemble
+from ._memory import check_fits
 from ._pursuit import finish_atoms
 from ._scoring import row_correlations
 
@@ -217,6 +217,7 @@ class Progress:
     """
 
     BEST = "decoder", "encoder", "bias", "centers", "thresholds", "frequency"
+    CURVES = "losses", "correlations", "scores", "errors"
 
     def __init__(self):
         self.losses, self.correlations = [], []
@@ -362,15 +363,8 @@ def resolve_device(device):
 def check_memory(shape, tied):
     """Refuse sizes whose weights and Adam's moments exceed the machine's memory."""
     n_bytes = 4 * int(np.prod(shape, dtype=object)) * (3 if tied else 6)
-    try:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on this system; NumPy will say
-        return
-    if n_bytes > available:
-        raise MemoryError(
-            f"Training {shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features needs "
-            f"{n_bytes} bytes for the weights and Adam's moments; this machine has {available}."
-        )
+    size = f"{shape[0]} member(s) of {shape[1]} atoms over {shape[2]} features"
+    check_fits(n_bytes, f"Training {size}, with Adam's moments,")
 
 
 # --- Rows ---

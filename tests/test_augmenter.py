@@ -388,3 +388,11 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.touches_globals("NumPy's generator")
 def test_checks_that_scikit_learn_does_not_yield(name):
     getattr(estimator_checks, name)("AnyRows", AnyRows((1, 1), random_state=0))
+
+
+def test_fault_110_more_variants_than_the_memory_holds():
+    """Refused by their bytes, before any is drawn."""
+    rows = np.zeros((2, 12), np.float32)
+    for n_copies in (10**9, 10**12, 10**30):
+        with pytest.raises(MemoryError, match=r"n_copies=1.* needs \d{12,} bytes"):
+            ImageAugmenter((3, 4), n_copies=n_copies).fit_transform(rows)

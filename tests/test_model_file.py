@@ -1,11 +1,14 @@
 """Saved models: what comes back, what is refused, and fits that are resumed."""
 
+import contextlib
 import json
 import os
 import pickle
 import stat
 import struct
 import threading
+import traceback
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -14,15 +17,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from hostile_files import File, changed, interrupted
 from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import skl_sae
 from skl_sae import ImageAugmenter, ModelFileError, TopKSparseAutoencoder
+from skl_sae._model_file import read_checkpoint
 from skl_sae._storage import read_arrays, write_arrays
 
-GOLDEN = Path(__file__).parent / "data" / "model_format_1.safetensors"
+DATA = Path(__file__).parent / "data"
+GOLDEN = DATA / "model_format_1.safetensors"
 PARAMETERS = {
     "plain": {},
     "untied, by batch": {"tied": False, "sparsity": "batch_topk"},
@@ -128,19 +134,36 @@ def test_other_tools_can_read_the_file(X, estimator, path):
     np.testing.assert_array_equal(arrays["encoder"], estimator.encoder_)
 
 
-def test_golden_file_of_format_1():
-    """Written once; whatever changes, it must load and code as it did."""
-    loaded = TopKSparseAutoencoder.load(GOLDEN)
+@pytest.mark.parametrize("version", [1, 2])
+def test_golden_models(version):
+    """Written once; whatever changes, they must load and code as they did."""
+    loaded = TopKSparseAutoencoder.load(DATA / f"model_format_{version}.safetensors")
     assert (loaded.n_components, loaded.k, loaded.n_estimators) == (8, 2, 2)
     assert not loaded.tied and loaded.sparsity == "batch_topk"
     assert loaded.augmenter.image_shape == (3, 4)
     assert list(loaded.feature_names_in_) == [f"pixel {i}" for i in range(12)]
+    assert len(loaded.loss_curve_) == len(loaded.correlation_curve_) == loaded.n_iter_ == 3
     rows = np.random.default_rng(0).random((5, 12), dtype=np.float32)
-    expected = load_file(GOLDEN.with_name("codes_format_1.safetensors"))["codes"]
+    expected = load_file(DATA / f"codes_format_{version}.safetensors")["codes"]
     frame = pd.DataFrame(rows, columns=loaded.feature_names_in_)
     np.testing.assert_allclose(loaded.transform(frame).toarray(), expected, rtol=1e-4, atol=1e-5)
     loaded.partial_fit(pd.DataFrame(rows, columns=loaded.feature_names_in_))
     assert loaded.n_iter_ == 4
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_golden_checkpoints(version):
+    """That they can be read; what a fit makes of them may change with its arithmetic."""
+    estimator = TopKSparseAutoencoder(
+        n_components=20, k=2, n_estimators=2, tied=False, batch_size=8, max_iter=6,
+        early_stopping=True, augmenter=ImageAugmenter((3, 4), n_copies=1), random_state=0,
+        checkpoint_interval=3,
+    )  # fmt: skip
+    path = DATA / f"checkpoint_format_{version}.safetensors"
+    checkpoint = read_checkpoint(path, estimator, n_features=12)
+    assert checkpoint.config["n_steps"] == 18
+    assert len(checkpoint.arrays["progress.losses"]) == 3
+    assert checkpoint.first_random_state[0] == "MT19937"
 
 
 def load_skops(path):
@@ -288,10 +311,9 @@ HEADERS = {
     "fractional size": (edited(set_in("shape", value=[2, 16.0, 12])), "shape"),
     "k too large": (edited(set_in("k", value=17)), "'k'"),
     "k true": (edited(set_in("k", value=True)), "'k'"),
-    "scale negative": (edited(set_in("scale", value=-1.0)), "scale"),
-    "scale too large": (edited(set_in("scale", value=1e300)), "scale"),
-    "curve of text": (edited(set_in("loss_curve", value=["x"])), "loss_curve"),
-    "names too few": (edited(set_in("feature_names", value=["x"])), "feature_names"),
+    "epochs without curves": (edited(set_in("n_iter", value=10**9)), "curve"),
+    "names as a list": (edited(set_in("feature_names", value=["x"])), "feature_names"),
+    "names without arrays": (edited(set_in("feature_names", value=5)), "feature_name_ends"),
     "unknown item": (edited(set_in("more", value=1)), "configuration"),
     "missing item": (edited(lambda config: config.pop("k")), "configuration"),
     "unknown parameter": (edited(set_in("parameters", "eval", value="1")), "eval"),
@@ -308,12 +330,12 @@ HEADERS = {
         "augmenter"),
     "optimizer without steps": (edited(set_in("optimizer", value={})), "optimizer"),
     "optimizer without arrays": (
-        edited(set_in("optimizer", value={"n_steps": 3, "sparse": True})), "optimizer"),
+        edited(set_in("optimizer", value={"n_steps": 3, "sparse": True})), r"engine\.bias"),
     "other class": (set_in("__metadata__", "class", value="os.system"), "class"),
     "checkpoint": (set_in("__metadata__", "kind", value="checkpoint"), "kind"),
     "other format": (set_in("__metadata__", "format", value="pt"), "format"),
-    "newer format": (set_in("__metadata__", "format_version", value="2"),
-                     r"format_version 1.*0\.\d.*got 2"),
+    "newer format": (set_in("__metadata__", "format_version", value="3"),
+                     r"format_version 1 or 2.*0\.\d.*got '3'"),
     "no checksum": (lambda entries: entries["__metadata__"].pop("sha256"), "checksum"),
     "no version": (set_in("__metadata__", "versions", value="{}"), "version"),
     "other metadata": (set_in("__metadata__", "more", value=""), "metadata"),
@@ -358,11 +380,16 @@ def test_fault_97_headers_that_are_no_plain_json(path, text):
 
 
 def test_fault_97_numbers_that_are_not_finite(X, estimator, path):
-    estimator.fit(X)
-    estimator.components_[3, 4] = np.nan
-    estimator.save(path)
+    """Neither read nor written."""
+    estimator.fit(X).save(path)
+    changed(path, path, lambda file: file.arrays["components"].__setitem__((3, 4), np.nan))
+    before = path.read_bytes()
     with pytest.raises(ModelFileError, match=r"finite.*components"):
         TopKSparseAutoencoder.load(path)
+    estimator.components_[3, 4] = np.nan
+    with pytest.raises(ModelFileError, match=r"finite.*components"):
+        estimator.save(path)
+    assert path.read_bytes() == before
 
 
 def test_fault_98_another_version_wrote_it(X, estimator, path, monkeypatch):
@@ -383,6 +410,305 @@ def test_fault_98_saved_with_cuda_loads_on_the_cpu(X, estimator, path):
         warnings.simplefilter("error")  # one warning is enough
         loaded.transform(X)
     assert loaded.device == "cuda"
+
+
+# --- Files of which the checksum is right ---
+
+
+def refused(path, match):
+    with pytest.raises(ModelFileError, match=match) as caught:
+        TopKSparseAutoencoder.load(path)
+    text = "".join(traceback.format_exception(caught.value))
+    assert all(c.isprintable() or c == "\n" for c in text)
+    assert len(str(caught.value)) < 1000
+    return caught.value
+
+
+LAZY = {"n_components": 40, "k": 2, "tied": False}  # whose atoms are left behind
+
+
+@pytest.mark.parametrize("part", ["picked_at", "visited_at", "moved_at"])
+@pytest.mark.parametrize("value", [-(10**9), -1, 10**9, 2**62])
+def test_fault_107_steps_out_of_range(X, estimator, path, part, value):
+    """They index the rates of the steps in a compiled loop."""
+    estimator.set_params(**LAZY).fit(X).save(path, optimizer=True)
+    name = f"optimizer.decoder.{part}"
+    changed(path, path, lambda file: file.arrays[name].__setitem__(3, value))
+    refused(path, name)
+
+
+def test_fault_107_steps_in_no_order(X, estimator, path):
+    estimator.set_params(**LAZY).fit(X).save(path, optimizer=True)
+    changed(path, path, lambda file: file.arrays["optimizer.encoder.moved_at"].fill(0))
+    refused(path, r"optimizer\.encoder.*in order")
+
+
+OUT_OF_RANGE = {
+    "optimizer.decoder.second": -1, "optimizer.bias.n_steps": -1, "optimizer.rates": -1,
+    "optimizer.rows_since_fired": -1, "frequency": 1.5, "thresholds": -1, "scale": 0,
+    "loss_curve": -1, "correlation_curve": 2, "validation_scores": -2, "components": 0.9,
+    "offset": np.inf, "engine.thresholds": -1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_fault_107_numbers_out_of_range(X, estimator, path, name):
+    sparsity = "batch_topk" if "thresholds" in name else "topk"
+    estimator.set_params(**LAZY, early_stopping=True, sparsity=sparsity)
+    estimator.fit(X).save(path, optimizer=True)
+    if name.startswith(("optimizer", "engine")):  # early stopping leaves it without steps
+        estimator.set_params(early_stopping=False).fit(X).save(path, optimizer=True)
+    changed(path, path, lambda file: file.arrays[name].__setitem__(..., OUT_OF_RANGE[name]))
+    refused(path, f"in '{name}'")
+
+
+def interrupted_fit(X, estimator, path):
+    """A checkpoint, and an estimator that would resume it."""
+    estimator.set_params(**LAZY, checkpoint=path, warm_start=True, max_iter=3)
+    with interrupted(after=1):
+        estimator.fit(X)
+    return estimator
+
+
+@pytest.mark.parametrize("name, value", [
+    ("optimizer.decoder.moved_at", -(10**9)), ("optimizer.encoder.visited_at", 2**40),
+    ("engine.decoder", 2), ("best.decoder", 2), ("progress.losses", -1), ("frequency", -1),
+])  # fmt: skip
+def test_fault_107_checkpoints_out_of_range(X, estimator, path, name, value):
+    estimator.set_params(early_stopping=name.startswith("best"))
+    interrupted_fit(X, estimator, path)
+    changed(path, path, lambda file: file.arrays[name].__setitem__(..., value))
+    with pytest.raises(ModelFileError, match=f"'{name}'"):
+        estimator.fit(X)
+
+
+def test_fault_107_a_checkpoint_of_more_epochs_than_planned(X, estimator, path):
+    interrupted_fit(X, estimator, path)
+
+    def change(file):
+        for name in ("losses", "correlations"):
+            file.config["progress"][name] = 4
+            file.arrays[f"progress.{name}"] = np.ones(4)
+
+    changed(path, path, change)
+    with pytest.raises(ModelFileError, match="'progress'"):
+        estimator.fit(X)
+
+
+def test_fault_108_no_path_is_kept(X, estimator, path, tmp_path):
+    """Neither in a model nor in a checkpoint; what an old file holds is ignored."""
+    victim = tmp_path / "victim"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a checkpoint says nothing
+        estimator.set_params(checkpoint=victim).fit(X)
+    assert b"victim" not in victim.read_bytes()
+    with pytest.warns(UserWarning, match="checkpoint is left out") as caught:
+        estimator.save(path)
+    assert caught[0].filename == __file__
+    assert b"victim" not in path.read_bytes()
+    assert TopKSparseAutoencoder.load(path).checkpoint is None
+
+
+def test_fault_108_a_path_in_a_file_is_not_followed(path, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    changed(GOLDEN, path, lambda file: file.config["parameters"].update(checkpoint=str(victim)))
+    loaded = TopKSparseAutoencoder.load(path)
+    assert loaded.checkpoint is None
+    loaded.set_params(max_iter=1)
+    rows = np.random.default_rng(0).random((5, 12))
+    for model in (loaded, clone(loaded)):
+        model.fit(pd.DataFrame(rows, columns=loaded.feature_names_in_))
+    assert victim.read_bytes() == b"precious"
+    changed(
+        DATA / "model_format_2.safetensors", path,
+        lambda file: file.config["parameters"].update(checkpoint=str(victim)),
+    )  # fmt: skip
+    refused(path, "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["random_state", "first_random_state"])
+@pytest.mark.parametrize("value", [
+    [10**9, 0, 0.0], [1.5, 0, 0.0], [5000, 0, 0.0], [2**40, 0, 0.0], [-1, 0, 0.0], [625, 0, 0.0],
+    [3, 2, 0.0], [3, 0, "0"], [True, 0, 0.0], [3, 0], None,
+])  # fmt: skip
+def test_fault_109_generators_out_of_range(X, estimator, path, name, value):
+    interrupted_fit(X, estimator, path)
+    changed(path, path, lambda file: file.config.update({name: value}))
+    with pytest.raises(ModelFileError, match=f"'{name}'"):
+        estimator.fit(X)
+
+
+@pytest.mark.parametrize("words, match", [
+    (np.zeros(624, np.uint32), "other than 0 in 'random_state'"),
+    (np.zeros(624, np.int64), "as U32"), (np.ones(623, np.uint32), "as U32"),
+])  # fmt: skip
+def test_fault_109_words_of_generators(X, estimator, path, words, match):
+    interrupted_fit(X, estimator, path)
+    changed(path, path, lambda file: file.arrays.update(random_state=words))
+    with pytest.raises(ModelFileError, match=match):
+        estimator.fit(X)
+
+
+@pytest.mark.parametrize("name", ["loss_curve", "correlation_curve", "validation_scores", "scale",
+                                  "best_validation_score", "n_iter", "k"])  # fmt: skip
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), [10**400], 2**64], ids=["large", "negative", "list", "2**64"]
+)
+def test_fault_110_huge_numbers(path, name, value):
+    changed(GOLDEN, path, lambda file: file.config.update({name: value}))
+    refused(path, name)
+
+
+HUGE = ("n_components", "n_estimators", "k", "batch_size", "max_iter", "n_iter_no_change",
+        "checkpoint_interval", "random_state", "verbose", "learning_rate", "tol", "aux_coef",
+        "consistency")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGE)
+@pytest.mark.parametrize("value", [10**400, 10**12, 2**62], ids=["10**400", "10**12", "2**62"])
+def test_fault_110_huge_parameters(path, name, value, capsys):
+    """A model that works, or that says what is wrong; at once."""
+    changed(GOLDEN, path, lambda file: file.config["parameters"].update({name: value}))
+    rows = np.random.default_rng(0).random((5, 12))
+    frame = pd.DataFrame(rows, columns=[f"pixel {i}" for i in range(12)])
+    try:
+        loaded = TopKSparseAutoencoder.load(path)
+    except ModelFileError as error:
+        assert name in str(error)
+    else:
+        assert value < 10**400 and name not in ("n_components", "n_estimators")
+        loaded.transform(frame)
+        with contextlib.suppress(ValueError):  # k above the atoms; a rate that diverges
+            loaded.partial_fit(frame)
+
+
+@pytest.mark.parametrize("name, value", [("batch_size", 10**400), ("max_iter", 2**63)],
+                         ids=["10**400", "2**63"])  # fmt: skip
+def test_fault_110_huge_parameters_are_not_written(X, estimator, path, name, value):
+    estimator.fit(X).set_params(**{name: value})
+    with pytest.raises(ModelFileError, match=name):
+        estimator.save(path)
+    estimator.partial_fit(X)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("n_copies", 10**12), ("n_copies", -1), ("image_shape", [3, 10**9]), ("image_shape", [12]),
+    ("image_shape", [-3, -4]), ("rotation", 1e308), ("random_state", 2**40), ("crop", "x"),
+])  # fmt: skip
+def test_fault_110_augmenters_of_files(path, name, value):
+    def change(file):
+        file.config["parameters"]["augmenter"]["parameters"][name] = value
+
+    changed(GOLDEN, path, change)
+    refused(path, f"{name}|augmenter")
+
+
+ESCAPES = "\x1b[31mred\x07\x9b2J\u202e\r" + "x" * 10**4
+
+
+@pytest.mark.parametrize("change", [
+    lambda file: file.metadata.update(format=ESCAPES),
+    lambda file: file.metadata.update(format_version=ESCAPES),
+    lambda file: file.metadata.update({"class": ESCAPES}),
+    lambda file: file.metadata.update(kind=ESCAPES),
+    lambda file: file.metadata.update(versions=ESCAPES),
+    lambda file: file.metadata.update({ESCAPES: ""}),
+    lambda file: file.config.update(tied=ESCAPES),
+    lambda file: file.config.update({ESCAPES: 1}),
+    lambda file: file.config.update(feature_names=[ESCAPES] * 12),
+    lambda file: file.config["parameters"].update({ESCAPES: 1}),
+    lambda file: file.config["parameters"].update(sparsity=ESCAPES),
+    lambda file: file.config["parameters"].update(device=ESCAPES),
+    lambda file: file.config["parameters"].update(augmenter={"class": ESCAPES, "parameters": {}}),
+    lambda file: file.arrays.update({ESCAPES: np.zeros(3)}),
+    lambda file: file.entries.update(centers={"dtype": ESCAPES}),
+    lambda file: file.entries.update(centers={"shape": ESCAPES}),
+    lambda file: file.entries.update(centers={ESCAPES: 1}),
+    lambda file: file.entries.update(centers={"data_offsets": ESCAPES}),
+])  # fmt: skip
+def test_fault_111_errors_are_printable(path, change):
+    refused(changed(GOLDEN, path, change), "Expect|must be")
+
+
+def test_fault_111_warnings_are_printable(path):
+    change = json.dumps({"skl_sae": ESCAPES})
+    changed(GOLDEN, path, lambda file: file.metadata.update(versions=change))
+    with pytest.warns(UserWarning, match="red") as caught:
+        TopKSparseAutoencoder.load(path)
+    assert str(caught[0].message).isprintable() and len(str(caught[0].message)) < 200
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m", "\x9b", "\r", "\u202e", "\0"])
+def test_fault_111_names_that_steer_a_terminal(X, estimator, path, name):
+    """scikit-learn prints them as they are where a frame has others."""
+    estimator.fit(X)
+    estimator.feature_names_in_ = np.array(["a", name, *"cdefghijkl"], dtype=object)
+    with pytest.raises(ModelFileError, match="feature_names"):
+        estimator.save(path)
+
+
+def test_names_of_any_script_come_back(X, estimator, path):
+    names = [
+        "",
+        "a\nb",
+        "a\tb",
+        "\xa0",
+        "größe",
+        "像素",
+        "\U0001f600",
+        "a,b",
+        '"',
+        "\u200d",
+        "א",
+        " ",
+    ]
+    estimator.fit(pd.DataFrame(X, columns=names)).save(path)
+    assert list(TopKSparseAutoencoder.load(path).feature_names_in_) == names
+
+
+@pytest.mark.parametrize("ends", [[-1, 3], [3, -1], [5, 2], [2**62, 2], [2, 2**62]])
+def test_fault_112_ends_of_names(path, ends):
+    def change(file):
+        file.arrays["feature_name_ends"][-2:] = ends
+
+    changed(DATA / "model_format_2.safetensors", path, change)
+    refused(path, "feature_name_ends")
+
+
+def test_fault_112_long_curves_are_no_header(X, estimator, path):
+    """Curves of 100,000 epochs and long names come back, and the header stays short."""
+    estimator.fit(pd.DataFrame(X, columns=[f"{i}" * 10**4 for i in range(10, 22)]))
+    estimator.loss_curve_ = np.random.default_rng(0).random(10**5).tolist()
+    estimator.correlation_curve_, estimator.n_iter_ = estimator.loss_curve_, 10**5
+    estimator.save(path)
+    (length,) = struct.unpack("<Q", path.read_bytes()[:8])
+    assert length < 10**4
+    assert_same(fitted_state(TopKSparseAutoencoder.load(path)), fitted_state(estimator))
+
+
+@pytest.mark.parametrize("unit", ["[],", '{"a":0},', "0,", '"",'])
+@pytest.mark.parametrize("inside", [False, True])
+def test_fault_112_headers_take_little_memory(path, unit, inside):
+    text = '{"x":[' + unit * ((2**20 - 600) // len(unit) // (2 if inside else 1)) + "0]}"
+    if inside:
+        text = text.replace('"', "'") if unit.startswith('"') else text
+        entries = File(GOLDEN)
+        entries.metadata["config"] = text[: 2**19]
+        with_header(path, {"__metadata__": {**entries.metadata, "sha256": ""}}, b"")
+    else:
+        with_header(path, text.encode(), b"")
+    tracemalloc.start()
+    try:
+        refused(path, "Expect")
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_fault_112_a_header_of_more_than_1_MB(path):
+    with_header(path, b"{" + b" " * 2**20 + b"}", b"")
+    refused(path, "first bytes")
 
 
 # --- Damage ---
@@ -566,7 +892,8 @@ def test_fault_89_checkpoint_of_other_rows(X, estimator, path):
         clone(estimator).fit(X[:, :-1])
     with pytest.raises(ModelFileError, match="kind"):
         TopKSparseAutoencoder.load(path)
-    estimator.save(path)
+    with pytest.warns(UserWarning, match="checkpoint"):
+        estimator.save(path)
     with pytest.raises(ModelFileError, match="kind"):
         clone(estimator).fit(X)
 

@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
-from skl_sae._pursuit import _DONE, finish_atoms, pursue, pursue_batch
+from skl_sae._ensemble import TopKEnsemble
+from skl_sae._pursuit import _DONE, Pursuit, finish_atoms, pursue, pursue_batch
 
 
 def random_atoms(n_atoms, n_features, seed=0):
@@ -147,3 +148,11 @@ def test_codes_do_not_depend_on_the_rows_beside():
     together = dense(*pursue(rows, atoms, gram, 8), 12)
     alone = np.concatenate([dense(*pursue(row[None], atoms, gram, 8), 12) for row in rows])
     np.testing.assert_allclose(alone, together, rtol=1e-6, atol=1e-6)
+
+
+def test_fault_107_products_of_more_atoms_than_the_memory_holds():
+    """A file of a few MB may have a million atoms of one feature."""
+    atoms, bias = np.ones((1, 10**6, 1), np.float32), np.zeros((1, 10**6), np.float32)
+    engine = TopKEnsemble(atoms, None, bias, np.zeros((1, 1), np.float32), k=5)
+    with pytest.raises(MemoryError, match=r"1000000 atoms needs \d{13} bytes"):
+        Pursuit(engine)
