@@ -286,6 +286,8 @@ class TopKSparseAutoencoder(
         "verbose": ["verbose"],
     }
 
+    _watch = None  # the command's own, called after each training step of fit
+
     def __init__(
         self,
         n_components=1024,
@@ -691,10 +693,12 @@ class TopKSparseAutoencoder(
         progress = Progress()
         state = self._start_state(next(epochs), start, k, rng, interrupted, progress)
         state.n_planned_steps = self.max_iter * math.ceil(state.n_rows / self.batch_size)
+        state.watch = self._watch
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         keep = partial(self._keep_checkpoint, state, rng, first_random_state)
         self._train(state, epochs, X_valid, rng, context, progress, keep)
+        state.watch = None
         history = progress.settle(state)
         if self.transform_algorithm == "omp":
             n_rounds = min(_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS * len(X) // X.shape[1])

@@ -25,6 +25,7 @@ class TrainingState:
         self.engine = None
         self.n_rows = 0  # that it comes from
         self.n_planned_steps = None  # of a fit; without, the learning rate is constant
+        self.watch = None  # called with the numbers of steps done and planned, after each
 
     @classmethod
     def from_data(cls, X):
@@ -93,6 +94,8 @@ class TrainingState:
             rate = learning_rate * self.rate_factor()
             batch_loss, reconstruction = engine.train_step(rows, rate, **settings)
             loss += batch_loss.cpu() * len(rows)
+            if self.watch is not None:
+                self.watch(engine.n_steps, self.n_planned_steps)
             batch_correlations = self.correlations(rows, reconstruction)
             correlation += float(batch_correlations.sum())
             n_varying += len(batch_correlations)

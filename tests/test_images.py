@@ -440,7 +440,7 @@ def test_fault_69_first_frame(tmp_path, suffix):
         options["lossless"] = True
     path = save(tmp_path / f"a.{suffix}", frames[0], **options)
     other = save(tmp_path / f"b.{suffix}", frames[0], **options)
-    with pytest.warns(UserWarning, match=r"2 file\(s\).*a\..*has 3") as record:
+    with pytest.warns(UserWarning, match=r"2 file\(s\) with several.*a\.") as record:
         rows = ImageLoader((8, 8)).fit_transform([path, other])
     assert len(record) == 1
     assert rows.max() == 0
