@@ -143,7 +143,8 @@ class _Stage:
         """How far it is, and how long it takes."""
         now = time.monotonic()
         if not self.is_counted:
-            return _duration(now - (self.interrupted_at if self.meanwhile else self.began))
+            seconds = now - (self.interrupted_at if self.meanwhile else self.began)
+            return _duration(seconds) if seconds >= 1 else ""
         return self.detail(self.done, self.total) + self._time_left(now)
 
     def _time_left(self, now):
@@ -226,14 +227,15 @@ class _Bar:
 
     def show(self, stage):
         self._stage = stage
-        text = f"{stage.title}  {stage.figures()}"
+        title, figures = stage.title, stage.figures()
         room = (self._bar.dynamic_ncols(self._stream)[0] or 80) - 1
+        text = f"{title[: max(0, room - len(figures) - 2)]}  {figures}".rstrip()
         if (text, room) == self._shown:
             return
         self._shown = text, room
         width = min(_WIDEST_BAR, room - len(text) - 4)
         if stage.is_counted and width >= 5:
-            text = f"{stage.title}  |{{bar:{width}}}|  {stage.figures()}"
+            text = f"{title}  |{{bar:{width}}}|  {figures}"
         else:
             text = text[:room]
         self._bar.bar_format = text
