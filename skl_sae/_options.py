@@ -118,8 +118,8 @@ def _number(text):
 
 
 def _height_and_width(text):
-    height, _, width = text.partition("x")
-    sides = _whole(height), _whole(width or height)
+    height, separator, width = text.partition("x")
+    sides = _whole(height), _whole(width if separator else height)
     if None in sides or min(sides) < 1:
         _refuse("HxW, as 64x48, or one number for both", text)
     return sides

@@ -194,7 +194,7 @@ def test_fault_114_output_of_the_command_is_no_class(tmp_path):
     assert len(find_images(tmp_path / "b" / "skl_sae_output").filenames) == 1
     with open(tmp_path / "new" / ".skl_sae_output", "wb") as file:
         file.write(b"\xff\0*")  # damaged, it marks nothing
-    with pytest.raises(ValueError, match="sub-folders|found none|beside"):
+    with pytest.raises(ValueError, match="sub-folders"):
         save(tmp_path / "stray.png")
         find_images(tmp_path)
     os.remove(tmp_path / "stray.png")
