@@ -167,6 +167,14 @@ def _is_terminal(stream):
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _size(stream):
+    """Columns of a terminal that can be written without a new line, and rows."""
+    size = os.terminal_size((0, 0))
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        size = os.get_terminal_size(stream.fileno())
+    return (size.columns or 80) - 1, size.lines or 24  # some say that they have none
+
+
 class _Log:
     """Lines: one when a stage begins, and one whenever nothing was written for a while."""
 
@@ -210,14 +218,9 @@ class _Bar:
 
     def __init__(self, stream):
         self._stream = stream
-        self._bar = _QuietBar(
-            total=1,
-            file=stream,
-            leave=False,
-            dynamic_ncols=True,
-            bar_format=" ",
-            delay=1,  # nothing is painted before there is something to say
-        )
+        # With a delay, nothing is painted before there is something to say.
+        self._bar = _QuietBar(total=1, file=stream, leave=False, bar_format=" ", delay=1)
+        self._bar.dynamic_ncols = _size
         self._shown = None
         self._stage = None
 
@@ -228,7 +231,7 @@ class _Bar:
     def show(self, stage):
         self._stage = stage
         title, figures = stage.title, stage.figures()
-        room = (self._bar.dynamic_ncols(self._stream)[0] or 80) - 1
+        room, _ = _size(self._stream)
         text = f"{title[: max(0, room - len(figures) - 2)]}  {figures}".rstrip()
         if (text, room) == self._shown:
             return

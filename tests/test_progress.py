@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import termios
 import time
 
 import numba
@@ -22,14 +23,18 @@ def quick(monkeypatch):
 
 
 class Terminal:
-    """Both ends of a pseudo-terminal; the screen is what its last line looks like at the end."""
+    """Both ends of a pseudo-terminal."""
 
-    def __init__(self):
+    def __init__(self, columns):
         self._reader, writer = pty.openpty()
+        os.set_blocking(self._reader, False)
+        termios.tcsetwinsize(writer, (20, columns))
         self.stream = os.fdopen(writer, "w", encoding="utf-8")
 
     def written(self):
+        """All that has arrived, which the system takes a moment over."""
         self.stream.flush()
+        time.sleep(0.1)
         return os.read(self._reader, 2**16).decode()
 
     def close(self):
@@ -40,20 +45,9 @@ class Terminal:
 @pytest.fixture
 def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(_progress._QuietBar, "__init__", _with_width(50))
-    terminal = Terminal()
+    terminal = Terminal(columns=50)
     yield terminal
     terminal.close()
-
-
-def _with_width(width):
-    initialise = _progress._QuietBar.__init__
-
-    def init(self, *arguments, **options):
-        initialise(self, *arguments, **options)
-        self.dynamic_ncols = lambda _: (width, 20)
-
-    return init
 
 
 def shown(text):
@@ -111,10 +105,18 @@ def test_a_bar_is_one_line_and_leaves_nothing(quick, terminal):
         time.sleep(0.1)
     kept, painted = shown(terminal.written())
     assert [line for line in kept if line] == ["A line that stays."]
-    print(painted)
-    assert any(re.search(r"Reading images  \|█+ *\|  100 of 200", line) for line in painted)
+    assert any(re.search(r"Reading images  \|█+. *\|  100 of 200", line) for line in painted)
     assert all(len(line) < 50 for line in painted)
     assert any(line.endswith("0 of 1") for line in painted)
+
+
+def test_a_terminal_of_unknown_size(quick, terminal):
+    termios.tcsetwinsize(terminal.stream.fileno(), (0, 0))
+    with Progress(terminal.stream) as progress:
+        progress.begin("Reading images", 200)
+        time.sleep(0.1)
+    _, painted = shown(terminal.written())
+    assert any(re.search(r"Reading images  \| +\|  0 of 200", line) for line in painted)
 
 
 def test_a_terminal_without_abilities_gets_lines(terminal, monkeypatch):
