@@ -254,6 +254,8 @@ def _readable(paths, update=None):
                 unreadable.append(str(error))
             else:
                 readable.append(path)
+    if update is not None and paths:
+        update(len(paths), len(paths))
     if not unreadable:
         return readable, []
     return readable, [f"{len(unreadable)} unreadable file(s) left out: " + "; ".join(unreadable)]

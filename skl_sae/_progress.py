@@ -246,7 +246,7 @@ class _Bar:
         self._bar.refresh()
 
     def say(self, text, stream):
-        self._bar.clear()
+        self._clear()
         stream.write(text + "\n")
         stream.flush()
         self._shown = None
@@ -255,11 +255,15 @@ class _Bar:
 
     def end(self):
         self._stage = None
-        self._bar.clear()
-        self._stream.flush()
+        self._clear()
 
     def close(self):
         self._bar.close()
+        self._stream.flush()
+
+    def _clear(self):
+        self._bar.clear()
+        self._stream.flush()  # with the cursor at the left, whatever stream writes next
 
 
 class _Lines(io.TextIOBase):
