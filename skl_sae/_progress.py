@@ -12,7 +12,9 @@ from tqdm import tqdm
 from ._options import PROGRAM
 
 _FRAME = 0.25  # seconds from one look at the time to the next
-_SILENCE = 1.0  # seconds after which a log gets another line
+# Seconds after which a log gets another line. It shall be two at most, but LAPACK called by SciPy
+# lets no other thread of Python run, for a second of a busy machine's time.
+_SILENCE = 0.8
 _PAUSE = 0.5  # seconds; interruptions closer together than that are one
 _WIDEST_BAR = 30
 # Before that much time has passed, what is left is anybody's guess.
