@@ -1,10 +1,14 @@
 """Top-K sparse autoencoders for images, as an ordinary scikit-learn transformer."""
 
-from ._augmenter import ImageAugmenter
-from ._autoencoder import TopKSparseAutoencoder
-from ._images import ImageLoader, ImageLoadError, find_images
-from ._scoring import pearson_correlation, reconstruction_correlation
-from ._storage import ModelFileError
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ below
+    from ._augmenter import ImageAugmenter
+    from ._autoencoder import TopKSparseAutoencoder
+    from ._images import ImageLoader, ImageLoadError, find_images
+    from ._scoring import pearson_correlation, reconstruction_correlation
+    from ._storage import ModelFileError
 
 __version__ = "0.1.0"
 
@@ -19,3 +23,28 @@ __all__ = [
     "pearson_correlation",
     "reconstruction_correlation",
 ]
+
+# torch and scikit-learn take seconds to import, and the command has to say so beforehand. So each
+# public name is imported when it is first asked for.
+_MODULES = {
+    "ImageAugmenter": "_augmenter",
+    "ImageLoadError": "_images",
+    "ImageLoader": "_images",
+    "ModelFileError": "_storage",
+    "TopKSparseAutoencoder": "_autoencoder",
+    "find_images": "_images",
+    "pearson_correlation": "_scoring",
+    "reconstruction_correlation": "_scoring",
+}
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value  # so that this is not asked again
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

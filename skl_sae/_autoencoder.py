@@ -324,6 +324,8 @@ class TopKSparseAutoencoder(
         "verbose": ["verbose"],
     }
 
+    _watch = None  # the command's own, called after each training step of fit
+
     def __init__(
         self,
         n_components=None,
@@ -759,10 +761,12 @@ class TopKSparseAutoencoder(
             epochs.draw(), start, size, rng, X_held_out, progress, interrupted
         )
         self._plan_steps(state, len(X_train), len(X))
+        state.watch = self._watch
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         keep = partial(self._keep_checkpoint, state, rng, first_random_state)
         self._train(state, epochs, X, X_held_out, context, progress, keep)
+        state.watch = None
         state = self._settle(state, progress, X, X_held_out, start, rng)
         if self.transform_algorithm == "omp":
             n_rounds = min(_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS * len(X) // X.shape[1])

@@ -20,6 +20,14 @@ def last_step(estimator, X=None, *, needs):
     return estimator, X
 
 
+def training_mean(estimator):
+    """The mean of the rows that the estimator was fitted to, which is noted along with its scale.
+
+    The members' centres began there and were then learned, so they are something else.
+    """
+    return estimator._offset
+
+
 def atoms_of_codes(estimator):
     """One atom for each column of the codes: the members' mean where the codes are such."""
     atoms = estimator.components_

@@ -1,6 +1,7 @@
 """find_images and ImageLoader: from a folder of files to rows of numbers."""
 
 import contextlib
+import errno
 import math
 import os
 import stat
@@ -15,6 +16,8 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Bunch, check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from tqdm import tqdm
+
+from ._output import MARKER, OUTPUT_FOLDER, marked
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Pillow looks at the content, not the name, so only these decoders may be tried: others
@@ -63,14 +66,20 @@ def find_images(folder, *, on_error="raise"):
     .tiff, .webp. Hidden files and folders (their names begin with a dot) are skipped, and so
     is all that is no regular file. Links are followed, but each real file is listed once.
 
+    What ``python -m skl_sae`` wrote is left out: folders named ``skl_sae_output``, and what the
+    marker ``.skl_sae_output`` names in the folder that it lies in, which for a folder of output
+    alone is everything. Only the folder asked for itself is looked at in any case.
+
     Parameters
     ----------
     folder : str or os.PathLike
         The folder. If it has images in sub-folders, each sub-folder is a class, and images
         at any depth below belong to it.
     on_error : {"raise", "warn"}, default="raise"
-        "raise" only lists; a link that leads nowhere is an error. "warn" reads every file
-        and leaves out those that cannot be read, with one warning that names them.
+        "raise" only lists; a link that leads nowhere is an error, and so are images beside
+        folders of images. "warn" reads every file and leaves out those that cannot be read,
+        with one warning that names them; of images beside folders of images it leaves out
+        those beside, with one warning that counts them.
 
     Returns
     -------
@@ -102,6 +111,17 @@ def find_images(folder, *, on_error="raise"):
     >>> images.target, images.target_names
     (array([0, 0, 1, 1]), ['round', 'spindle'])
     """
+    images, remarks = search_images(folder, on_error)
+    for remark in remarks:
+        warnings.warn(remark, UserWarning, stacklevel=3)
+    return images
+
+
+def search_images(folder, on_error, update=None):
+    """What find_images returns, and the texts of its warnings.
+
+    ``update`` is called with the number of files read so far, and of all.
+    """
     folder = os.fspath(folder)
     if not os.path.exists(folder):
         raise FileNotFoundError(f"Expected a folder of images {SUFFIXES}, got {folder!r}: missing.")
@@ -109,25 +129,30 @@ def find_images(folder, *, on_error="raise"):
         raise NotADirectoryError(
             f"Expected a folder of images {SUFFIXES}, got the file {folder!r}."
         )
-    paths = _list_images(folder)
+    paths, remarks = _list_images(folder), []
     if on_error == "raise":
         for path in paths:
-            os.stat(path)
+            _status(path)
     else:
-        paths = _readable(paths)
+        paths, remarks = _inside_classes(paths, folder)
+        paths, unreadable = _readable(paths, update)
+        remarks += unreadable
     if not paths:
-        raise ValueError(f"Expected images {SUFFIXES} in {folder!r}, found none.")
+        raise ValueError(
+            "; ".join([f"Expected images {SUFFIXES} in {folder!r}, found none", *remarks]) + "."
+        )
     classes = [_first_folder(path, folder) for path in paths]
     names = sorted(set(classes) - {None}, key=os.fsencode)
     if names and None in classes:
         at_top, below = (paths[classes.index(name)] for name in (None, names[0]))
         raise ValueError(
             "Expected images either in the folder or in its sub-folders, one for each class; "
-            f"found both {at_top!r} and {below!r}."
+            f"found both {at_top!r} and {below!r}. on_error='warn' leaves those in the folder out."
         )
     numbers = {name: number for number, name in enumerate(names)}
     target = np.array([numbers[name] for name in classes], dtype=np.int64) if names else None
-    return Bunch(filenames=np.array(paths, dtype=object), target=target, target_names=names)
+    images = Bunch(filenames=np.array(paths, dtype=object), target=target, target_names=names)
+    return images, remarks
 
 
 def _list_images(folder):
@@ -150,8 +175,11 @@ def _list_images(folder):
         visited.add((status.st_dev, status.st_ino))
         with os.scandir(current) as scan:
             entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
+        names, all_is_output = _output_names(current, entries)
+        if all_is_output and current != folder:
+            continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in names:
                 continue
             if entry.is_symlink():
                 links.append((entry.path, os.path.isdir(entry.path)))
@@ -160,6 +188,25 @@ def _list_images(folder):
             else:
                 _add(entry.path, found, seen)
     return sorted(found, key=os.fsencode)
+
+
+def _output_names(folder, entries):
+    """Names in a folder that stand for output of the command; and whether all of it is."""
+    names, everything = set(), False
+    if any(entry.name == MARKER for entry in entries):
+        names, everything = marked(folder)
+    return names | {OUTPUT_FOLDER}, everything
+
+
+def _status(path):
+    """os.stat, for which a link that points at itself leads nowhere, as any other such link."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        reason = os.strerror(errno.ENOENT)
+        raise FileNotFoundError(errno.ENOENT, f"{reason}, a link to itself", path) from error
 
 
 def _add(path, found, seen):
@@ -181,25 +228,37 @@ def _first_folder(path, folder):
     return first if rest else None
 
 
-def _readable(paths):
-    """Those of the paths that can be read, with one warning that names the others."""
+def _inside_classes(paths, folder):
+    """The paths without those beside the folders of classes, and a list of remarks on these."""
+    beside = [path for path in paths if _first_folder(path, folder) is None]
+    if len(beside) in (0, len(paths)):
+        return paths, []
+    remark = f"{len(beside)} image(s) beside the folders of classes left out: {beside[0]!r}"
+    if len(beside) > 1:
+        remark += " and so on"
+    left_out = set(beside)
+    return [path for path in paths if path not in left_out], [f"{remark}."]
+
+
+def _readable(paths, update=None):
+    """Those of the paths that can be read, and a list of remarks that name the others."""
     readable, unreadable = [], []
     loader, row = ImageLoader(size=(8, 8)), np.empty(8 * 8 * 3, np.float32)
     with _truncation_refused():
-        for path in paths:
+        for i, path in enumerate(paths):
+            if update is not None:
+                update(i, len(paths))
             try:
                 loader._read(path, row)
             except (OSError, ImageLoadError) as error:
                 unreadable.append(str(error))
             else:
                 readable.append(path)
-    if unreadable:
-        warnings.warn(
-            f"{len(unreadable)} unreadable file(s) left out: " + "; ".join(unreadable),
-            UserWarning,
-            stacklevel=3,
-        )
-    return readable
+    if update is not None and paths:
+        update(len(paths), len(paths))
+    if not unreadable:
+        return readable, []
+    return readable, [f"{len(unreadable)} unreadable file(s) left out: " + "; ".join(unreadable)]
 
 
 # --- Loading ---
@@ -226,7 +285,9 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         What to do with pictures of another shape: change their aspect, cut away what is
         too much at the sides, or fill with black.
     max_pixels : int, default=67108864
-        Largest number of pixels of a picture, checked before it is decoded.
+        Largest number of pixels of a picture, checked before it is decoded. Pillow has a limit
+        of its own, twice ``PIL.Image.MAX_IMAGE_PIXELS``, which is left as it is: 178,956,970
+        pixels, unless you change it. A larger max_pixels is an error.
     n_jobs : int or None, default=None
         Number of threads. None is 1 unless in a :obj:`joblib.parallel_backend` context.
     verbose : bool or int, default=0
@@ -292,6 +353,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
             The loader.
         """
         self._image_shape()
+        self._check_max_pixels()
         as_paths(X)
         return self
 
@@ -317,31 +379,36 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         paths = as_paths(X)
+        with tqdm(total=len(paths), desc="Loading", unit=" files", disable=not self.verbose) as bar:
+            rows, remarks = self._rows(paths, bar.update)
+        for remark in remarks:
+            warnings.warn(remark, UserWarning, stacklevel=3)
+        return rows
+
+    def _rows(self, paths, update):
+        """The rows, and the texts of warnings; ``update`` is told numbers of files as they come."""
+        self._check_max_pixels()
         rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
         animated = []
 
         def load(batch):
             for i in range(*batch.indices(len(paths))):
-                n_frames = self._read(paths[i], rows[i])
-                if n_frames > 1:
-                    animated.append((paths[i], n_frames))
+                if self._read(paths[i], rows[i]):
+                    animated.append(paths[i])
             rows[batch] /= 255
-            bar.update(batch.stop - batch.start)
+            update(batch.stop - batch.start)
 
         batches = gen_batches(len(paths), _FILES_PER_TASK)
         n_jobs = 1 if _are_tiny(paths) else self.n_jobs
-        bar = tqdm(total=len(paths), desc="Loading", unit=" files", disable=not self.verbose)
-        with _truncation_refused(), bar:
+        with _truncation_refused():
             Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in batches)
-        if animated:
-            path, n_frames = min(animated)
-            warnings.warn(
-                f"{len(animated)} file(s) with several frames, of which the first was taken: "
-                f"{path!r} has {n_frames}.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return rows
+        if not animated:
+            return rows, []
+        remark = (
+            f"{len(animated)} file(s) with several frames, of which the first was taken, such as "
+            f"{min(animated)!r}."
+        )
+        return rows, [remark]
 
     def inverse_transform(self, X):
         """Make images of rows.
@@ -384,18 +451,31 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         sides = check_sides("size", self.size)
         return (*sides, 3) if self.mode == "RGB" else sides
 
+    def _check_max_pixels(self):
+        # What Pillow refuses by itself is none of our making; but what is asked for beyond the
+        # default has to hold. Its flag is everybody's, and so not ours to change.
+        if Image.MAX_IMAGE_PIXELS is None:
+            return
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        if self.max_pixels > max(limit, MAX_PIXELS):
+            raise ValueError(
+                f"Expected max_pixels of at most {limit}, twice PIL.Image.MAX_IMAGE_PIXELS, "
+                f"beyond which Pillow refuses pictures; got {self.max_pixels}."
+            )
+
     def _read(self, path, row):
-        """Write the pixels of one file, 0 to 255, into a row; returns its number of frames."""
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+        """Write the pixels of one file, 0 to 255, into a row; whether it has several frames."""
+        if not stat.S_ISREG(_status(path).st_mode):  # opening a pipe would wait for ever
             raise ImageLoadError(f"{path!r}: not a regular file.")
         try:
             with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
                 n_pixels = image.width * image.height
                 if n_pixels > self.max_pixels:
                     raise ValueError(f"{n_pixels} pixels, more than max_pixels={self.max_pixels}")
-                n_frames = getattr(image, "n_frames", 1)
+                # Not their number: of a file that is nothing but frames, that would take minutes.
+                several = bool(getattr(image, "is_animated", False))
                 self._write(image, row)
-                return n_frames
+                return several
         except _PILLOW_ERRORS as error:
             if isinstance(error, UnidentifiedImageError):  # whose text is about Python's objects
                 reason = f"none of {', '.join(FORMATS)} by its content, or damaged at its start"

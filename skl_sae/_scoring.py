@@ -94,6 +94,41 @@ def reconstruction_correlation(estimator, X, y=None):
     return pearson_correlation(X, estimator.inverse_transform(estimator.transform(X)))
 
 
+def fraction_of_variance_unexplained(X, X_reconstructed, mean):
+    """Fraction of the variance of rows about a mean that their reconstructions leave unexplained.
+
+    That is the sum of squared errors, divided by that of always answering the mean: 0 for a
+    perfect reconstruction, 1 for the mean itself. The mean is that of the training rows, which
+    is all that a model could answer without looking; so figures of few rows, or of one class,
+    compare with others. Sums are in float64.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows as they are.
+    X_reconstructed : ndarray of shape (n_samples, n_features)
+        The rows as they were reconstructed.
+    mean : ndarray of shape (n_features,)
+        The mean of the training rows.
+
+    Returns
+    -------
+    fraction : float
+        At least 0; NaN if every row is the mean.
+    """
+    parts = ((X[rows], X_reconstructed[rows]) for rows in gen_batches(len(X), _ROWS_AT_A_TIME))
+    return unexplained_of_parts(parts, mean)
+
+
+def unexplained_of_parts(parts, mean):
+    """The same of pairs of rows and reconstructions, which need not be there all at once."""
+    error = spread = 0.0
+    for X, X_reconstructed in parts:
+        error += np.square(np.subtract(X, X_reconstructed, dtype=np.float64)).sum()
+        spread += np.square(np.subtract(X, mean, dtype=np.float64)).sum()
+    return float(error / spread) if spread else np.nan
+
+
 def row_correlations(X, X_reconstructed):
     """Pearson correlation of each row, float64; NaN where the row of X is constant."""
     X = check_array(X, dtype=(np.float64, np.float32), input_name="X")

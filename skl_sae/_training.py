@@ -49,6 +49,7 @@ class TrainingState:
         self.n_rows = 0  # that it comes from
         self.n_planned_steps = None  # of a fit; without, the learning rate is constant
         self.n_steps_before = 0  # of engines that this one replaced
+        self.watch = None  # called with the numbers of steps done and planned, after each
 
     @classmethod
     def from_data(cls, X):
@@ -130,6 +131,8 @@ class TrainingState:
             rate = learning_rate * self.rate_factor()
             batch_loss, reconstruction = engine.train_step(rows, rate, **settings)
             loss += batch_loss.cpu() * len(rows)
+            if self.watch is not None:
+                self.watch(self.n_steps_before + engine.n_steps, self.n_planned_steps)
             batch_correlations = self.correlations(rows, reconstruction)
             correlation += float(batch_correlations.sum())
             n_varying += len(batch_correlations)

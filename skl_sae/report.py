@@ -4,9 +4,7 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
-import secrets
 import tempfile
 import webbrowser
 from functools import partial
@@ -17,7 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array, column_or_1d, gen_batches
 
-from ._fitted import atoms_of_codes, last_step
+from ._atomic import replacing
+from ._fitted import atoms_of_codes, last_step, training_mean
 from ._images import checked_image_shape
 from ._report_arrays import (
     CorrelationCurves,
@@ -27,7 +26,7 @@ from ._report_arrays import (
     nearest_atoms,
     top_images,
 )
-from ._scoring import row_correlations
+from ._scoring import row_correlations, unexplained_of_parts
 from ._thumbnails import (
     TILES_A_SHEET,
     TILES_ACROSS,
@@ -163,24 +162,16 @@ class SAEReport:
     def write_html(self, path):
         """Write the page.
 
-        What was at path stays until the new page is whole.
+        What was at path stays until the new page is whole, which takes over its permissions.
 
         Parameters
         ----------
         path : str or pathlib.Path
             The file to write, in a folder that exists.
         """
-        path = Path(path)
         content = self.html().encode("utf-8")
-        temporary = path.with_name(f".report-{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as file:
+            file.write(content)
 
     def open(self):
         """Write the page to a temporary file, which stays, and show it in the web browser.
@@ -206,13 +197,16 @@ class SAEReport:
 
     def _reconstruction_figures(self):
         """Correlation of each row (NaN if constant), and the fraction of variance unexplained."""
-        correlations, error = np.empty(len(self._X)), 0.0
-        for rows in gen_batches(len(self._X), _ROWS_AT_A_TIME):
-            guess = self._estimator.inverse_transform(self._codes[rows])
-            correlations[rows] = row_correlations(self._X[rows], guess)
-            error += np.square(self._X[rows] - guess, dtype=np.float64).sum()
-        spread = len(self._X) * self._X.var(axis=0, dtype=np.float64).sum()
-        return correlations, error / spread if spread else np.nan
+        correlations = np.empty(len(self._X))
+
+        def parts():
+            for rows in gen_batches(len(self._X), _ROWS_AT_A_TIME):
+                guess = self._estimator.inverse_transform(self._codes[rows])
+                correlations[rows] = row_correlations(self._X[rows], guess)
+                yield self._X[rows], guess
+
+        unexplained = unexplained_of_parts(parts(), training_mean(self._estimator))
+        return correlations, unexplained
 
     def _figures(self, usage, correlations, unexplained):
         """Name, value and explanation of each figure of the summary."""
@@ -227,7 +221,8 @@ class SAEReport:
             (
                 "FVU",
                 "undefined" if np.isnan(unexplained) else f"{unexplained:.4f}",
-                "fraction of the variance of these images left unexplained",
+                "fraction of the variance of these images, about the mean of those learned, that "
+                "is left unexplained",
             ),
             (
                 "Active atoms",

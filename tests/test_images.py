@@ -9,6 +9,8 @@ import socket
 import struct
 import subprocess
 import sys
+import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skl_sae import ImageLoader, ImageLoadError, TopKSparseAutoencoder, find_images
+from skl_sae import _images as images_module
+from skl_sae._output import mark
 from skl_sae.datasets import make_cells
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "gif": "GIF", "tif": "TIFF", "webp": "WEBP"}
@@ -142,6 +146,59 @@ def test_fault_79_links(tmp_path, alarm):
         find_images(tmp_path)
     with pytest.warns(UserWarning, match="dangling"):
         assert find_images(tmp_path, on_error="warn").filenames.tolist() == [real]
+
+
+def test_fault_123_a_link_to_itself(tmp_path):
+    real = save(tmp_path / "real.png")
+    for name, target in (
+        ("one.png", "one.png"),
+        ("two.png", "three.png"),
+        ("three.png", "two.png"),
+    ):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        with pytest.raises(FileNotFoundError, match=r"(one|two|three)\.png"):
+            find_images(tmp_path)
+        with pytest.raises(FileNotFoundError, match=name):
+            ImageLoader().fit_transform([tmp_path / name])
+    with pytest.warns(UserWarning, match=r"3 unreadable.*one\.png"):
+        assert find_images(tmp_path, on_error="warn").filenames.tolist() == [real]
+
+
+def test_fault_122_pictures_beside_classes(tmp_path):
+    for name in ("a/1.png", "b/1.png", "top.png"):
+        save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"top\.png.*on_error='warn'"):
+        find_images(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 image\(s\) beside .*top\.png'\.$") as record:
+        found = find_images(tmp_path, on_error="warn")
+    assert len(record) == 1 and record[0].filename == __file__
+    assert found.target_names == ["a", "b"] and found.target.tolist() == [0, 1]
+    save(tmp_path / "other.png")
+    with pytest.warns(UserWarning, match=r"2 image\(s\) beside .*other\.png' and so on"):
+        find_images(tmp_path, on_error="warn")
+
+
+def test_fault_114_output_of_the_command_is_no_class(tmp_path):
+    expected = [save(tmp_path / "a" / "1.png"), save(tmp_path / "b" / "1.png")]
+    save(tmp_path / "b" / "skl_sae_output" / "training.png")  # by its name, at any depth
+    for folder in ("new", "b/empty"):
+        mark(tmp_path / folder)
+        save(tmp_path / folder / "training.png")
+        save(tmp_path / folder / "and" / "plots" / "of it.png")
+    # Nobody's pictures vanish because the command writes beside them.
+    mark(tmp_path / "a")
+    save(tmp_path / "a" / "training.png")
+    assert find_images(tmp_path).filenames.tolist() == expected
+    # What is asked for itself is looked at.
+    assert len(find_images(tmp_path / "new").filenames) == 1
+    assert len(find_images(tmp_path / "b" / "skl_sae_output").filenames) == 1
+    with open(tmp_path / "new" / ".skl_sae_output", "wb") as file:
+        file.write(b"\xff\0*")  # damaged, it marks nothing
+    with pytest.raises(ValueError, match="sub-folders"):
+        save(tmp_path / "stray.png")
+        find_images(tmp_path)
+    os.remove(tmp_path / "stray.png")
+    assert len(find_images(tmp_path).filenames) == 4
 
 
 def test_fault_81_unreadable_files_are_left_out_in_step(tmp_path):
@@ -295,6 +352,47 @@ def test_fault_60_own_limit(tmp_path):
         load(path, max_pixels=399)
 
 
+def test_fault_119_a_limit_beyond_pillows(tmp_path, monkeypatch):
+    """It holds, or is refused at once and with the reason."""
+    monkeypatch.setattr(images_module, "MAX_PIXELS", 10)
+    path = save(tmp_path / "a.png", noise((20, 20, 3)))
+    limit = 2 * Image.MAX_IMAGE_PIXELS
+    load(path, max_pixels=limit)
+    for method in ("fit", "transform"):
+        with pytest.raises(ValueError, match=rf"{limit}.*MAX_IMAGE_PIXELS.*{limit + 1}"):
+            getattr(ImageLoader(max_pixels=limit + 1), method)([path])
+    # Who changes Pillow's limit has changed this one.
+    for pillows, largest in ((None, 10**12), (200, 400)):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            load(path, max_pixels=largest)
+
+
+def test_fault_118_a_file_of_nothing_but_directories(tmp_path):
+    """Frames are not counted: to count these took half a minute."""
+    n = 60_000
+    entries = (
+        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 8), (279, 4, 1, 64),
+    )  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", *entry) for entry in entries
+    )
+    size = len(directory) + 4
+    first = 8 + 64
+    data = [struct.pack("<2sHI", b"II", 42, first), noise((8, 8)).tobytes()]
+    for i in range(n):
+        data.append(directory + struct.pack("<I", first + (i + 1) * size if i + 1 < n else 0))
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"".join(data))
+    start = time.perf_counter()
+    with pytest.warns(UserWarning, match=r"1 file\(s\) with several frames.*a\.tif"):
+        rows = ImageLoader((8, 8), "L").fit_transform([path])
+    assert time.perf_counter() - start < 1
+    np.testing.assert_allclose(rows.reshape(8, 8), noise((8, 8)) / 255, atol=1e-6)
+
+
 def test_fault_61_text_bomb(tmp_path):
     text = b"Comment\0\0" + zlib.compress(b"x" * 2**27)
     path = tmp_path / "a.png"
@@ -439,7 +537,7 @@ def test_fault_69_first_frame(tmp_path, suffix):
         options["lossless"] = True
     path = save(tmp_path / f"a.{suffix}", frames[0], **options)
     other = save(tmp_path / f"b.{suffix}", frames[0], **options)
-    with pytest.warns(UserWarning, match=r"2 file\(s\).*a\..*has 3") as record:
+    with pytest.warns(UserWarning, match=r"2 file\(s\) with several.*a\.") as record:
         rows = ImageLoader((8, 8)).fit_transform([path, other])
     assert len(record) == 1
     assert rows.max() == 0

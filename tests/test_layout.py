@@ -19,7 +19,8 @@ ALLOWED = {
     "_basis": set(),
     "_dictionary": {"_basis", "_topk"},
     "_scoring": set(),
-    "_images": set(),
+    "_output": {"_atomic"},
+    "_images": {"_output"},
     "_augmenter": {"_images", "_memory"},
     "datasets": {"_images"},
     "_codes": set(),
@@ -31,7 +32,15 @@ ALLOWED = {
     "_training": {"_ensemble", "_memory", "_pursuit", "_scoring"},
     "_thumbnails": set(),
     "_report_arrays": set(),
-    "report": {"_fitted", "_images", "_report_arrays", "_scoring", "_thumbnails", "inspection"},
+    "report": {
+        "_atomic",
+        "_fitted",
+        "_images",
+        "_report_arrays",
+        "_scoring",
+        "_thumbnails",
+        "inspection",
+    },
     "inspection": set(),
     "_fitted": set(),
     "_axes": set(),
@@ -40,7 +49,7 @@ ALLOWED = {
     "plotting": {"_axes", "_fitted", "_pictures", "_tables", "inspection"},
     "_atomic": set(),
     "_memory": set(),
-    "_schema": {"_optimizer"},
+    "_schema": {"_basis", "_dictionary", "_optimizer"},
     "_storage": {"_atomic"},
     # __init__ holds the version, and is whole by the time that a model is saved.
     "_model_file": {"__init__", "_augmenter", "_ensemble", "_schema", "_storage", "_training"},
@@ -54,7 +63,24 @@ ALLOWED = {
         "_training",
     },
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
-    "__main__": {"__init__", "datasets", "plotting", "report"},
+    "_options": {"_output"},
+    "_progress": {"_options"},
+    "_compiling": set(),
+    "_command": {
+        "__init__",
+        "_atomic",
+        "_compiling",
+        "_fitted",
+        "_images",
+        "_options",
+        "_output",
+        "_scoring",
+        "_training",
+        "datasets",
+        "plotting",
+        "report",
+    },
+    "__main__": {"__init__", "_command", "_options", "_progress"},
 }
 
 
@@ -116,3 +142,31 @@ def test_import_brings_no_plots_and_no_compiler():
     code = "import sys, skl_sae; print({'matplotlib', 'numba'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_import_is_immediate_and_public_names_come_when_asked_for():
+    """The command's first line comes before anything that takes long."""
+    code = """
+import sys
+import skl_sae.__main__
+print({"numpy", "sklearn", "torch", "numba", "matplotlib", "PIL"} & set(sys.modules))
+from skl_sae import *
+print([name for name in skl_sae.__all__ if name not in globals() or name not in dir(skl_sae)])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.split("\n")[:2] == ["set()", "[]"], result.stderr
+
+
+def test_public_names_are_where_editors_are_told():
+    """Once for the type checker, once for __getattr__."""
+    tree = ast.parse((FOLDER / "__init__.py").read_text(encoding="utf-8"))
+    told = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert told == skl_sae._MODULES
+    assert {*told, "__version__"} == set(skl_sae.__all__)
+    with pytest.raises(AttributeError, match=r"skl_sae.*no_such_name"):
+        skl_sae.no_such_name  # noqa: B018

@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from skl_sae import TopKSparseAutoencoder, find_images
+from skl_sae import TopKSparseAutoencoder, _atomic, _command, find_images
 from skl_sae import __main__ as command
+from skl_sae._output import FILES, mark
 from skl_sae.datasets import load_photographs, make_cells
 
 SMALL = ["--n-components", "32", "--k", "4", "--members", "2", "--epochs", "1"]
@@ -52,7 +55,7 @@ def figures(out, name):
     return [float(cell) for cell in line.removeprefix(name).split()]
 
 
-def test_folder_of_classes(cells, tmp_path, capsys):
+def test_folder_of_classes_and_fault_125(cells, tmp_path, capsys):
     (cells / "round" / "broken.png").write_text("no image")
     options = ["--size", "12x16", "--mode", "L", "--augment", "--untied", "--output", str(tmp_path)]
     assert command.main([str(cells), *SMALL, *options]) == 0
@@ -84,6 +87,9 @@ def test_folder_of_classes(cells, tmp_path, capsys):
     held_out = [line["filename"] for line in table if line["held_out"] == "1"]
     assert all(os.path.relpath(name, cells) in report for name in held_out)
     assert f"<dd>{overall:.4f}</dd>" in report
+    # One figure under one name, which is of the rows learned and held out that the command has.
+    (fvu,) = re.findall(r"<dt>FVU</dt><dd>(.+?)</dd>", report)
+    assert figures(out, "ensemble")[1] == float(fvu)
     assert str(tmp_path) not in report
 
 
@@ -116,10 +122,196 @@ def test_printed_figures_are_those_of_the_members(X):
 
     sae = TopKSparseAutoencoder(16, k=4, n_estimators=3, max_iter=1, random_state=0).fit(X)
     codes = sae.transform(X)
-    members = list(command._member_reconstructions(sae, codes))
+    members = list(_command._member_reconstructions(sae, codes))
     np.testing.assert_allclose(
         np.mean(members, axis=0), sae.inverse_transform(codes), rtol=1e-5, atol=1e-6
     )
+
+
+def test_fault_114_twice_in_one_folder(cells, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(cells)
+    for output in ("skl_sae_output", "results", "round/results", "."):
+        for _ in range(2):
+            assert command.main([".", *SMALL, "--size", "8", "--output", output]) == 0
+            assert "20 images as 8x8x3" in capsys.readouterr().out
+            assert {*os.listdir(cells / output)} >= {*FILES}
+    assert find_images(cells).target_names == ["round", "spindle"]
+
+
+def test_fault_114_a_picture_is_not_replaced(cells, capsys):
+    """The curves' file would take the place of a picture that nobody called output."""
+    os.rename(sorted((cells / "round").iterdir())[0], cells / "round" / "training.png")
+    content = (cells / "round" / "training.png").read_bytes()
+    with pytest.raises(SystemExit):
+        command.main([str(cells), *SMALL, "--output", str(cells / "round")])
+    assert re.search(r"--output.*training\.png", capsys.readouterr().err)
+    assert (cells / "round" / "training.png").read_bytes() == content
+
+
+def test_fault_116_an_output_is_replaced_whole_or_not_at_all(cells, tmp_path, monkeypatch):
+    """Wherever the disk fails, each file is the old one or a whole new one."""
+    output = tmp_path / "out"
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(output)]
+    mark(output)
+    for name in FILES:
+        (output / name).write_text("old")
+        (output / name).chmod(0o600)
+    fsync, calls = os.fsync, []
+
+    def failing(handle):
+        calls.append(handle)
+        if len(calls) in failures:
+            raise OSError(28, "No space left on device")
+        return fsync(handle)
+
+    monkeypatch.setattr(_atomic.os, "fsync", failing)
+    for n_whole in range(len(FILES)):
+        calls.clear()
+        failures = {2 * n_whole + 1}  # one for each file, and one for the folder
+        assert command.main(arguments) == 2
+        assert {*os.listdir(output)} == {*FILES, ".skl_sae_output"}
+        assert sum((output / name).read_bytes() != b"old" for name in FILES) == n_whole
+    failures = set()
+    assert command.main(arguments) == 0
+    assert_whole(output, n_rows=20)
+    assert {(output / name).stat().st_mode & 0o777 for name in FILES} == {0o600}
+
+
+def assert_whole(output, n_rows):
+    """Each file of an output folder can be read to its end."""
+    TopKSparseAutoencoder.load(output / "model.safetensors")
+    assert sp.load_npz(output / "codes.npz").shape[0] == n_rows
+    with Image.open(output / "training.png") as image:
+        image.load()
+    with open(output / "images.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == n_rows
+    assert (output / "report.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+AGAIN_AND_AGAIN = """
+import sys
+from skl_sae.__main__ import main
+while True:
+    assert main(sys.argv[1:]) == 0
+"""
+
+
+@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_fault_116_killed_at_any_moment(cells, tmp_path, n_kills):
+    """Of a command that writes one output after another, every file is whole."""
+    output, rng = tmp_path / "out", np.random.default_rng(0)
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(output)]
+    for _ in range(n_kills):
+        process = subprocess.Popen(
+            [sys.executable, "-c", AGAIN_AND_AGAIN, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        with process:
+            while not process.stdout.readline().startswith("To see"):
+                assert process.poll() is None
+            time.sleep(rng.uniform(0, 2))
+            process.kill()
+        assert_whole(output, n_rows=20)
+    left = {*os.listdir(output)} - {*FILES, ".skl_sae_output"}
+    assert all(name.startswith(".skl_sae-") for name in left)
+
+
+def test_fault_121_first_line_order_and_silence(cells, tmp_path):
+    """Through a pipe: lines come as they are due, and errors in their place."""
+    (cells / "round" / "broken.png").write_text("no image")
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(tmp_path / "out")]
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skl_sae", *arguments], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines, times = [], [start]
+    with process:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            times.append(time.monotonic())
+    assert process.returncode == 0, lines
+    assert lines[0].startswith("skl_sae ") and lines[1] == "Loading libraries ..."
+    order = [
+        "Checking images ...", "python -m skl_sae: note: 1 unreadable", "20 images as", "Starting",
+        "Epoch 1/1", "Held out ", "Writing the report ...", "To see",
+    ]  # fmt: skip
+    places = [i for text in order for i, line in enumerate(lines) if line.startswith(text)]
+    assert len(places) >= len(order) and places == sorted(places), lines
+    # A second and two on a machine that has nothing else to do.
+    assert times[1] - start < 3
+    assert max(np.diff(times)) < 5
+
+
+def test_fault_121_whoever_reads_may_leave(cells, tmp_path):
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skl_sae", *arguments], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_fault_122_a_stray_picture(cells, tmp_path, capsys):
+    stray = cells / "stray.png"
+    stray.write_bytes(sorted((cells / "round").iterdir())[0].read_bytes())
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(tmp_path / "out")]
+    assert command.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "20 images as" in out
+    assert re.search(r"note: 1 image\(s\) beside.*stray\.png", err)
+    assert command.main([*arguments, "--on-error", "raise"]) == 2
+    assert re.search(r"stray\.png.*round", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("--k", "0"), ("--k", "33"), ("--k", "1.5"), ("--k", "nan"), ("--members", "0"),
+        ("--n-components", "-1"), ("--n-components", "1000000000"), ("--device", "banana"),
+        ("--device", "cuda:99"), ("--size", "0"), ("--size", "8x0"), ("--size", "8x"),
+        ("--size", "1000000"), ("--epochs", "0"), ("--batch-size", "0.5"),
+        ("--learning-rate", "0"), ("--learning-rate", "inf"), ("--consistency", "-1"),
+        ("--consistency", "x"), ("--seed", "-1"), ("--seed", "4294967296"),
+        ("--output", "/dev/null/x"), ("--output", "/proc/x"),
+        ("--output", "{folder}/file/x"), ("--output", "{folder}/file"),
+        ("--output", "{folder}/out"),
+    ],
+)  # fmt: skip
+def test_fault_120_options_are_checked_before_images(option, value, tmp_path, capsys, monkeypatch):
+    """In one line that names the option; and nothing is left behind."""
+    monkeypatch.setattr(_command, "search_images", lambda *_: pytest.fail("images are read"))
+    (tmp_path / "file").touch()
+    (tmp_path / "out" / "codes.npz").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [str(tmp_path), *SMALL, "--output", str(tmp_path / "new" / "er")]
+    try:
+        status = command.main([*arguments, option, value.format(folder=tmp_path)])
+    except SystemExit as exit:
+        status = exit.code
+    error = capsys.readouterr().err
+    assert status == 2
+    named = "--n-components" if value == "1000000" else option  # its weights are what is too many
+    assert error.startswith(f"python -m skl_sae: error: argument {named}: ")
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_warnings_are_notes_in_a_line(cells, tmp_path, capsys, monkeypatch):
+    def fit(*arguments):
+        for _ in range(2):
+            warnings.warn("something\nodd", UserWarning, stacklevel=1)
+        return fitted(*arguments)
+
+    fitted = _command._fitted
+    monkeypatch.setattr(_command, "_fitted", fit)
+    arguments = [str(cells), *SMALL, "--size", "8", "--output", str(tmp_path / "out")]
+    assert command.main(arguments) == 0
+    assert "python -m skl_sae: note: something odd\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,17 @@ def test_estimators_that_do_not_suit(sae):
         SAEReport(sae, X[:, :36], image_shape=(6, 6))
 
 
+def test_fault_125_variance_is_about_the_mean_of_the_rows_learned(sae):
+    """So the figure of one class is not made worse by the class's being alike."""
+    alike = X[Y == 0]
+    page = SAEReport(sae, alike, image_shape=(8, 8)).html()
+    figures = dict(re.findall(r"<dt>(.+?)</dt><dd>(.+?)</dd>", page))
+    error = np.square(alike - sae.inverse_transform(sae.transform(alike))).sum()
+    expected = error / np.square(alike - X.mean(axis=0)).sum()
+    assert float(figures["FVU"]) == pytest.approx(expected, abs=1e-4)
+    assert error / np.square(alike - alike.mean(axis=0)).sum() > 1.5 * expected
+
+
 def test_write_is_atomic(sae, tmp_path, monkeypatch):
     path = tmp_path / "a name ♥.html"
     page = SAEReport(sae, X[:5], image_shape=(8, 8))
@@ -339,6 +350,14 @@ def test_write_is_atomic(sae, tmp_path, monkeypatch):
         assert os.listdir(tmp_path) == [path.name]
     with pytest.raises(FileNotFoundError):
         page.write_html(tmp_path / "nowhere" / "report.html")
+
+
+def test_fault_113_116_a_page_is_no_more_open_than_the_one_it_replaces(sae, tmp_path):
+    path = tmp_path / "report.html"
+    path.touch(0o600)
+    SAEReport(sae, X[:5], image_shape=(8, 8)).write_html(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size > 1000
 
 
 def _umask(folder):

@@ -6,6 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skl_sae import pearson_correlation, reconstruction_correlation
+from skl_sae._scoring import fraction_of_variance_unexplained
 
 
 @pytest.fixture
@@ -99,3 +100,18 @@ def test_pipeline_is_compared_at_its_last_step(pair):
     step = StandardScaler().fit(FunctionTransformer(np.log1p).fit_transform(rows))
     pipeline = make_pipeline(FunctionTransformer(np.log1p), step)
     assert reconstruction_correlation(pipeline, rows) == pytest.approx(1)
+
+
+def test_fault_125_variance_unexplained():
+    rng = np.random.default_rng(0)
+    rows = rng.random((600, 5)).astype(np.float32) + np.float32(1e3)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    noisy = rows + rng.normal(0, 0.1, rows.shape).astype(np.float32)
+    expected = np.square(noisy.astype(float) - rows).sum() / np.square(rows - mean).sum()
+    fraction = fraction_of_variance_unexplained(rows, noisy, mean)
+    assert isinstance(fraction, float)
+    assert fraction == pytest.approx(expected, rel=1e-12)
+    assert fraction_of_variance_unexplained(rows, rows, mean) == 0
+    always_the_mean = np.broadcast_to(mean, rows.shape)
+    assert fraction_of_variance_unexplained(rows, always_the_mean, mean) == pytest.approx(1)
+    assert np.isnan(fraction_of_variance_unexplained(always_the_mean, rows, mean))
