@@ -61,7 +61,7 @@ def _subtract(total, weight, factor):
 
 @compiled
 def update_atoms(
-    thread, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
+    place, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
     slope, totals,
 ):  # fmt: skip
     """The atoms from begin to end of the job that `AtomAdam.job` describes."""
@@ -85,7 +85,7 @@ def update_atoms(
             tile = gradient[: stop - start]
             weight = weights[h, start:stop]
             if slope[h] != 0:
-                _subtract(totals[thread, h // atoms_of_member, start:stop], weight, slope[h])
+                _subtract(totals[place[1], h // atoms_of_member, start:stop], weight, slope[h])
             _gradient(tile, parts, picks, source, (start, stop))
             square += _adam(
                 weight, first[h, start:stop], second[h, start:stop], tile, along[h],
@@ -178,8 +178,8 @@ class AtomAdam:
             How much of each atom is taken from its gradient.
         slope : ndarray of shape (n_atoms,), dtype float32
             Weights of the sums that the totals lose.
-        totals : ndarray of shape (n_threads, n_members, n_features), dtype float32
-            Loses, over all threads, the sum over a member's atoms of slope times atom,
+        totals : ndarray of shape (n_ranges, n_members, n_features), dtype float32
+            Loses, over all ranges, the sum over a member's atoms of slope times atom,
             before the step. The rows of the matrix are those of the members in turn.
         rates : ndarray
             The learning rate of each step, with Adam's correction for its start.

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ._basis import sparse_directions, useful_layout
+from ._threads import one_thread, product
 
 # Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
 # These bound the side, and so the time (seconds) and memory for any amount of data.
@@ -11,6 +12,7 @@ MAX_SIDE = 2048
 MAX_ROWS = 2**15
 
 
+@one_thread()
 def initial_dictionary(kind, rows, shape, k, generator):
     """A dictionary for each member.
 
@@ -88,7 +90,7 @@ def _fill_both_ways(atoms, directions, k, generator):
         _fill_random(rest, generator)
         n_leading = min(len(directions) - 1, max(k, len(directions) // 2), n_features - 1)
         leading = directions[: max(0, n_leading)]
-        rest -= (rest @ leading.T) @ leading
+        rest -= product(product(rest, leading.T), leading)
         torch.nn.functional.normalize(rest, dim=1, out=rest)
 
 

@@ -11,7 +11,8 @@ import os
 
 import torch
 
-from ._optimizer import DenseAdam, PickedAdam, Picks, Weights, is_shared, n_threads_for
+from ._optimizer import DenseAdam, PickedAdam, Picks, Weights
+from ._threads import is_shared, n_threads_for, one_thread, product
 from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
@@ -40,11 +41,13 @@ def use_sparse_products(device, k, n_components):
 
 
 def without_autograd(method):
-    """Run a method with ordinary tensors and no graph, whatever mode the caller is in."""
+    """Run a method with ordinary tensors, no graph and torch's operators in this thread alone,
+    whatever mode the caller is in.
+    """
 
     @functools.wraps(method)
     def wrapper(*args, **kwargs):
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), one_thread():
             return method(*args, **kwargs)
 
     return wrapper
@@ -166,14 +169,16 @@ class TopKEnsemble:
         narrow = self.device.type == "cpu" and centred.shape[1] < NARROW_BATCH
         if narrow:
             turned = self._buffer("turned", tuple(pre.mT.shape))
-            torch.bmm(self.encoder, centred.mT, out=turned)
+            for of_member in zip(self.encoder, centred.mT, turned, strict=True):
+                product(*of_member)
             torch.add(turned.mT, self.encoder_bias[:, None], out=pre)
             activations, atoms = self._pick(pre, slice(None), training)
         else:
             # A member at a time, while its pre-activations are in cache.
             picks = []
-            for e, (rows, weight) in enumerate(zip(centred, self.encoder, strict=True)):
-                torch.mm(rows, weight.T, out=pre[e]).add_(self.encoder_bias[e])
+            for e, of_member in enumerate(zip(self.encoder, centred.mT, pre.mT, strict=True)):
+                product(*of_member)
+                pre[e] += self.encoder_bias[e]
                 picks.append(self._pick(pre[e : e + 1], slice(e, e + 1), training))
             activations, atoms = (stack_padded(part) for part in zip(*picks, strict=True))
         return pre, activations.clamp_(min=0), atoms

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.optim.adam import adam
 
+from ._threads import n_threads_for
 from ._topk import dense_codes
 
 BETA1, BETA2 = 0.9, 0.999
@@ -19,19 +20,6 @@ EPSILON = 1e-20
 
 # What torch's Adam remembers of a parameter.
 _MOMENTS = "first", "second", "n_steps"
-
-# Numbers to work on from which on threads are worth their start and the wait for the last.
-SHARED_SIZE = 2**22
-
-
-def is_shared(size):
-    """Whether threads share work on so many numbers."""
-    return size >= SHARED_SIZE
-
-
-def n_threads_for(size):
-    """As many as torch uses; one where there is too little to share."""
-    return torch.get_num_threads() if is_shared(size) else 1
 
 
 def optimizer_shapes(shape, n_steps, *, tied, sparse):
@@ -232,7 +220,7 @@ class PickedAdam(DenseAdam):
         self._atom_adams[1].catch_up(wanted.ravel(), self._rates, self.n_steps, n_threads)
 
     def update(self, source, picks, learning_rate):
-        from ._kernels import picks_by_atom, run
+        from ._kernels import n_ranges, picks_by_atom, run
 
         _, encoder, bias, centers, tied = self.weights
         self._begin_step(learning_rate)
@@ -243,7 +231,7 @@ class PickedAdam(DenseAdam):
             slopes *= 2
         *by_atom, bias_gradient, along = picks_by_atom(tuple(arrays), slopes, bias.numpy(), tied)
         n_threads = n_threads_for(encoder.numel())
-        totals = np.zeros((n_threads, *centers.shape), np.float32)
+        totals = np.zeros((n_ranges(n_threads), *centers.shape), np.float32)
         run(self._atom_jobs(by_atom, source, along, bias_gradient, totals), n_threads)
         centers_gradient = slopes[0] * source[0].sum(1).numpy() + totals.sum(axis=0)
         self._follow("bias", bias, bias_gradient)

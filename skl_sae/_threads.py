@@ -13,6 +13,7 @@ found, torch keeps its threads: all works, but results may then differ in the la
 numbers of threads.
 """
 
+import contextlib
 import ctypes
 import functools
 import threading
@@ -24,6 +25,9 @@ from ._shares import share
 
 # Numbers to work on from which on threads are worth their start and the wait for the last.
 SHARED_SIZE = 2**22
+# The same of a product's multiplications; and into how many parts such a product is cut.
+SHARED_PRODUCT = 2**26
+N_PARTS = 8
 
 
 class _Local(threading.local):
@@ -52,7 +56,7 @@ def _functions():
     )
 
 
-class one_thread:  # noqa: N801
+class one_thread:
     """While it is entered, torch's operators use this thread alone if it calls them.
 
     A context manager and a decorator; it may be entered again within itself. What other threads
@@ -89,7 +93,7 @@ class one_thread:  # noqa: N801
         return wrapper
 
 
-def n_threads():
+def allowed_threads():
     """How many threads may share work that is called for here."""
     return torch.get_num_threads() if _local.allowed is None else _local.allowed
 
@@ -100,22 +104,75 @@ def is_shared(size):
 
 
 def n_threads_for(size):
-    """As many as torch would use; one where there is too little to share."""
-    return n_threads() if is_shared(size) else 1
+    """As many as torch would use; None where there is too little to share."""
+    return allowed_threads() if is_shared(size) else None
 
 
-def share_operators(work, pieces, size):
-    """Call ``work(piece)`` for all pieces, in several threads if the size is worth it.
-
-    Each thread has one thread for torch's operators.
-    """
+def share_operators(work, pieces):
+    """Call ``work(piece)`` for all pieces, in several threads with one for torch in each."""
 
     def alone(_, piece):
-        with one_thread():
-            allowed, _local.allowed = _local.allowed, 1
-            try:
-                work(piece)
-            finally:
-                _local.allowed = allowed
+        with one_thread(), _one_allowed():
+            work(piece)
 
-    share(alone, pieces, n_threads_for(size))
+    share(alone, pieces, allowed_threads())
+
+
+@contextlib.contextmanager
+def _one_allowed():
+    """Share nothing further."""
+    allowed, _local.allowed = _local.allowed, 1
+    try:
+        yield
+    finally:
+        _local.allowed = allowed
+
+
+def product(left, right, out=None):
+    """The product of two matrices; threads share the rows of a large one.
+
+    Parameters
+    ----------
+    left : tensor of shape (n, m)
+        Whose rows are shared.
+    right : tensor of shape (m, p)
+        What they are multiplied with.
+    out : tensor of shape (n, p), default=None
+        Where the product goes.
+
+    Returns
+    -------
+    out : tensor of shape (n, p)
+        The product.
+    """
+    if out is None:
+        out = left.new_empty(len(left), right.shape[1])
+    if not is_shared_product(left, right):
+        return torch.mm(left, right, out=out)
+
+    def multiply(rows):
+        torch.mm(left[rows], right, out=out[rows])
+
+    share_operators(multiply, parts(len(left)))
+    return out
+
+
+def add_gram(rows, gram):
+    """Add the rows' products with one another to the lower triangle of a square matrix."""
+    blocks = parts(len(rows)) if is_shared_product(rows, rows.T) else [slice(len(rows))]
+
+    def add(block):
+        gram[block, : block.stop].addmm_(rows[block], rows[: block.stop].T)
+
+    share_operators(add, blocks[::-1])  # the largest first
+
+
+def is_shared_product(left, right):
+    """Whether threads share the product of two matrices."""
+    return left.device.type == "cpu" and left.numel() * right.shape[1] >= SHARED_PRODUCT
+
+
+def parts(length):
+    """The slices that threads share."""
+    step = max(1, -(-length // N_PARTS))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]

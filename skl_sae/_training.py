@@ -12,6 +12,7 @@ from sklearn.utils import check_array, check_random_state, gen_batches
 from ._ensemble import TopKEnsemble
 from ._pursuit import finish_atoms
 from ._scoring import row_correlations
+from ._threads import one_thread
 
 # Share of a fit's steps in which the learning rate rises.
 WARM_UP = 0.1
@@ -68,6 +69,7 @@ class TrainingState:
         """Whether the engine, with its moments, can go on under these parameters."""
         return self.engine.k == k and (self.engine.thresholds is None) == (sparsity == "topk")
 
+    @one_thread()
     def finish_atoms(self, X, n_rounds):
         """Adapt the atoms to orthogonal matching pursuit on the rows of X."""
         self.engine.catch_up()
@@ -75,6 +77,7 @@ class TrainingState:
         for center, atoms in zip(self.engine.centers, self.engine.decoder, strict=True):
             finish_atoms(rows - center, atoms, self.engine.k, n_rounds)
 
+    @one_thread()
     def run_epoch(
         self, X, rng, batch_size, learning_rate, *, consistency=0.0, aux_coef=0.0, dead_after
     ):
@@ -118,6 +121,7 @@ class TrainingState:
         correlations = torch.linalg.vecdot(*both) / (length * length_guess)
         return correlations[length > 1e-6].nan_to_num().cpu()
 
+    @one_thread()
     def score(self, X, batch_size):
         """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
         total = 0.0
