@@ -9,7 +9,8 @@ are atoms, ``picked_at`` is the last step at which an atom had a gradient (0: ne
 
 import numpy as np
 
-from ._kernels import TILE, compiled, run
+from ._compiler import compiled
+from ._kernels import TILE, run
 
 BETA1, BETA2 = 0.9, 0.999
 # Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;

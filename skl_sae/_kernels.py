@@ -5,29 +5,16 @@ small batch each costs more than its arithmetic. Members' rows and atoms are wor
 list: of E members with H atoms each, atom h of member e has the number ``e H + h``.
 """
 
-import warnings
-
 import numpy as np
 
+from ._compiler import compiled
 from ._shares import share
-
-with warnings.catch_warnings():  # numba adds a filter for all of the process
-    import numba
 
 # Features handled at a time, so that they stay in the first-level cache.
 TILE = 2048
 # Into so many ranges rows are cut, for any number of threads: enough that none waits long for the
 # last, which may have to wait for a core.
 N_RANGES = 32
-
-
-def compiled(function):
-    """Compile without the GIL, with the result kept on disk where that is possible."""
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(**options)(function)
 
 
 @compiled

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ._kernels import compiled, run, sort_picks
+from ._compiler import compiled
+from ._kernels import run, sort_picks
 
 # Numbers of which the largest is sought at a time.
 _BLOCK = 128

@@ -32,7 +32,10 @@ def share(work, pieces, n_threads):
     shared = _Shared(work, pieces)
     for thread in range(1, n_threads):
         # threading.Thread would wait here until the other runs.
-        _thread.start_new_thread(shared.run, (thread,))
+        try:
+            _thread.start_new_thread(shared.run, (thread,))
+        except RuntimeError:  # the system allows no more
+            break
     shared.run(0)
     shared.wait()
 
@@ -43,32 +46,28 @@ class _Shared:
     def __init__(self, work, pieces):
         self.work = work
         self.left = iter(pieces)
-        self.n_running = 0
+        self.n_helping = 0  # threads but number 0 that work on a piece
         self.error = None
         self.changed = threading.Condition()
 
     def run(self, thread):
         """Work on pieces as long as there are any; nothing is raised."""
+        helping = thread > 0
         try:
-            while self._take(thread):
-                pass
+            while True:
+                with self.changed:
+                    piece = next(self.left, self)
+                    if piece is self:
+                        break
+                    self.n_helping += helping
+                try:
+                    self.work(thread, piece)
+                finally:
+                    with self.changed:
+                        self.n_helping -= helping
+                        self.changed.notify()
         except BaseException as error:
             self._stop(error)
-
-    def _take(self, thread):
-        """Work on the next piece; whether there was one."""
-        with self.changed:
-            piece = next(self.left, self)
-            if piece is self:
-                return False
-            self.n_running += 1
-        try:
-            self.work(thread, piece)
-        finally:
-            with self.changed:
-                self.n_running -= 1
-                self.changed.notify()
-        return True
 
     def _stop(self, error):
         with self.changed:
@@ -76,10 +75,10 @@ class _Shared:
             self.error = self.error or error
 
     def wait(self):
-        """Until no piece is being worked on; then raise what went wrong, if anything did."""
+        """Until nobody helps any more; then raise what went wrong, if anything did."""
         try:
             with self.changed:
-                self.changed.wait_for(lambda: self.n_running == 0)
+                self.changed.wait_for(lambda: self.n_helping == 0)
         except BaseException as error:  # an interrupt: the others still write to our arrays
             self._stop(error)
             self.wait()

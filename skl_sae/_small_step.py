@@ -7,7 +7,8 @@ arithmetic. It is made of the same loops that the engine otherwise calls one by 
 import numpy as np
 
 from ._atom_adam import EPSILON, adam_step, catch_up_atoms, update_atoms
-from ._kernels import compiled, count_firing, decode_rows, picks_by_atom, positive_top_k
+from ._compiler import compiled
+from ._kernels import count_firing, decode_rows, picks_by_atom, positive_top_k
 
 
 @compiled

@@ -15,9 +15,10 @@ FOLDER = Path(skl_sae.__file__).parent
 ALLOWED = {
     "_shares": set(),
     "_threads": {"_shares"},
-    "_kernels": {"_shares"},
-    "_atom_adam": {"_kernels"},
-    "_small_step": {"_atom_adam", "_kernels"},
+    "_compiler": set(),
+    "_kernels": {"_compiler", "_shares"},
+    "_atom_adam": {"_compiler", "_kernels"},
+    "_small_step": {"_atom_adam", "_compiler", "_kernels"},
     "_clusters": {"_threads"},
     "_basis": {"_clusters", "_threads"},
     "_dictionary": {"_basis", "_threads"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "_optimizer": {"_atom_adam", "_kernels", "_small_step", "_threads", "_topk"},
     "_ensemble": {"_kernels", "_optimizer", "_threads", "_topk"},
     "_pursuit": {"_ensemble", "_pursuit_kernels", "_threads"},
-    "_pursuit_kernels": {"_kernels"},
+    "_pursuit_kernels": {"_compiler", "_kernels"},
     "_training": {"_ensemble", "_pursuit", "_scoring", "_threads"},
     "_thumbnails": set(),
     "_report_arrays": set(),
@@ -105,7 +106,14 @@ def test_the_engine_knows_no_scikit_learn():
         "_shares",
     ):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
-    for name in ("_shares", "_kernels", "_atom_adam", "_small_step", "_pursuit_kernels"):
+    for name in (
+        "_shares",
+        "_compiler",
+        "_kernels",
+        "_atom_adam",
+        "_small_step",
+        "_pursuit_kernels",
+    ):
         assert "torch" not in outside_imports(FOLDER / f"{name}.py")
 
 
