@@ -12,7 +12,7 @@ import os
 import torch
 
 from ._optimizer import DenseAdam, PickedAdam, Picks, Weights
-from ._threads import is_shared, n_threads_for, one_thread, product
+from ._threads import add_products, is_shared, n_threads_for, one_thread, product
 from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
@@ -169,8 +169,7 @@ class TopKEnsemble:
         narrow = self.device.type == "cpu" and centred.shape[1] < NARROW_BATCH
         if narrow:
             turned = self._buffer("turned", tuple(pre.mT.shape))
-            for of_member in zip(self.encoder, centred.mT, turned, strict=True):
-                product(*of_member)
+            add_products(self.encoder, centred.mT, turned, keep=0)
             torch.add(turned.mT, self.encoder_bias[:, None], out=pre)
             activations, atoms = self._pick(pre, slice(None), training)
         else:
@@ -201,8 +200,12 @@ class TopKEnsemble:
             arrays = (part.numpy() for part in (rows, atoms, activations, self.decoder))
             products = decode_onto(*arrays, slope, n_threads)
             return None if slope is None else torch.from_numpy(products)
-        rows.baddbmm_(self._dense_codes(activations, atoms), self.decoder)
-        return None if slope is None else slope * (rows @ self.decoder.mT).gather(2, atoms)
+        codes = self._dense_codes(activations, atoms)
+        add_products(self.decoder.mT, codes.mT, rows.mT)
+        if slope is None:
+            return None
+        add_products(self.decoder, rows.mT, codes.mT, keep=0)
+        return slope * codes.gather(2, atoms)
 
     def _dense_codes(self, activations, atoms):
         return dense_codes(activations, atoms, self.encoder.shape[1])

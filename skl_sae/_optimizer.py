@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.optim.adam import adam
 
-from ._threads import n_threads_for
+from ._threads import add_products, is_shared, n_threads_for, parts, share_operators
 from ._topk import dense_codes
 
 BETA1, BETA2 = 0.9, 0.999
@@ -125,9 +125,9 @@ class DenseAdam:
             _add_at(bias_gradient, p.atoms, at_encoder)
             _add_at(along, p.atoms, p.activations * (p.products + tied_part))
             at_decoder = p.slope * p.activations
-            gradient.baddbmm_(dense_codes(at_decoder, p.atoms, bias.shape[1]).mT, rows)
+            add_products(dense_codes(at_decoder, p.atoms, bias.shape[1]).mT, rows, gradient)
             at_encoder = dense_codes(at_encoder, p.atoms, bias.shape[1])
-            encoder_gradient.baddbmm_(at_encoder.mT, source[2])
+            add_products(at_encoder.mT, source[2], encoder_gradient)
         if tied:
             along -= bias_gradient * bias
         # Only the part across the atom: the part along it is undone by the unit norm.
@@ -143,11 +143,23 @@ class DenseAdam:
 
     def _step(self, name, parameter, gradient, learning_rate):
         first, second, n_steps = self._moments_of(name, parameter)
-        adam(
-            [parameter], [gradient], [first], [second], [], [n_steps], fused=True,
-            amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
-            eps=EPSILON, maximize=False,
-        )  # fmt: skip
+        arrays = [
+            array.reshape(-1, array.shape[-1]) for array in (parameter, gradient, first, second)
+        ]
+        rows = [slice(None)]
+        if parameter.device.type == "cpu" and is_shared(parameter.numel()):
+            rows = parts(len(arrays[0]))
+
+        def step(part):
+            weight, gradient, first, second = ([array[part]] for array in arrays)
+            adam(
+                weight, gradient, first, second, [], [n_steps.clone()], fused=True,
+                amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
+                eps=EPSILON, maximize=False,
+            )  # fmt: skip
+
+        share_operators(step, rows)
+        n_steps += 1
 
     def _moments_of(self, name, parameter):
         if name not in self._moments:

@@ -115,7 +115,10 @@ def share_operators(work, pieces):
         with one_thread(), _one_allowed():
             work(piece)
 
-    share(alone, pieces, allowed_threads())
+    if len(pieces) == 1:
+        alone(0, pieces[0])
+    else:
+        share(alone, pieces, allowed_threads())
 
 
 @contextlib.contextmanager
@@ -129,37 +132,42 @@ def _one_allowed():
 
 
 def product(left, right, out=None):
-    """The product of two matrices; threads share the rows of a large one.
+    """The product of two matrices, as `add_products` makes those of several."""
+    if out is None:
+        out = left.new_empty(len(left), right.shape[1])
+    add_products(left[None], right[None], out[None], keep=0)
+    return out
+
+
+def add_products(left, right, out, keep=1):
+    """Products of matrices, added to what is in out or (keep=0) put there.
 
     Parameters
     ----------
-    left : tensor of shape (n, m)
-        Whose rows are shared.
-    right : tensor of shape (m, p)
+    left : tensor of shape (E, n, m)
+        Threads share its rows, where that is worth it.
+    right : tensor of shape (E, m, p)
         What they are multiplied with.
-    out : tensor of shape (n, p), default=None
-        Where the product goes.
-
-    Returns
-    -------
-    out : tensor of shape (n, p)
-        The product.
+    out : tensor of shape (E, n, p)
+        Where the products go.
+    keep : {0, 1}, default=1
+        How often what is in out counts.
     """
-    if out is None:
-        out = left.new_empty(len(left), right.shape[1])
-    if not is_shared_product(left, right):
-        return torch.mm(left, right, out=out)
+    if left.device.type != "cpu" or not is_shared_product(left, right):
+        torch.baddbmm(out, left, right, beta=keep, out=out)
+        return
 
-    def multiply(rows):
-        torch.mm(left[rows], right, out=out[rows])
+    def multiply(piece):
+        torch.addmm(out[piece], left[piece], right[piece[0]], beta=keep, out=out[piece])
 
-    share_operators(multiply, parts(len(left)))
-    return out
+    share_operators(
+        multiply, [(e, part) for e in range(len(left)) for part in parts(left.shape[1])]
+    )
 
 
 def add_gram(rows, gram):
     """Add the rows' products with one another to the lower triangle of a square matrix."""
-    blocks = parts(len(rows)) if is_shared_product(rows, rows.T) else [slice(len(rows))]
+    blocks = parts(len(rows)) if is_shared_product(rows, rows.T) else [slice(None)]
 
     def add(block):
         gram[block, : block.stop].addmm_(rows[block], rows[: block.stop].T)
@@ -168,8 +176,8 @@ def add_gram(rows, gram):
 
 
 def is_shared_product(left, right):
-    """Whether threads share the product of two matrices."""
-    return left.device.type == "cpu" and left.numel() * right.shape[1] >= SHARED_PRODUCT
+    """Whether threads share a product on the CPU."""
+    return left.numel() * right.shape[-1] >= SHARED_PRODUCT
 
 
 def parts(length):

@@ -24,7 +24,7 @@ ALLOWED = {
     "_dictionary": {"_basis", "_threads"},
     "_scoring": set(),
     "_images": set(),
-    "_augmenter": {"_images"},
+    "_augmenter": {"_images", "_threads"},
     "datasets": {"_images"},
     "_codes": set(),
     "_topk": {"_threads"},
