@@ -9,7 +9,8 @@ are atoms, ``picked_at`` is the last step at which an atom had a gradient (0: ne
 
 import numpy as np
 
-from ._kernels import TILE, compiled, run
+from ._compiler import compiled
+from ._kernels import TILE, run
 
 BETA1, BETA2 = 0.9, 0.999
 # Adam's usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features;
@@ -61,7 +62,7 @@ def _subtract(total, weight, factor):
 
 @compiled
 def update_atoms(
-    thread, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
+    place, begin, end, state, firsts, parts, source, along, unit, patience, step, rate, epsilon,
     slope, totals,
 ):  # fmt: skip
     """The atoms from begin to end of the job that `AtomAdam.job` describes."""
@@ -85,7 +86,7 @@ def update_atoms(
             tile = gradient[: stop - start]
             weight = weights[h, start:stop]
             if slope[h] != 0:
-                _subtract(totals[thread, h // atoms_of_member, start:stop], weight, slope[h])
+                _subtract(totals[place[1], h // atoms_of_member, start:stop], weight, slope[h])
             _gradient(tile, parts, picks, source, (start, stop))
             square += _adam(
                 weight, first[h, start:stop], second[h, start:stop], tile, along[h],
@@ -178,8 +179,8 @@ class AtomAdam:
             How much of each atom is taken from its gradient.
         slope : ndarray of shape (n_atoms,), dtype float32
             Weights of the sums that the totals lose.
-        totals : ndarray of shape (n_threads, n_members, n_features), dtype float32
-            Loses, over all threads, the sum over a member's atoms of slope times atom,
+        totals : ndarray of shape (n_ranges, n_members, n_features), dtype float32
+            Loses, over all ranges, the sum over a member's atoms of slope times atom,
             before the step. The rows of the matrix are those of the members in turn.
         rates : ndarray
             The learning rate of each step, with Adam's correction for its start.

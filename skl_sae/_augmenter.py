@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._images import check_sides
 from ._memory import check_fits
+from ._threads import share_operators
 
 # Pixels resampled at a time; their coordinates take about ten times the bytes of grey pixels.
 _PIXELS_AT_A_TIME = 2**18
@@ -207,13 +208,17 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = np.empty((1 + self.n_copies, *X.shape), dtype=X.dtype)
         rows[0] = X
         batch_size = max(1, _PIXELS_AT_A_TIME // (shape[0] * shape[1]))
-        for i in range(self.n_copies):
-            for batch in gen_batches(len(X), batch_size):
-                drawn = slice(i * len(X) + batch.start, i * len(X) + batch.stop)
-                images = torch.from_numpy(rows[0, batch]).reshape(-1, *shape)
-                images = _resample(images, torch.from_numpy(maps[drawn]))
-                _light(images, *torch.from_numpy(gains[:, drawn]))
-                rows[1 + i, batch] = images.reshape(len(images), -1).numpy()
+
+        def vary(piece):
+            i, batch = piece
+            drawn = slice(i * len(X) + batch.start, i * len(X) + batch.stop)
+            images = torch.from_numpy(rows[0, batch]).reshape(-1, *shape)
+            images = _resample(images, torch.from_numpy(maps[drawn]))
+            _light(images, *torch.from_numpy(gains[:, drawn]))
+            rows[1 + i, batch] = images.reshape(len(images), -1).numpy()
+
+        batches = list(gen_batches(len(X), batch_size))
+        share_operators(vary, [(i, batch) for i in range(self.n_copies) for batch in batches])
         rows = rows.reshape(-1, X.shape[1])
         if index is not None and _get_output_config("transform", self)["dense"] == "pandas":
             # scikit-learn would give the frame the index of X, which has fewer rows.

@@ -41,6 +41,7 @@ from ._model_file import (
 )
 from ._pursuit import Pursuit, pursuit_batch_size
 from ._scoring import pearson_correlation, row_correlations
+from ._threads import one_thread, product
 from ._training import (
     EpochRows,
     Progress,
@@ -540,7 +541,7 @@ class TopKSparseAutoencoder(
         atoms = self.components_
         if self.aggregate == "mean":
             atoms = atoms.reshape(len(self.centers_), -1, atoms.shape[1]).mean(axis=0)
-        rows = np.asarray(X @ atoms)
+        rows = X @ atoms if sp.issparse(X) else _product(X, atoms)
         if self.aggregate == "concat":
             rows /= len(self.centers_)
         rows += self.centers_.mean(axis=0)
@@ -1005,6 +1006,7 @@ class TopKSparseAutoencoder(
 
     # --- Codes ---
 
+    @one_thread()
     def _codes(self, X):
         """CSR codes of validated rows."""
         arrays = (a if a is None or a.flags.writeable else a.copy() for a in self._fitted_arrays())
@@ -1075,6 +1077,13 @@ def _warn_of_dead_atoms(frequency):
             "would leave fewer dead.",
             ConvergenceWarning, stacklevel=5,
         )  # fmt: skip
+
+
+@one_thread()
+def _product(X, atoms):
+    """NumPy's own product may add up differently with another number of threads."""
+    arrays = (a if a.flags.writeable else a.copy() for a in (X, atoms))
+    return product(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
 
 
 def _warn_of_version(written_by):

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
+
+from ._clusters import k_means
+from ._threads import add_gram, product
 
 # Numbers of groups that are tried, of at least so many features each.
 GROUPS = 1, 8, 16, 32
@@ -105,7 +107,7 @@ class Basis:
         """Products with the directions as they are now, of those before any turn."""
         coordinates = torch.empty_like(stacked)
         for block, rotation in zip(self.blocks, self.rotations, strict=True):
-            coordinates[:, block] = stacked[:, block] @ rotation.T
+            coordinates[:, block] = product(stacked[:, block], rotation.T)
         return coordinates
 
     def turn(self, stacked, k):
@@ -117,7 +119,7 @@ class Basis:
         """
         targets = largest(self.turned(stacked), k)
         for i, block in enumerate(self.blocks):
-            fit = targets[:, block].T @ stacked[:, block]
+            fit = product(targets[:, block].T, stacked[:, block])
             fit += TURNED_LEAST * fit.norm() * self.rotations[i]
             left, _, right = torch.linalg.svd(fit)
             self.rotations[i] = left @ right
@@ -130,7 +132,7 @@ class Basis:
             stacked[first : first + len(directions), group] = directions
             first += len(directions)
         for block, rotation in zip(self.blocks, self.rotations, strict=True):
-            stacked[block] = rotation.float() @ stacked[block]
+            stacked[block] = product(rotation.float(), stacked[block])
         return stacked
 
     def n_rounds_allowed(self):
@@ -257,7 +259,7 @@ def feature_groups(rows, n_groups, seed):
     # Rounded, so that features that are copies of one another are one point, and are counted so.
     points = torch.nn.functional.normalize(directions.T.double(), dim=1).numpy().round(6)
     n_groups = min(n_groups, len(np.unique(points, axis=0)))
-    labels = KMeans(n_groups, n_init=4, random_state=seed).fit_predict(points)
+    labels = k_means(points, n_groups, n_init=4, seed=seed)
     groups = [torch.from_numpy(np.flatnonzero(labels == i)) for i in range(n_groups)]
     return [group for group in groups if len(group)]
 
@@ -271,7 +273,8 @@ def principal_directions(rows, n_directions):
     variances, vectors = variances.flip(0)[:n_directions], vectors.T.flip(0)[:n_directions]
     spanned = variances > 1e-6 * variances[0].clamp(min=1e-12)
     directions = vectors[spanned].float()
-    directions = torch.nn.functional.normalize(directions @ rows if wide else directions, dim=1)
+    directions = product(directions, rows) if wide else directions
+    directions = torch.nn.functional.normalize(directions, dim=1)
     return variances[spanned], directions
 
 
@@ -284,18 +287,17 @@ def largest(coordinates, k):
 
 def _products(rows, directions):
     """Products of rows with directions, in float64 as in `_gram`."""
-    directions = directions.double()
-    return torch.cat([part.double() @ directions.T for part in rows.split(1024)])
+    directions = directions.double().T
+    return torch.cat([product(part.double(), directions) for part in rows.split(1024)])
 
 
 def _gram(rows):
     """Products of all rows with one another, in float64, a part of the features at a time.
 
     What float32 rounds differently from run to run, with the place of the rows in memory,
-    would be blown up by each round of turning.
+    would be blown up by each round of turning. Only the lower triangle is filled in.
     """
     gram = rows.new_zeros((len(rows), len(rows)), dtype=torch.float64)
     for part in rows.split(1024, dim=1):
-        part = part.double()
-        gram.addmm_(part, part.T)
+        add_gram(part.double(), gram)
     return gram

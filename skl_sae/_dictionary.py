@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ._basis import Layout, sparse_directions, useful_layout
+from ._threads import one_thread, product
 from ._topk import dense_codes, top_k
 
 # Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
@@ -30,6 +31,7 @@ MUCH_HARM = 0.05
 HEAVY_TAIL = 0.2
 
 
+@one_thread()
 def initial_arrays(kind, rows, shape, code, generator, judges=None, choices=None):
     """Atoms, biases and centres of each member to start from.
 
@@ -177,12 +179,12 @@ def one_pass_error(start, rows, code):
             codes = dense_codes(activations[None], atoms[None], len(start.atoms))[0]
         else:
             codes = torch.where(activations >= threshold, activations, 0)
-        error += float(torch.addmm(centred, codes, start.atoms, beta=-1).double().square().sum())
+        error += float((product(codes, start.atoms) - centred).double().square().sum())
     return error
 
 
 def _activations(start, rows):
-    return torch.addmm(start.bias, rows - start.center, start.atoms.T).clamp_(min=0)
+    return product(rows - start.center, start.atoms.T).add_(start.bias).clamp_(min=0)
 
 
 def fitting_threshold(activations, k):
@@ -204,7 +206,7 @@ def _principal_starts(rows, n_atoms, k, choices, generator):
             atoms = torch.empty(n_atoms, rows.shape[1])
             _fill_both_ways(atoms, directions, k, generator)
             n_paired = min(2 * len(directions), n_atoms)
-            spare = rows[:MOST_JUDGES] @ atoms[n_paired:].T
+            spare = product(rows[:MOST_JUDGES], atoms[n_paired:].T)
             spare = spare.sort(dim=0, descending=True).values
         elif n_paired == n_atoms:
             continue
@@ -278,7 +280,7 @@ def _fill_both_ways(atoms, directions, k, generator):
         _fill_random(rest, generator)
         n_leading = min(len(directions) - 1, max(k, len(directions) // 2), n_features - 1)
         leading = directions[: max(0, n_leading)]
-        rest -= (rest @ leading.T) @ leading
+        rest -= product(product(rest, leading.T), leading)
         torch.nn.functional.normalize(rest, dim=1, out=rest)
 
 

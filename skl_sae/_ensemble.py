@@ -11,7 +11,8 @@ import os
 
 import torch
 
-from ._optimizer import DenseAdam, PickedAdam, Picks, Weights, is_shared, n_threads_for
+from ._optimizer import DenseAdam, PickedAdam, Picks, Weights
+from ._threads import add_products, is_shared, n_threads_for, one_thread, product
 from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
@@ -40,11 +41,13 @@ def use_sparse_products(device, k, n_components):
 
 
 def without_autograd(method):
-    """Run a method with ordinary tensors and no graph, whatever mode the caller is in."""
+    """Run a method with ordinary tensors, no graph and torch's operators in this thread alone,
+    whatever mode the caller is in.
+    """
 
     @functools.wraps(method)
     def wrapper(*args, **kwargs):
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), one_thread():
             return method(*args, **kwargs)
 
     return wrapper
@@ -177,9 +180,8 @@ class TopKEnsemble:
     def fit_thresholds(self, x):
         """Make the thresholds such that the rows of x have k active atoms on average."""
         for e, threshold in enumerate(self.thresholds):
-            activations = torch.addmm(
-                self.encoder_bias[e], x - self.centers[e], self.encoder[e].T
-            ).clamp_(min=0)
+            activations = product(x - self.centers[e], self.encoder[e].T)
+            activations.add_(self.encoder_bias[e]).clamp_(min=0)
             smallest = activations.flatten().topk(self.k * len(x)).values[-1]
             threshold.copy_(smallest.clamp(min=torch.finfo(torch.float32).tiny))
 
@@ -189,14 +191,15 @@ class TopKEnsemble:
         narrow = self.device.type == "cpu" and centred.shape[1] < NARROW_BATCH
         if narrow:
             turned = self._buffer("turned", tuple(pre.mT.shape))
-            torch.bmm(self.encoder, centred.mT, out=turned)
+            add_products(self.encoder, centred.mT, turned, keep=0)
             torch.add(turned.mT, self.encoder_bias[:, None], out=pre)
             activations, atoms = self._pick(pre, slice(None), training)
         else:
             # A member at a time, while its pre-activations are in cache.
             picks = []
-            for e, (rows, weight) in enumerate(zip(centred, self.encoder, strict=True)):
-                torch.mm(rows, weight.T, out=pre[e]).add_(self.encoder_bias[e])
+            for e, of_member in enumerate(zip(self.encoder, centred.mT, pre.mT, strict=True)):
+                product(*of_member)
+                pre[e] += self.encoder_bias[e]
                 picks.append(self._pick(pre[e : e + 1], slice(e, e + 1), training))
             activations, atoms = (stack_padded(part) for part in zip(*picks, strict=True))
         return pre, activations.clamp_(min=0), atoms
@@ -219,8 +222,12 @@ class TopKEnsemble:
             arrays = (part.numpy() for part in (rows, atoms, activations, self.decoder))
             products = decode_onto(*arrays, slope, n_threads)
             return None if slope is None else torch.from_numpy(products)
-        rows.baddbmm_(self._dense_codes(activations, atoms), self.decoder)
-        return None if slope is None else slope * (rows @ self.decoder.mT).gather(2, atoms)
+        codes = self._dense_codes(activations, atoms)
+        add_products(self.decoder.mT, codes.mT, rows.mT)
+        if slope is None:
+            return None
+        add_products(self.decoder, rows.mT, codes.mT, keep=0)
+        return slope * codes.gather(2, atoms)
 
     def _dense_codes(self, activations, atoms):
         return dense_codes(activations, atoms, self.encoder.shape[1])

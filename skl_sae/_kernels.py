@@ -5,25 +5,16 @@ small batch each costs more than its arithmetic. Members' rows and atoms are wor
 list: of E members with H atoms each, atom h of member e has the number ``e H + h``.
 """
 
-import threading
-import warnings
-
 import numpy as np
 
-with warnings.catch_warnings():  # numba adds a filter for all of the process
-    import numba
+from ._compiler import compiled
+from ._shares import share
 
 # Features handled at a time, so that they stay in the first-level cache.
 TILE = 2048
-
-
-def compiled(function):
-    """Compile without the GIL, with the result kept on disk where that is possible."""
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in can be written
-        return numba.njit(**options)(function)
+# Into so many ranges rows are cut, for any number of threads: enough that none waits long for the
+# last, which may have to wait for a core.
+N_RANGES = 32
 
 
 @compiled
@@ -125,8 +116,8 @@ def decode_onto(rows, atoms, activations, decoder, slope, n_threads):
         The members' atoms.
     slope : float or None
         Factor of the products; None for no products.
-    n_threads : int
-        Threads to share the rows.
+    n_threads : int or None
+        Threads to share the rows, as in `run`.
 
     Returns
     -------
@@ -248,33 +239,34 @@ def sort_picks(atoms, n_atoms):
     return firsts, order
 
 
+def n_ranges(n_threads):
+    """Into how many ranges `run` cuts the rows of a job."""
+    return 1 if n_threads is None else N_RANGES
+
+
 def run(jobs, n_threads):
     """Run kernels over ranges of rows, in threads that end with the call.
 
-    A job is (kernel, number of rows, arguments). No thread is left behind to be missed by a
-    forked child. Each takes the next range when it is free, for torch's own threads go on
-    spinning for a while after each of its operators and may slow one of ours.
+    The ranges are the same for any number of threads.
+
+    Parameters
+    ----------
+    jobs : list of tuple (kernel, n_rows, arguments)
+        A kernel is given the numbers of its thread and of its range, where the range begins and
+        ends, and the arguments.
+    n_threads : int or None
+        How many threads; None for no ranges, where there is too little to share.
     """
-    if n_threads == 1:
-        for kernel, n_rows, arguments in jobs:
-            kernel(0, 0, n_rows, *arguments)
-        return
-    n_ranges = 4 * n_threads
-    ranges = iter([
-        (kernel, i * n_rows // n_ranges, (i + 1) * n_rows // n_ranges, arguments)
+    n = n_ranges(n_threads)
+    ranges = [
+        (kernel, i, i * n_rows // n, (i + 1) * n_rows // n, arguments)
         for kernel, n_rows, arguments in jobs
-        for i in range(n_ranges)
-    ])  # fmt: skip
+        for i in range(n)
+    ]
 
-    def work(thread):
-        for kernel, start, stop, arguments in ranges:
-            kernel(thread, start, stop, *arguments)
+    def work(thread, part):
+        kernel, i, start, stop, arguments = part
+        if start < stop:
+            kernel((thread, i), start, stop, *arguments)
 
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(1, n_threads)]
-    for thread in threads:
-        thread.start()
-    try:
-        work(0)
-    finally:
-        for thread in threads:
-            thread.join()
+    share(work, ranges, n_threads or 1)

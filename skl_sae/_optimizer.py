@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.optim.adam import adam
 
+from ._threads import add_products, is_shared, n_threads_for, parts, share_operators
 from ._topk import dense_codes
 
 BETA1, BETA2 = 0.9, 0.999
@@ -19,19 +20,6 @@ EPSILON = 1e-20
 
 # What torch's Adam remembers of a parameter.
 _MOMENTS = "first", "second", "n_steps"
-
-# Numbers to work on from which on threads are worth their start and the wait for the last.
-SHARED_SIZE = 2**22
-
-
-def is_shared(size):
-    """Whether threads share work on so many numbers."""
-    return size >= SHARED_SIZE
-
-
-def n_threads_for(size):
-    """As many as torch uses; one where there is too little to share."""
-    return torch.get_num_threads() if is_shared(size) else 1
 
 
 def optimizer_shapes(shape, n_steps, *, tied, sparse):
@@ -137,9 +125,9 @@ class DenseAdam:
             _add_at(bias_gradient, p.atoms, at_encoder)
             _add_at(along, p.atoms, p.activations * (p.products + tied_part))
             at_decoder = p.slope * p.activations
-            gradient.baddbmm_(dense_codes(at_decoder, p.atoms, bias.shape[1]).mT, rows)
+            add_products(dense_codes(at_decoder, p.atoms, bias.shape[1]).mT, rows, gradient)
             at_encoder = dense_codes(at_encoder, p.atoms, bias.shape[1])
-            encoder_gradient.baddbmm_(at_encoder.mT, source[2])
+            add_products(at_encoder.mT, source[2], encoder_gradient)
         if tied:
             along -= bias_gradient * bias
         # Only the part across the atom: the part along it is undone by the unit norm.
@@ -155,11 +143,23 @@ class DenseAdam:
 
     def _step(self, name, parameter, gradient, learning_rate):
         first, second, n_steps = self._moments_of(name, parameter)
-        adam(
-            [parameter], [gradient], [first], [second], [], [n_steps], fused=True,
-            amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
-            eps=EPSILON, maximize=False,
-        )  # fmt: skip
+        arrays = [
+            array.reshape(-1, array.shape[-1]) for array in (parameter, gradient, first, second)
+        ]
+        rows = [slice(None)]
+        if parameter.device.type == "cpu" and is_shared(parameter.numel()):
+            rows = parts(len(arrays[0]))
+
+        def step(part):
+            weight, gradient, first, second = ([array[part]] for array in arrays)
+            adam(
+                weight, gradient, first, second, [], [n_steps.clone()], fused=True,
+                amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate, weight_decay=0.0,
+                eps=EPSILON, maximize=False,
+            )  # fmt: skip
+
+        share_operators(step, rows)
+        n_steps += 1
 
     def _moments_of(self, name, parameter):
         if name not in self._moments:
@@ -232,7 +232,7 @@ class PickedAdam(DenseAdam):
         self._atom_adams[1].catch_up(wanted.ravel(), self._rates, self.n_steps, n_threads)
 
     def update(self, source, picks, learning_rate):
-        from ._kernels import picks_by_atom, run
+        from ._kernels import n_ranges, picks_by_atom, run
 
         _, encoder, bias, centers, tied = self.weights
         self._begin_step(learning_rate)
@@ -243,7 +243,7 @@ class PickedAdam(DenseAdam):
             slopes *= 2
         *by_atom, bias_gradient, along = picks_by_atom(tuple(arrays), slopes, bias.numpy(), tied)
         n_threads = n_threads_for(encoder.numel())
-        totals = np.zeros((n_threads, *centers.shape), np.float32)
+        totals = np.zeros((n_ranges(n_threads), *centers.shape), np.float32)
         run(self._atom_jobs(by_atom, source, along, bias_gradient, totals), n_threads)
         centers_gradient = slopes[0] * source[0].sum(1).numpy() + totals.sum(axis=0)
         self._follow("bias", bias, bias_gradient)

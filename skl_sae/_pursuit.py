@@ -5,11 +5,11 @@ from torch.nn.functional import embedding_bag
 
 from ._ensemble import without_autograd
 from ._memory import check_fits
+from ._threads import allowed_threads, product
 
 # Products held at a time.
 _PRODUCTS = 2**23
-# Multiplications from which on threads are worth their start, and the wait for those of torch,
-# which go on spinning for a while.
+# Multiplications from which on threads are worth their start.
 _SHARED_WORK = 2**26
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
@@ -20,13 +20,15 @@ _DEPENDENT = 1e-5
 class Pursuit:
     """Codes of an engine's members by `pursue`."""
 
+    @without_autograd
     def __init__(self, engine):
         self.engine = engine
         n_members, n_atoms = engine.encoder_bias.shape
         n_bytes = 4 * (n_members * n_atoms**2 + engine.k * n_atoms) + 8 * engine.k**2
         check_fits(n_bytes, f"Matching pursuit of {engine.k} among {n_atoms} atoms")
-        self.grams = [atoms @ atoms.T for atoms in engine.decoder]
+        self.grams = [product(atoms, atoms.T) for atoms in engine.decoder]
 
+    @without_autograd
     def encode(self, x):
         """Coefficients and atoms of the rows of x, each of shape (E, B, k)."""
         engine = self.engine
@@ -66,7 +68,7 @@ def pursue(rows, atoms, gram, k):
     picks : tensor of shape (B, k)
         Numbers of the atoms, none twice in a row with coefficients other than 0.
     """
-    products = rows @ atoms.T
+    products = product(rows, atoms.T)
     enough = _DONE * rows.norm(dim=1)
     if rows.device.type == "cuda":
         return pursue_batch(products, gram, k, enough)
@@ -74,7 +76,7 @@ def pursue(rows, atoms, gram, k):
 
     arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
     is_shared = len(rows) > 1 and len(rows) * k**2 * len(atoms) >= _SHARED_WORK
-    n_threads = torch.get_num_threads() if is_shared else 1
+    n_threads = allowed_threads() if is_shared else None
     codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
     return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
 
@@ -127,7 +129,7 @@ def finish_atoms(rows, atoms, k, n_rounds):
 
     batch_size = pursuit_batch_size(len(atoms), k)
     for _ in range(n_rounds):
-        gram = atoms @ atoms.T
+        gram = product(atoms, atoms.T)
         codes = [pursue(part, atoms, gram, k) for part in rows.split(batch_size)]
         coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
         left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ._kernels import compiled, run, sort_picks
+from ._compiler import compiled
+from ._kernels import run, sort_picks
 
 # Numbers of which the largest is sought at a time.
 _BLOCK = 128
@@ -96,9 +97,10 @@ def _product(row, atom):
 
 
 @compiled
-def _pursue(thread, start, stop, data, gram, enough, dependent, work, coefficients, picks):
+def _pursue(place, start, stop, data, gram, enough, dependent, work, coefficients, picks):
     rows, atoms, products = data
     all_added, factors, vectors = work
+    thread = place[0]
     added, factor = all_added[thread], factors[thread]
     targets, inverses = vectors[thread, 0], vectors[thread, 1]
     k = picks.shape[1]
@@ -134,10 +136,11 @@ def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
     n_rows, n_atoms = products.shape
     coefficients = np.zeros((n_rows, k), np.float32)
     picks = np.zeros((n_rows, k), np.int64)
+    n_scratch = n_threads or 1
     work = (
-        np.empty((n_threads, k, n_atoms), np.float32),
-        np.zeros((n_threads, k, k)),
-        np.zeros((n_threads, 2, k)),
+        np.empty((n_scratch, k, n_atoms), np.float32),
+        np.zeros((n_scratch, k, k)),
+        np.zeros((n_scratch, 2, k)),
     )
     arguments = (rows, atoms, products), gram, enough, dependent, work, coefficients, picks
     run([(_pursue, n_rows, arguments)], n_threads)

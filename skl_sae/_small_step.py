@@ -7,7 +7,8 @@ arithmetic. It is made of the same loops that the engine otherwise calls one by 
 import numpy as np
 
 from ._atom_adam import EPSILON, adam_step, catch_up_atoms, update_atoms
-from ._kernels import compiled, count_firing, decode_rows, picks_by_atom, positive_top_k
+from ._compiler import compiled
+from ._kernels import count_firing, decode_rows, picks_by_atom, positive_top_k
 
 
 @compiled
@@ -22,14 +23,14 @@ def _catch_up(atoms, decoder_adam, rates, step):
         for b in range(n_rows):
             for pick in range(n_picks):
                 wanted[e * n_components + atoms[e, b, pick]] = True
-    catch_up_atoms(0, 0, len(wanted), wanted, state, rates, step, np.float32(EPSILON))
+    catch_up_atoms((0, 0), 0, len(wanted), wanted, state, rates, step, np.float32(EPSILON))
 
 
 @compiled
 def _decode_onto(rows, atoms, activations, decoder, slope):
     products = np.empty(atoms.shape, np.float32)
     n_rows = rows.shape[0] * rows.shape[1]
-    decode_rows(0, 0, n_rows, decoder, (atoms, activations), rows, np.float32(slope), products)
+    decode_rows((0, 0), 0, n_rows, decoder, (atoms, activations), rows, np.float32(slope), products)
     return products
 
 
@@ -38,7 +39,7 @@ def _update_atoms(adam, picks, source, along, slope, totals, rates, step):
     state, (unit, patience) = adam
     firsts, rows, values = picks
     update_atoms(
-        0, 0, len(along), state, firsts, (rows, values), source, along, unit, patience, step,
+        (0, 0), 0, len(along), state, firsts, (rows, values), source, along, unit, patience, step,
         np.float32(rates[step]), np.float32(EPSILON), slope, totals,
     )  # fmt: skip
 

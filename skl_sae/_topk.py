@@ -7,6 +7,12 @@ as many for each row as the fullest has: others are filled up with the number 0 
 import torch
 from torch.nn.functional import pad
 
+from ._threads import share_operators
+
+# Rows to look at in one piece, which threads share where there are so many numbers.
+_ROWS = 64
+_SHARED_NUMBERS = 2**20
+
 
 def top_k(values, k):
     """The k largest numbers along the last axis, in no order, and their places.
@@ -14,6 +20,24 @@ def top_k(values, k):
     Where k is much smaller than a long axis, that is first cut into groups: the k largest
     numbers lie in the k groups with the largest maxima.
     """
+    return _in_pieces(_top_k, values, k)
+
+
+def _in_pieces(search, values, k):
+    """What a search gives for (E, B, H) values and k, the rows in pieces if they are many."""
+    if values.device.type != "cpu" or values.numel() < _SHARED_NUMBERS:
+        return search(values, k)
+    pieces = values.split(_ROWS, dim=1)
+    found = [None] * len(pieces)
+
+    def look(i):
+        found[i] = search(pieces[i], k)
+
+    share_operators(look, range(len(pieces)))
+    return tuple(torch.cat(part, dim=1) for part in zip(*found, strict=True))
+
+
+def _top_k(values, k):
     n_values = values.shape[-1]
     group, least = 8, 512
     if values.device.type != "cpu" or n_values % group or n_values < max(least, 2 * group * k):
@@ -36,7 +60,7 @@ def batch_top_k(values, k):
     n_rows, n_values = values.shape[1:]
     width = min(n_values, 4 * k)
     while True:
-        largest, places = values.topk(width)
+        largest, places = _in_pieces(torch.topk, values, width)
         chosen = largest.flatten(1).topk(k * n_rows)
         if width == n_values or (largest[..., -1] < chosen.values.amin(1)[:, None]).all():
             break
@@ -49,7 +73,7 @@ def batch_top_k(values, k):
 def above(values, thresholds):
     """The numbers that reach the member's threshold, and their places, filled up with zeros."""
     fullest = int((values >= thresholds[:, None, None]).sum(2).max())
-    largest, places = values.topk(max(1, fullest))
+    largest, places = _in_pieces(torch.topk, values, max(1, fullest))
     return trimmed(largest, places, largest >= thresholds[:, None, None])
 
 

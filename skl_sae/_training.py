@@ -12,6 +12,7 @@ from ._ensemble import TopKEnsemble
 from ._memory import check_fits
 from ._pursuit import finish_atoms
 from ._scoring import row_correlations
+from ._threads import one_thread
 
 # Share of a fit's steps in which the learning rate rises.
 WARM_UP = 0.1
@@ -106,6 +107,7 @@ class TrainingState:
         """Whether the engine, with its moments, can go on under these parameters."""
         return self.engine.k == k and (self.engine.thresholds is None) == (sparsity == "topk")
 
+    @one_thread()
     def finish_atoms(self, X, n_rounds):
         """Adapt the atoms to orthogonal matching pursuit on the rows of X."""
         self.engine.catch_up()
@@ -113,6 +115,7 @@ class TrainingState:
         for center, atoms in zip(self.engine.centers, self.engine.decoder, strict=True):
             finish_atoms(rows - center, atoms, self.engine.k, n_rounds)
 
+    @one_thread()
     def run_epoch(
         self, X, rng, batch_size, learning_rate, *, consistency=0.0, aux_coef=0.0, dead_after
     ):
@@ -158,6 +161,7 @@ class TrainingState:
         correlations = torch.linalg.vecdot(*both) / (length * length_guess)
         return correlations[length > 1e-6].nan_to_num().cpu()
 
+    @one_thread()
     def firing_frequency(self, X):
         """The fraction of the rows on which each atom fires."""
         fired = torch.zeros_like(self.engine.encoder_bias)
@@ -167,6 +171,7 @@ class TrainingState:
             fired.scatter_add_(1, atoms.flatten(1), (activations > 0).flatten(1).to(fired))
         return (fired.cpu().numpy() / np.float32(len(X))).ravel()
 
+    @one_thread()
     def error(self, X, consistency):
         """What training minimises, of the mean reconstruction and in scaled units.
 
@@ -184,6 +189,7 @@ class TrainingState:
             self.engine.thresholds.copy_(kept)
         return total / len(X)
 
+    @one_thread()
     def fit_thresholds(self, X):
         """Thresholds that k of a row's activations reach, on average over some of the rows."""
         some = X[:: 1 + len(X) // THRESHOLD_ROWS]
@@ -202,6 +208,7 @@ class TrainingState:
     def scale_thresholds(self, factors):
         self.engine.thresholds *= torch.tensor(factors).to(self.engine.thresholds)
 
+    @one_thread()
     def score(self, X, batch_size):
         """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
         total = 0.0

@@ -111,7 +111,7 @@ CASES = {
 def test_steps_equal_autograd(case, tied, products, monkeypatch):
     """In one compiled call, by compiled loops shared by threads, and by torch alone."""
     if products == "shared":
-        monkeypatch.setattr("skl_sae._optimizer.SHARED_SIZE", 0)
+        monkeypatch.setattr("skl_sae._threads.SHARED_SIZE", 0)
     case = dict(case)
     shape = case.pop("n_members", 1), 48, 20
     batches = case.pop("batches", (16,) * case.pop("n_steps", 5))

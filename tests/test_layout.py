@@ -13,23 +13,27 @@ FOLDER = Path(skl_sae.__file__).parent
 
 # What each module may import of the package; those to come are named already.
 ALLOWED = {
-    "_kernels": set(),
-    "_atom_adam": {"_kernels"},
-    "_small_step": {"_atom_adam", "_kernels"},
-    "_basis": set(),
-    "_dictionary": {"_basis", "_topk"},
+    "_shares": set(),
+    "_threads": {"_shares"},
+    "_compiler": set(),
+    "_kernels": {"_compiler", "_shares"},
+    "_atom_adam": {"_compiler", "_kernels"},
+    "_small_step": {"_atom_adam", "_compiler", "_kernels"},
+    "_clusters": {"_threads"},
+    "_basis": {"_clusters", "_threads"},
+    "_dictionary": {"_basis", "_threads", "_topk"},
     "_scoring": set(),
     "_output": {"_atomic"},
     "_images": {"_output"},
-    "_augmenter": {"_images", "_memory"},
+    "_augmenter": {"_images", "_memory", "_threads"},
     "datasets": {"_images"},
     "_codes": set(),
-    "_topk": set(),
-    "_optimizer": {"_atom_adam", "_kernels", "_small_step", "_topk"},
-    "_ensemble": {"_kernels", "_optimizer", "_topk"},
-    "_pursuit": {"_ensemble", "_memory", "_pursuit_kernels"},
-    "_pursuit_kernels": {"_kernels"},
-    "_training": {"_ensemble", "_memory", "_pursuit", "_scoring"},
+    "_topk": {"_threads"},
+    "_optimizer": {"_atom_adam", "_kernels", "_small_step", "_threads", "_topk"},
+    "_ensemble": {"_kernels", "_optimizer", "_threads", "_topk"},
+    "_pursuit": {"_ensemble", "_memory", "_pursuit_kernels", "_threads"},
+    "_pursuit_kernels": {"_compiler", "_kernels"},
+    "_training": {"_ensemble", "_memory", "_pursuit", "_scoring", "_threads"},
     "_thumbnails": set(),
     "_report_arrays": set(),
     "report": {
@@ -60,6 +64,7 @@ ALLOWED = {
         "_ensemble",
         "_pursuit",
         "_scoring",
+        "_threads",
         "_training",
     },
     "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
@@ -125,9 +130,18 @@ def test_the_engine_knows_no_scikit_learn():
         "_topk",
         "_dictionary",
         "_pursuit",
+        "_threads",
+        "_shares",
     ):
         assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
-    for name in ("_kernels", "_atom_adam", "_small_step", "_pursuit_kernels"):
+    for name in (
+        "_shares",
+        "_compiler",
+        "_kernels",
+        "_atom_adam",
+        "_small_step",
+        "_pursuit_kernels",
+    ):
         assert "torch" not in outside_imports(FOLDER / f"{name}.py")
 
 

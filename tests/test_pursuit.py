@@ -33,7 +33,7 @@ def pursue_by_threads(rows, atoms, gram, k):
     """As `pursue` does it with many rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skl_sae._pursuit._SHARED_WORK", 0)
-        patch.setattr(torch, "get_num_threads", lambda: 3)
+        patch.setattr("skl_sae._pursuit.allowed_threads", lambda: 3)
         return pursue(rows, atoms, gram, k)
 
 

@@ -1,0 +1,186 @@
+"""How many threads torch's operators use: in our calls one, and pieces are shared by our own.
+
+The threads of torch's operators spin while they wait for the last of them. If anything else
+wants their cores, each operator waits for a thread that waits for a core. Besides, how many
+they are decides in which order numbers are added up. So while the engine works, torch is told to
+use one thread, and what is worth sharing is cut into pieces that do not depend on the number of
+threads.
+
+``torch.set_num_threads`` would tell all threads of the process. What it calls is told for one:
+OpenMP keeps a number of threads for each thread, and so does MKL on request. Both are asked by
+their public names in the libraries that torch brings or was linked with. Where they are not to be
+found, torch keeps its threads: all works, but results may then differ in the last bits between
+numbers of threads.
+"""
+
+import contextlib
+import ctypes
+import functools
+import threading
+from pathlib import Path
+
+import torch
+
+from ._shares import share
+
+# Numbers to work on from which on threads are worth their start and the wait for the last.
+SHARED_SIZE = 2**22
+# The same of a product's multiplications; and into how many parts such a product is cut.
+SHARED_PRODUCT = 2**26
+N_PARTS = 8
+
+
+class _Local(threading.local):
+    allowed = None  # number of threads that the user allows, while torch uses one
+
+
+_local = _Local()
+
+
+@functools.cache
+def _functions():
+    """OpenMP's and MKL's functions that set the calling thread's number; None for no such."""
+    folder = Path(torch.__file__).parent / "lib"
+    # A library gives what it was linked with too; not so on Windows.
+    names = "libtorch_cpu.so", "libtorch_cpu.dylib", "libiomp5md.dll", "torch_cpu.dll"
+    libraries = []
+    for name in names:
+        if (folder / name).exists():
+            try:
+                libraries.append(ctypes.CDLL(str(folder / name)))
+            except OSError:
+                continue
+    return tuple(
+        next((getattr(library, name) for library in libraries if hasattr(library, name)), None)
+        for name in ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
+    )
+
+
+class one_thread:
+    """While it is entered, torch's operators use this thread alone if it calls them.
+
+    A context manager and a decorator; it may be entered again within itself. What other threads
+    of the process see is not touched, and afterwards all is as it was.
+    """
+
+    def __enter__(self):
+        self.entered = _local.allowed is None
+        if not self.entered:
+            return
+        set_openmp, set_mkl = _functions()
+        # The first call in a thread has torch set it up, which must not come later.
+        _local.allowed = self.before = torch.get_num_threads()
+        self.mkl_before = 0 if set_mkl is None else set_mkl(1)
+        if set_openmp is not None:
+            set_openmp(1)
+
+    def __exit__(self, *error):
+        if not self.entered:
+            return
+        set_openmp, set_mkl = _functions()
+        if set_openmp is not None:
+            set_openmp(self.before)
+        if set_mkl is not None:
+            set_mkl(self.mkl_before)
+        _local.allowed = None
+
+    def __call__(self, function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            with one_thread():
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+def allowed_threads():
+    """How many threads may share work that is called for here."""
+    return torch.get_num_threads() if _local.allowed is None else _local.allowed
+
+
+def is_shared(size):
+    """Whether threads share work on so many numbers."""
+    return size >= SHARED_SIZE
+
+
+def n_threads_for(size):
+    """As many as torch would use; None where there is too little to share."""
+    return allowed_threads() if is_shared(size) else None
+
+
+def share_operators(work, pieces):
+    """Call ``work(piece)`` for all pieces, in several threads with one for torch in each."""
+
+    def alone(_, piece):
+        with one_thread(), _one_allowed():
+            work(piece)
+
+    if len(pieces) == 1:
+        alone(0, pieces[0])
+    else:
+        share(alone, pieces, allowed_threads())
+
+
+@contextlib.contextmanager
+def _one_allowed():
+    """Share nothing further."""
+    allowed, _local.allowed = _local.allowed, 1
+    try:
+        yield
+    finally:
+        _local.allowed = allowed
+
+
+def product(left, right, out=None):
+    """The product of two matrices, as `add_products` makes those of several."""
+    if out is None:
+        out = left.new_empty(len(left), right.shape[1])
+    add_products(left[None], right[None], out[None], keep=0)
+    return out
+
+
+def add_products(left, right, out, keep=1):
+    """Products of matrices, added to what is in out or (keep=0) put there.
+
+    Parameters
+    ----------
+    left : tensor of shape (E, n, m)
+        Threads share its rows, where that is worth it.
+    right : tensor of shape (E, m, p)
+        What they are multiplied with.
+    out : tensor of shape (E, n, p)
+        Where the products go.
+    keep : {0, 1}, default=1
+        How often what is in out counts.
+    """
+    if left.device.type != "cpu" or not is_shared_product(left, right):
+        torch.baddbmm(out, left, right, beta=keep, out=out)
+        return
+
+    def multiply(piece):
+        torch.addmm(out[piece], left[piece], right[piece[0]], beta=keep, out=out[piece])
+
+    share_operators(
+        multiply, [(e, part) for e in range(len(left)) for part in parts(left.shape[1])]
+    )
+
+
+def add_gram(rows, gram):
+    """Add the rows' products with one another to the lower triangle of a square matrix."""
+    blocks = parts(len(rows)) if is_shared_product(rows, rows.T) else [slice(None)]
+
+    def add(block):
+        gram[block, : block.stop].addmm_(rows[block], rows[: block.stop].T)
+
+    share_operators(add, blocks[::-1])  # the largest first
+
+
+def is_shared_product(left, right):
+    """Whether threads share a product on the CPU."""
+    return left.numel() * right.shape[-1] >= SHARED_PRODUCT
+
+
+def parts(length):
+    """The slices that threads share."""
+    step = max(1, -(-length // N_PARTS))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
