@@ -14,6 +14,7 @@ seconds.
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,6 +22,7 @@ import numpy as np
 from PIL import Image
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 
@@ -123,7 +125,11 @@ else:
 def study(grid):
     """The held-out correlation of each combination, one row for each value of the first."""
     names = {f"topksparseautoencoder__{name}": values for name, values in grid.items()}
-    search = GridSearchCV(studied, names, cv=split, refit=False).fit(files)
+    search = GridSearchCV(studied, names, cv=split, refit=False)
+    with warnings.catch_warnings():
+        # Few active atoms of many leave most of them dead, which fit would say each time.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(files)
     # GridSearchCV goes through the names in alphabetical order.
     shape = [len(values) for _, values in sorted(grid.items())]
     scores = search.cv_results_["mean_test_score"].reshape(shape)

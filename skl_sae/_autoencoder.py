@@ -684,8 +684,9 @@ class TopKSparseAutoencoder(
         largest = _LARGEST_SUM / math.sqrt(X.shape[1])
         if not -largest < X.min() <= X.max() < largest:
             raise ValueError(
-                f"Expected numbers below {largest:.1e}, since those of {X.shape[1]} features are "
-                "summed in float32; got larger ones. Divide X by a number."
+                "Input X contains a value too large for sums in float32, which would be infinity: "
+                f"expected numbers below {largest:.1e} for {X.shape[1]} features. Divide X by a "
+                "number."
             )
         return X
 
@@ -917,10 +918,8 @@ class TopKSparseAutoencoder(
                 state.engine.thresholds.copy_(torch.from_numpy(progress.best_arrays["thresholds"]))
         elif self.early_stopping or progress.has_begun_best:
             progress.go_back(state)
-        elif (
-            state.error(X_held_out, self.consistency) > -progress.best
-        ):  # though it has learned them by now
-            progress.go_back(state)
+        elif state.error(X_held_out, self.consistency) > -progress.best:
+            progress.go_back(state)  # it is worse on these rows, though it has learned them by now
         if progress.threshold_factors is not None:
             state.scale_thresholds(progress.threshold_factors)
         if progress.frequency is None or not progress.frequency.any():  # of the start

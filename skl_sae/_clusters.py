@@ -6,10 +6,10 @@ groups, but for such points.
 """
 
 import numpy as np
+import scipy.sparse as sp
 import torch
-from torch.nn.functional import one_hot
 
-from ._threads import one_thread, product
+from ._threads import one_thread
 
 _MAX_ROUNDS = 300
 # Groups that move by less, as a part of the points' variance, have settled.
@@ -46,24 +46,31 @@ def k_means(points, n_groups, *, n_init, seed):
         labels, left = _lloyd(points, _seeds(points, n_groups, rng))
         if left < least:
             best, least = labels, left
-    return best.numpy()
+    return best
 
 
-def _squared_distances(points, centers):
+def _half_squared_distances(points, centers):
+    """Less half of each point's own square: shape (n_points, n_centers)."""
+    squares = centers.square().sum(1) / 2
+    return torch.addmm(squares, points, centers.T, alpha=-1)
+
+
+def _squared_distances(points, squares, centers):
     """Shape (n_centers, n_points)."""
-    squares = points.square().sum(1) + centers.square().sum(1)[:, None]
-    return (squares - 2 * product(centers, points.T)).clamp_(min=0)
+    halves = torch.addmm(squares / 2, centers, points.T, alpha=-1)
+    return (2 * halves + centers.square().sum(1)[:, None]).clamp_(min=0).numpy()
 
 
 def _seeds(points, n_groups, rng):
     """Points far from one another: of a few drawn, each time the one that leaves the least."""
     n_trials = 2 + int(np.log(n_groups))
+    squares = points.square().sum(1)
     chosen = [rng.choice(len(points), p=np.full(len(points), 1 / len(points)))]
-    nearest = _squared_distances(points, points[chosen])[0].numpy()
+    nearest = _squared_distances(points, squares, points[chosen])[0]
     while len(chosen) < n_groups:
         drawn = rng.uniform(size=n_trials) * nearest.sum()
         trials = np.searchsorted(np.cumsum(nearest), drawn).clip(max=len(points) - 1)
-        left = np.minimum(nearest, _squared_distances(points, points[trials]).numpy())
+        left = np.minimum(nearest, _squared_distances(points, squares, points[trials]))
         best = left.sum(axis=1).argmin()
         chosen.append(trials[best])
         nearest = left[best]
@@ -75,15 +82,24 @@ def _lloyd(points, centers):
     settled = _SETTLED * float(points.var(0, correction=0).mean())
     labels = None
     for _ in range(_MAX_ROUNDS):
-        before, labels = labels, _squared_distances(points, centers).argmin(0)
-        if before is not None and bool((before == labels).all()):
+        before, labels = labels, _half_squared_distances(points, centers).numpy().argmin(axis=1)
+        if before is not None and np.array_equal(before, labels):
             break
-        members = one_hot(labels, len(centers)).to(points).T.contiguous()
-        counts = members.sum(1)[:, None]
-        moved = torch.where(counts > 0, product(members, points) / counts.clamp(min=1), centers)
+        moved = _means(points, labels, centers)
         shift, centers = float((moved - centers).square().sum()), moved
         if shift <= settled:
             break
-    distances = _squared_distances(points, centers)
-    labels = distances.argmin(0)
-    return labels, float(distances.gather(0, labels[None]).sum())
+    halves = _half_squared_distances(points, centers).numpy()
+    labels = halves.argmin(axis=1)
+    return labels, 2 * halves[np.arange(len(labels)), labels].sum()
+
+
+def _means(points, labels, centers):
+    """Of the points of each group; of an empty one, where it was."""
+    n_points, n_groups = len(points), len(centers)
+    members = sp.csr_matrix(
+        (np.ones(n_points), labels, np.arange(n_points + 1)), shape=(n_points, n_groups)
+    )
+    sums = torch.from_numpy(members.T @ points.numpy())
+    counts = torch.from_numpy(np.bincount(labels, minlength=n_groups))[:, None]
+    return torch.where(counts > 0, sums / counts.clamp(min=1), centers)

@@ -17,8 +17,10 @@ from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
-# Length of a dead atom's encoder when it is made anew.
+# Length of a dead atom's encoder when it is made anew, and what its bias shrinks by.
 REVIVED = 0.5
+# An atom with a bias below minus this, in scaled units, is not to be revived.
+SILENT = 1e6
 # Where a row has fewer atoms, the compiled search for the largest is as fast as torch's.
 FEW_ATOMS = 512
 # Below this share of active atoms, products over the active ones alone beat dense products
@@ -364,12 +366,15 @@ class TopKEnsemble:
         """Make the encoders of dead atoms the atoms themselves again, but fainter.
 
         An encoder that answers no row gets no gradient, not even from AuxK. Tied ones cannot
-        stray so far from their atoms. At full length they would take rows from live atoms.
+        stray so far from their atoms. At full length they would take rows from live atoms. Biases
+        that keep them from answering shrink, but for those that are meant to.
         """
         dead = self.rows_since_fired >= dead_after
         if not self.tied and dead.any():
             self.catch_up()
             self.encoder[dead] = REVIVED * self.decoder[dead]
+            waking = dead & (self.encoder_bias > -SILENT) & (self.encoder_bias < 0)
+            self.encoder_bias[waking] *= REVIVED
 
     def _buffer(self, name, shape):
         """Memory kept from step to step; fresh pages cost more than the arithmetic."""

@@ -20,7 +20,9 @@ def four_times(x):
 """
 START = """
 import os, resource, sys, warnings
-from skl_sae import _compiler  # before anything is forbidden
+import numba
+from skl_sae import _compiler
+numba.njit(lambda x: x + 1.0)(1.0)  # loads all that it needs, before anything is forbidden
 
 def result():
     with warnings.catch_warnings(record=True) as caught:
