@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
-from skl_sae import ImageAugmenter, TopKSparseAutoencoder
+from skl_sae import ImageAugmenter, TopKSparseAutoencoder, _threads
+from skl_sae._threads import add_gram, add_products, allowed_threads, one_thread, product
 
 # What differs from small settings that are otherwise the default's.
 DIGITS = {
@@ -124,6 +127,58 @@ def in_child(n_threads, *args):
 @pytest.mark.parametrize("n_threads", [2, 4])
 def test_any_number_of_threads_gives_the_same_bits(n_threads):
     assert in_child(n_threads) == _of_one_thread()
+
+
+def test_one_thread_is_this_threads_alone():
+    seen = []
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+    assert seen == [torch.get_num_threads()]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_one_thread_leaves_what_was(n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with pytest.raises(ZeroDivisionError), one_thread():
+            assert allowed_threads() == n_threads
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == allowed_threads() == n_threads
+        assert one_thread()(torch.get_num_threads)() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_without_the_libraries_functions_all_works(monkeypatch):
+    monkeypatch.setattr(_threads, "_functions", lambda: (None, None))
+    before = torch.get_num_threads()
+    with one_thread():
+        assert allowed_threads() == torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7, 2), (2, 100, 30, 9)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_products_are_numpys(monkeypatch, shape, shared):
+    monkeypatch.setattr(_threads, "SHARED_PRODUCT", 0 if shared else 10**9)
+    n_members, n, m, p = shape
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((n_members, n, m)), rng.standard_normal((n_members, m, p))
+    out = rng.standard_normal((n_members, n, p))
+    expected = out + left @ right
+    tensors = [torch.from_numpy(array) for array in (left, right, out)]
+    add_products(*tensors)
+    np.testing.assert_allclose(out, expected, rtol=1e-10)
+    np.testing.assert_allclose(product(*(t[0] for t in tensors[:2])), left[0] @ right[0], 1e-10)
+    gram = torch.zeros(n, n, dtype=torch.float64)
+    add_gram(tensors[0][0], gram)
+    np.testing.assert_allclose(gram.tril(), np.tril(left[0] @ left[0].T), rtol=1e-10)
 
 
 _known = {}
