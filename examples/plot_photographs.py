@@ -107,9 +107,10 @@ for line, (name, pictures) in zip(axes, rows.items()):
 # test on the lower ones. The Pipeline's ``memory`` keeps the loaded pictures, so that the files
 # are read once and not for each candidate.
 #
-# More active atoms always help; more atoms only where many of them are active. And a large learning
-# rate forgets the principal directions, from which training starts, for what single pictures
-# show: what is gained on those is lost on pictures held out.
+# More active atoms always help; more atoms only where many of them are active. From few pictures
+# training gains little on others than those learned, at any rate: it would forget the principal
+# directions, from which it starts, for what single pictures show. Rows that fit holds out for a while
+# notice that, and it goes back to the start.
 
 files = np.concatenate([train, test])
 split = PredefinedSplit(np.repeat([-1, 0], [len(train), len(test)]))
