@@ -109,8 +109,8 @@ for line, (name, pictures) in zip(axes, rows.items()):
 #
 # More active atoms always help; more atoms only where many of them are active. From few pictures
 # training gains little on others than those learned, at any rate: it would forget the principal
-# directions, from which it starts, for what single pictures show. Rows that fit holds out for a while
-# notice that, and it goes back to the start.
+# directions, from which it starts, for what single pictures show. Rows that fit holds out for a
+# while notice that, and it goes back to the start.
 
 files = np.concatenate([train, test])
 split = PredefinedSplit(np.repeat([-1, 0], [len(train), len(test)]))
