@@ -246,6 +246,11 @@ class TopKSparseAutoencoder(
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
+    See Also
+    --------
+    sklearn.decomposition.PCA : Dense codes by the best linear projection.
+    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by solving for them.
+
     Notes
     -----
     Of 50 rows and more, fit holds some out for two thirds of its epochs: a twentieth, or a
@@ -260,11 +265,6 @@ class TopKSparseAutoencoder(
     Where a few rows hold most of the variance, as in data with heavy tails, they determine the
     atoms. Limit them first, by :class:`~sklearn.preprocessing.RobustScaler` followed by
     clipping, or by :class:`~sklearn.preprocessing.QuantileTransformer`.
-
-    See Also
-    --------
-    sklearn.decomposition.PCA : Dense codes by the best linear projection.
-    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by solving for them.
 
     References
     ----------
