@@ -70,9 +70,12 @@ _FEATURES_OF_ACTIVE = 2
 # Part of the epochs after which the rows that judge a fit are returned to training; and as long
 # as none has served them better than the start.
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
-# Share of dead atoms above which fit says so, if it has had so many epochs to revive them; of
-# fewer rows than these most atoms of a large dictionary are dead in any case.
-_MANY_DEAD, _EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 0.55, 10, 50
+# Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
+# follows from the data, of which half may be silent.
+_MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.5, 0.75
+# It says so after so many epochs, which would have revived others; and of fewer rows than these
+# most atoms of a large dictionary are dead in any case.
+_EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
 # What the products of a row with atoms may come to.
 _LARGEST_SUM = 1e38
 _LEAST_BIAS = np.finfo(np.float32).min  # of an atom that is silent whatever the units
@@ -410,8 +413,8 @@ class TopKSparseAutoencoder(
         Warns
         -----
         ConvergenceWarning
-            If more than 55 % of the atoms have not fired in the last of at least ten epochs
-            over at least 50 rows, unless aux_coef is 0.
+            If more than half the atoms have not fired in the last of at least ten epochs over
+            at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
         """
         seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
         try:
@@ -775,7 +778,8 @@ class TopKSparseAutoencoder(
             state.finish_atoms(X, n_rounds)
         self._store(state, progress.history())
         if self.aux_coef and self.n_iter_ >= _EPOCHS_TO_REVIVE and len(X) >= _ROWS_TO_REVIVE:
-            _warn_of_dead_atoms(self.feature_frequency_)
+            many = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
+            _warn_of_dead_atoms(self.feature_frequency_, many)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
 
@@ -1067,13 +1071,13 @@ class TopKSparseAutoencoder(
         return tags
 
 
-def _warn_of_dead_atoms(frequency):
+def _warn_of_dead_atoms(frequency, many):
     n_dead, n_atoms = int((frequency == 0).sum()), len(frequency)
-    if n_dead > _MANY_DEAD * n_atoms:
+    if n_dead > many * n_atoms:
         warnings.warn(
-            f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) did not fire in the last "
-            "epoch. Fewer atoms (n_components), a larger k, more rows or more epochs (max_iter) "
-            "would leave fewer dead.",
+            f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not fire in "
+            "the last epoch. Fewer atoms (n_components), a larger k, more rows or more epochs "
+            "(max_iter) would leave fewer.",
             ConvergenceWarning, stacklevel=5,
         )  # fmt: skip
 

@@ -3,16 +3,31 @@
 numba keeps compiled code in a folder that may be read-only, or on a full disk, or hold what another
 process left half done. Nothing of that may stop a fit: code that cannot be kept or read is compiled
 each time, and one warning says so.
+
+What a process compiles itself may differ in the last bit of a sum from what it reads from disk:
+both are linked with other copies of the loops that they call. So that the first fit on a machine
+gives the bits of all later ones, code is compiled in a forked child, and read from disk even then.
+Only where code cannot be kept, or no process can fork safely, one runs what it compiled itself.
 """
 
 import contextlib
 import os
+import signal
+import sys
+import time
 import warnings
 
 with warnings.catch_warnings():  # numba adds a filter for all of the process
     import numba
+    from numba.core import event, sigutils
     from numba.core.caching import FunctionCache
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
+
+# Elsewhere a forked child is not safe, or there is none.
+_CAN_FORK = sys.platform == "linux"
+# A child that takes longer hangs; seconds.
+_LONGEST = 300
 
 
 def compiled(function):
@@ -23,7 +38,52 @@ def compiled(function):
         loop._cache = _Kept(function)  # as numba's own enable_caching does
     except (RuntimeError, OSError) as error:  # no folder to keep it in can be written
         _warn(error)
+        return loop
+    compile_here = loop.compile
+
+    def compile_first_elsewhere(sig):
+        if _CAN_FORK and not (_Kept.is_child or _Kept.warned):
+            with global_compiler_lock:  # no other thread is amid LLVM when the process forks
+                args, _ = sigutils.normalize_signature(sig)
+                if tuple(args) not in loop.overloads and not loop._cache.has(sig):
+                    _run_in_child(loop, compile_here, sig)
+        return compile_here(sig)
+
+    loop.compile = compile_first_elsewhere
     return loop
+
+
+def _run_in_child(loop, compile_here, sig):
+    """Compile in a child, which keeps the result on disk; what goes wrong there is met here."""
+    with (
+        event.trigger_event("numba:compile", data={"dispatcher": loop, "args": sig}),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+        child = os.fork()
+        if child == 0:
+            try:
+                _Kept.is_child = _Kept.warned = True
+                compile_here(sig)
+            finally:
+                os._exit(0)
+        _wait_for(child)
+
+
+def _wait_for(child):
+    until = time.monotonic() + _LONGEST
+    try:
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > until:
+                raise TimeoutError
+            time.sleep(0.002)
+    except ChildProcessError:  # someone else has waited for it
+        pass
+    except BaseException as error:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if not isinstance(error, TimeoutError):
+            raise
 
 
 def is_compiled(loop):
@@ -40,6 +100,16 @@ class _Kept(FunctionCache):
     """numba's cache of one function, which may fail."""
 
     warned = False
+    is_child = False  # of a process that will read what is compiled here
+
+    def has(self, sig):
+        """Whether there is code for a signature."""
+        try:
+            return self._index_key(sig, cpu_target.target_context.codegen()) in (
+                self._cache_file._load_index()
+            )
+        except Exception:  # it cannot be read
+            return False
 
     def load_overload(self, sig, target_context):
         try:

@@ -195,7 +195,7 @@ class _Log:
                 self.begin(stage)
             self._title = stage.title
         elif time.monotonic() - self._written_at >= _SILENCE:
-            self.say(f"{stage.title}: {stage.figures()}", self._stream)
+            self.say(f"{stage.title}: {stage.figures() or _duration(1)}", self._stream)
 
     def say(self, text, stream):
         self._stream.flush()

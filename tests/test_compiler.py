@@ -106,3 +106,39 @@ def test_is_compiled(tmp_path, times):
     for i in range(times):
         output, _ = run_child(tmp_path, code)
         assert output.strip() == str(i > 0)
+
+
+FIT = """
+import hashlib
+from sklearn.datasets import load_digits
+from skl_sae import TopKSparseAutoencoder
+
+sae = TopKSparseAutoencoder(32, k=2, max_iter=3, random_state=0).fit(load_digits().data[:266] / 16)
+print(hashlib.sha256(sae.components_.tobytes() + sae.encoder_bias_.tobytes()).hexdigest())
+"""
+
+
+def test_the_first_fit_on_a_machine_gives_the_bits_of_later_ones(tmp_path):
+    """Code that was just compiled is linked otherwise than code that is read from disk."""
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", FIT], env=variables, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert results[0] == results[1] != ""
+
+
+def test_a_child_that_dies_or_hangs_costs_nothing_but_time(tmp_path):
+    code = """
+_compiler._LONGEST = 0.2
+four = _compiler.compiled(lambda x: x + 3)
+compile_here, parent = four.compile, os.getpid()
+for trouble in ("os._exit(3)", "time.sleep(60)"):
+    import time
+    _compiler._run_in_child(four, lambda sig: exec(trouble), "float64(float64)")
+    assert os.getpid() == parent
+assert four(1.0) == 4
+"""
+    run_child(tmp_path, code)
