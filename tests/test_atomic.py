@@ -2,10 +2,15 @@
 
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from skl_sae._atomic import IrregularFileError, replacing
+
+ROOT = str(Path(__file__).parents[1])
 
 
 @pytest.fixture
@@ -58,3 +63,38 @@ def test_a_link_goes_on_pointing_at_the_file(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(IrregularFileError, match="regular file"), replacing(tmp_path):
         pass
+
+
+WITHOUT_PERMISSION = """
+import os, sys
+import numpy as np
+from skl_sae import TopKSparseAutoencoder
+sae = TopKSparseAutoencoder(4, k=2, max_iter=1, init="random", random_state=0)
+sae.fit(np.random.default_rng(0).random((9, 5)))
+if os.getuid() == 0:
+    os.setuid(65534)
+for path in sys.argv[1:]:
+    try:
+        sae.save(path)
+    except PermissionError as error:
+        print("refused", os.path.basename(os.path.dirname(str(error.filename))))
+"""
+
+
+def test_a_save_into_a_folder_without_permission(tmp_path):
+    """As another user, where the tests run as root, whom nothing is forbidden."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"old")
+    for path in (folder, *folder.parents[:3]):
+        path.chmod(path.stat().st_mode | 0o555)
+    folder.chmod(0o555)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", WITHOUT_PERMISSION, folder / "old", folder / "new"],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT},
+        )  # fmt: skip
+    finally:
+        folder.chmod(0o755)
+    assert child.stdout == "refused closed\nrefused closed\n", child.stderr
+    assert os.listdir(folder) == ["old"] and (folder / "old").read_bytes() == b"old"
