@@ -72,7 +72,7 @@ _FEATURES_OF_ACTIVE = 2
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
 # Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
 # follows from the data, of which half may be silent.
-_MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.5, 0.75
+_MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.55, 0.75
 # It says so after so many epochs, which would have revived others; and of fewer rows than these
 # most atoms of a large dictionary are dead in any case.
 _EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
@@ -413,7 +413,7 @@ class TopKSparseAutoencoder(
         Warns
         -----
         ConvergenceWarning
-            If more than half the atoms have not fired in the last of at least ten epochs over
+            If more than 55 % of the atoms have not fired in the last of at least ten epochs over
             at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
         """
         seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
