@@ -456,7 +456,8 @@ class TopKSparseAutoencoder(
         state = getattr(self, "_training_state", None)
         if state is None or not state.suits(size.k, self.sparsity):
             if first_pass:
-                state = self._start_state(X, start, size, rng)
+                state = TrainingState.from_data(X)
+                self._start_engine(state, X, start, size, rng)
             else:
                 state = TrainingState(self._offset, self._scale)
                 self._start_engine(state, X, start, size, rng)
@@ -762,9 +763,12 @@ class TopKSparseAutoencoder(
         X_train, X_held_out = hold_out(X, self._n_held_out(len(X)), rng)
         epochs = EpochRows(X_train, self.augmenter, rng)
         progress = Progress()
-        state = self._start_state(
-            epochs.draw(), start, size, rng, X_held_out, progress, interrupted
-        )
+        rows = epochs.draw()
+        # Rows that judge are learned, too, in the end: the offset is the mean of all.
+        learned_as_given = self.augmenter is None and not self.early_stopping
+        state = TrainingState.from_data(X if learned_as_given else rows)
+        state.n_rows = len(rows)
+        self._begin(state, rows, start, size, rng, X_held_out, progress, interrupted)
         self._plan_steps(state, len(X_train), len(X))
         state.watch = self._watch
         context = self._init_callback_context(max_subtasks=self.max_iter)
@@ -821,16 +825,14 @@ class TopKSparseAutoencoder(
         if at_end or progress.n_epochs % self.checkpoint_interval == 0:
             write_checkpoint(self.checkpoint, self, state, progress, rng, first_random_state)
 
-    def _start_state(self, X, start, size, rng, X_held_out=None, progress=None, interrupted=None):
-        state = TrainingState.from_data(X)
+    def _begin(self, state, X, start, size, rng, X_held_out, progress, interrupted):
+        """Give a fit its engine: a new one, which is judged, or that of the interrupted fit."""
         if interrupted is None:
             self._start_engine(state, X, start, size, rng, X_held_out, progress)
-            if progress is not None:
-                self._judge_start(state, X_held_out, progress)
+            self._judge_start(state, X_held_out, progress)
         else:
             device = resolve_device(self.device)
             interrupted.restore(self.checkpoint, state, progress, rng, device)
-        return state
 
     def _start_engine(self, state, X, start, size, rng, X_held_out=None, progress=None):
         """Give a state its engine, with the fitted arrays to start from or with new ones."""

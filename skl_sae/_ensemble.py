@@ -17,8 +17,10 @@ from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
-# Length of a dead atom's encoder when it is made anew, and what its bias shrinks by.
+# Length of a dead atom's encoder when it is made anew.
 REVIVED = 0.5
+# What is left of a bias that keeps a dead atom from answering, after each epoch.
+WAKING = 0.9
 # An atom with a bias below minus this, in scaled units, is not to be revived.
 SILENT = 1e6
 # Where a row has fewer atoms, the compiled search for the largest is as fast as torch's.
@@ -374,7 +376,7 @@ class TopKEnsemble:
             self.catch_up()
             self.encoder[dead] = REVIVED * self.decoder[dead]
             waking = dead & (self.encoder_bias > -SILENT) & (self.encoder_bias < 0)
-            self.encoder_bias[waking] *= REVIVED
+            self.encoder_bias[waking] *= WAKING
 
     def _buffer(self, name, shape):
         """Memory kept from step to step; fresh pages cost more than the arithmetic."""

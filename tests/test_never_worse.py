@@ -366,3 +366,14 @@ def test_batch_topk_has_as_many_atoms_on_rows_that_it_did_not_learn():
         256, k=8, sparsity="batch_topk", max_iter=12, init="random", random_state=0
     )
     assert 2 < quietly_fitted(sae, train).transform(test).nnz / 100 < 32
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_offset_is_the_mean_of_all_rows_learned(early_stopping):
+    """Also of those that judged, which are learned in the end."""
+    X = np.random.default_rng(0).lognormal(size=(200, 8))
+    sae = TopKSparseAutoencoder(
+        32, k=2, max_iter=3, init="random", early_stopping=early_stopping, random_state=0
+    ).fit(X)
+    is_mean = np.allclose(sae._offset, X.mean(axis=0), rtol=1e-6)  # X is float32 in fit
+    assert is_mean != early_stopping
