@@ -7,7 +7,7 @@ import torch
 
 from ._basis import Layout, sparse_directions, useful_layout
 from ._threads import one_thread, product
-from ._topk import dense_codes, top_k
+from ._topk import dense_codes, fitting_threshold, top_k
 
 # Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
 # These bound the side, and so the time (seconds) and memory for any amount of data.
@@ -89,7 +89,11 @@ def _fill_principal(members, rows, code, generator, judges, choices):
             (n_groups, n_rounds), rate = choices[i]  # lists, where a file had them
             allowed = [Choice(Layout(n_groups, n_rounds), rate)]
         starts = _principal_starts(drawn, n_atoms, k, allowed, generator)
-        choice, start = least_error(starts, drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row))
+        if len(allowed) == 1:  # nothing to judge
+            choice, start = next(starts)
+        else:
+            judged_by = drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row)
+            choice, start = least_error(starts, *judged_by)
         chosen.append(choice)
         for part, of_start in zip(member, start, strict=True):
             part.copy_(of_start)
@@ -185,12 +189,6 @@ def one_pass_error(start, rows, code):
 
 def _activations(start, rows):
     return product(rows - start.center, start.atoms.T).add_(start.bias).clamp_(min=0)
-
-
-def fitting_threshold(activations, k):
-    """The threshold that k of a row's activations, shape (B, H), reach on average."""
-    smallest = activations.flatten().topk(k * len(activations)).values[-1]
-    return max(float(smallest), float(np.finfo(np.float32).tiny))
 
 
 def _principal_starts(rows, n_atoms, k, choices, generator):

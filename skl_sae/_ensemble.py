@@ -13,7 +13,7 @@ import torch
 
 from ._optimizer import DenseAdam, PickedAdam, Picks, Weights
 from ._threads import add_products, is_shared, n_threads_for, one_thread, product
-from ._topk import above, batch_top_k, dense_codes, stack_padded, top_k
+from ._topk import above, batch_top_k, dense_codes, fitting_threshold, stack_padded, top_k
 
 # A narrow batch is multiplied faster as atoms x rows, a wide one as rows x atoms.
 NARROW_BATCH = 64
@@ -186,8 +186,7 @@ class TopKEnsemble:
         for e, threshold in enumerate(self.thresholds):
             activations = product(x - self.centers[e], self.encoder[e].T)
             activations.add_(self.encoder_bias[e]).clamp_(min=0)
-            smallest = activations.flatten().topk(self.k * len(x)).values[-1]
-            threshold.copy_(smallest.clamp(min=torch.finfo(torch.float32).tiny))
+            threshold.copy_(fitting_threshold(activations, self.k))
 
     def _encode(self, centred, *, training=False):
         """Pre-activations (E, B, H), then activations and atoms (E, B, picks)."""

@@ -77,6 +77,12 @@ def above(values, thresholds):
     return trimmed(largest, places, largest >= thresholds[:, None, None])
 
 
+def fitting_threshold(activations, k):
+    """The threshold, a tensor above 0, that k of a row's activations (B, H) reach on average."""
+    smallest = activations.flatten().topk(k * len(activations)).values[-1]
+    return smallest.clamp(min=torch.finfo(torch.float32).tiny)
+
+
 def trimmed(largest, places, kept):
     """Of numbers in falling order those kept, which are the first of each row; zero others."""
     n_picks = max(1, int(kept.sum(2).max()))

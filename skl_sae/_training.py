@@ -1,5 +1,6 @@
 """A fit under way: its engine on data in their own units, its progress, its rows and device."""
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -178,16 +179,24 @@ class TrainingState:
         Thresholds are for the while such that the rows have k active atoms on average, as many
         as in training.
         """
-        if self.engine.thresholds is not None:
-            kept = self.engine.thresholds.clone()
-            self.fit_thresholds(X)
         total = 0.0
-        for batch in gen_batches(len(X), CODED_ROWS):
-            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
-            total += self.engine.error(rows, consistency) * len(rows)
-        if self.engine.thresholds is not None:
-            self.engine.thresholds.copy_(kept)
+        with self._thresholds_fitted_to(X):
+            for batch in gen_batches(len(X), CODED_ROWS):
+                rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
+                total += self.engine.error(rows, consistency) * len(rows)
         return total / len(X)
+
+    @contextlib.contextmanager
+    def _thresholds_fitted_to(self, X):
+        """Give the thresholds as they were, None for top-k; they are fitted to X for the while."""
+        thresholds = self.engine.thresholds
+        if thresholds is None:
+            yield None
+            return
+        kept = thresholds.clone()
+        self.fit_thresholds(X)
+        yield kept
+        thresholds.copy_(kept)
 
     @one_thread()
     def fit_thresholds(self, X):
@@ -198,12 +207,8 @@ class TrainingState:
 
     def threshold_factors(self, X):
         """How much lower the thresholds must be for rows held out to get as many atoms."""
-        thresholds = self.engine.thresholds
-        kept = thresholds.clone()
-        self.fit_thresholds(X)
-        factors = (thresholds / kept).clamp(max=1)
-        thresholds.copy_(kept)
-        return factors.tolist()
+        with self._thresholds_fitted_to(X) as kept:
+            return (self.engine.thresholds / kept).clamp(max=1).tolist()
 
     def scale_thresholds(self, factors):
         self.engine.thresholds *= torch.tensor(factors).to(self.engine.thresholds)
