@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from skl_sae._dictionary import Code, initial_arrays
-from skl_sae._ensemble import TopKEnsemble
+from skl_sae._engine._model import TopKEnsemble
+from skl_sae._engine.init._start import Code, initial_arrays
 from skl_sae.datasets import load_photographs
 
 # Image size and mode, atoms, active atoms, rows of a batch.

@@ -4,11 +4,11 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ below
-    from ._augmenter import ImageAugmenter
-    from ._autoencoder import TopKSparseAutoencoder
-    from ._images import ImageLoader, ImageLoadError, find_images
-    from ._scoring import pearson_correlation, reconstruction_correlation
-    from ._storage import ModelFileError
+    from ._model_file._safetensors import ModelFileError
+    from .autoencoders._topk import TopKSparseAutoencoder
+    from .images._augmenter import ImageAugmenter
+    from .images._loader import ImageLoader, ImageLoadError, find_images
+    from .metrics import pearson_correlation, reconstruction_correlation
 
 __version__ = "0.1.0"
 
@@ -27,14 +27,14 @@ __all__ = [
 # torch and scikit-learn take seconds to import, and the command has to say so beforehand. So each
 # public name is imported when it is first asked for.
 _MODULES = {
-    "ImageAugmenter": "_augmenter",
-    "ImageLoadError": "_images",
-    "ImageLoader": "_images",
-    "ModelFileError": "_storage",
-    "TopKSparseAutoencoder": "_autoencoder",
-    "find_images": "_images",
-    "pearson_correlation": "_scoring",
-    "reconstruction_correlation": "_scoring",
+    "ImageAugmenter": "images._augmenter",
+    "ImageLoadError": "images._loader",
+    "ImageLoader": "images._loader",
+    "ModelFileError": "_model_file._safetensors",
+    "TopKSparseAutoencoder": "autoencoders._topk",
+    "find_images": "images._loader",
+    "pearson_correlation": "metrics",
+    "reconstruction_correlation": "metrics",
 }
 
 

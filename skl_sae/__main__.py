@@ -4,8 +4,8 @@ import os
 import sys
 
 from . import __version__
-from ._options import PROGRAM, parsed
-from ._progress import Progress
+from ._command._options import PROGRAM, parsed
+from ._command._progress import Progress
 
 
 def main(arguments=None):
@@ -17,7 +17,7 @@ def main(arguments=None):
             progress.say(f"skl_sae {__version__}: Top-K sparse autoencoders learn {learned}.")
             progress.begin("Loading libraries")
             # Not before: torch and scikit-learn take seconds.
-            from ._command import run
+            from ._command._run import run
 
             run(options, progress)
     except KeyboardInterrupt:

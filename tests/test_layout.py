@@ -11,145 +11,104 @@ import skl_sae
 
 FOLDER = Path(skl_sae.__file__).parent
 
-# What each module may import of the package; those to come are named already.
+# What each folder, or module beside them, may import of the others: one way, without a circle.
 ALLOWED = {
-    "_shares": set(),
-    "_threads": {"_shares"},
-    "_compiler": set(),
-    "_kernels": {"_compiler", "_shares"},
-    "_atom_adam": {"_compiler", "_kernels"},
-    "_small_step": {"_atom_adam", "_compiler", "_kernels"},
-    "_clusters": {"_threads"},
-    "_basis": {"_clusters", "_threads"},
-    "_dictionary": {"_basis", "_threads", "_topk"},
-    "_scoring": set(),
-    "_output": {"_atomic"},
-    "_images": {"_output"},
-    "_augmenter": {"_images", "_memory", "_threads"},
-    "datasets": {"_images"},
-    "_codes": set(),
-    "_topk": {"_threads"},
-    "_optimizer": {"_atom_adam", "_kernels", "_small_step", "_threads", "_topk"},
-    "_ensemble": {"_kernels", "_optimizer", "_threads", "_topk"},
-    "_pursuit": {"_ensemble", "_memory", "_pursuit_kernels", "_threads"},
-    "_pursuit_kernels": {"_compiler", "_kernels"},
-    "_training": {"_ensemble", "_memory", "_pursuit", "_scoring", "_threads"},
-    "_thumbnails": set(),
-    "_report_arrays": set(),
-    "report": {
-        "_atomic",
-        "_fitted",
-        "_images",
-        "_report_arrays",
-        "_scoring",
-        "_thumbnails",
-        "inspection",
-    },
-    "inspection": set(),
-    "_fitted": set(),
-    "_axes": set(),
-    "_pictures": {"_axes", "_fitted", "_images", "_scoring"},
-    "_tables": {"_axes", "inspection"},
-    "plotting": {"_axes", "_fitted", "_pictures", "_tables", "inspection"},
-    "_atomic": set(),
-    "_memory": set(),
-    "_schema": {"_basis", "_dictionary", "_optimizer"},
-    "_storage": {"_atomic"},
-    # __init__ holds the version, and is whole by the time that a model is saved.
-    "_model_file": {"__init__", "_augmenter", "_ensemble", "_schema", "_storage", "_training"},
-    "_autoencoder": {
-        "_model_file",
-        "_codes",
-        "_dictionary",
-        "_ensemble",
-        "_pursuit",
-        "_scoring",
-        "_threads",
-        "_training",
-    },
-    "__init__": {"_augmenter", "_autoencoder", "_images", "_scoring", "_storage"},
-    "_options": {"_output"},
-    "_progress": {"_options"},
-    "_compiling": set(),
+    "_engine": set(),
+    "metrics": set(),
+    "images": {"_engine"},
+    "datasets": {"images"},
+    "_training": {"_engine", "metrics"},
+    # The version stands at the top, and is there by the time that a model is saved.
+    "_model_file": {"_training", "_engine", "images", "__version__"},
+    "autoencoders": {"_model_file", "_training", "_engine", "metrics"},
+    "inspection": {"metrics"},
+    "plotting": {"inspection", "images", "metrics"},
+    "report": {"plotting", "inspection", "images", "metrics", "_model_file"},
     "_command": {
-        "__init__",
-        "_atomic",
-        "_compiling",
-        "_fitted",
-        "_images",
-        "_options",
-        "_output",
-        "_scoring",
-        "_training",
-        "datasets",
-        "plotting",
-        "report",
+        "report", "plotting", "inspection", "autoencoders", "_model_file", "_training", "_engine",
+        "images", "datasets", "metrics",
     },
-    "__main__": {"__init__", "_command", "_options", "_progress"},
-}
+    "__main__": {"_command", "__version__"},
+    "__init__": {"autoencoders", "images", "metrics", "_model_file"},
+}  # fmt: skip
+# What no module of a folder imports at any depth, and why.
+FORBIDDEN = [
+    ("_engine", {"sklearn"}),  # numbers in, numbers out
+    ("_engine/kernels", {"torch"}),  # compiled loops work on arrays
+    ("inspection", {"torch", "matplotlib"}),  # arrays in, arrays out
+    ("plotting", {"torch"}),  # views of fitted arrays
+    ("report", {"torch"}),
+]
+MOST_ENTRIES, MOST_PARAMETERS = 14, 8
+MODULES = sorted(FOLDER.rglob("*.py"))
 
 
-def package_imports(path):
-    """Names of the package's modules that a module imports, at any depth."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            found.add(node.module or "")
-            if not node.module:
-                found.discard("")
-                found |= {
-                    alias.name if (FOLDER / f"{alias.name}.py").exists() else "__init__"
-                    for alias in node.names
-                }
-    return found
+def name_of(path):
+    """The folder or module at the top of the package that a file belongs to."""
+    return path.relative_to(FOLDER).parts[0].removesuffix(".py")
 
 
-def outside_imports(path):
-    """Names of the other packages that a module imports."""
-    found = set()
+def imports(path):
+    """Dotted names of all that a module imports, at any depth; ours without the package's name."""
+    package = path.relative_to(FOLDER).parts[:-1]
+    ours, others = set(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            others |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+            others.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level]
+            for alias in node.names:
+                parts = (*base, *filter(None, (node.module or "").split(".")), alias.name)
+                ours.add(".".join(parts))
+    return ours, others
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def has_name(imported, name):
+    return imported == name or imported.startswith(f"{name}.")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_imports_run_one_way(path):
-    assert package_imports(path) <= ALLOWED[path.stem]
-    assert "skl_sae" not in outside_imports(path)
+    here = name_of(path)
+    ours, others = imports(path)
+    folders = {name.split(".")[0] for name in ours} - {here}
+    if here == "_command":  # whose main part uses what every user does
+        folders -= set(skl_sae.__all__)
+    assert folders <= ALLOWED[here]
+    assert not any(has_name(name, "skl_sae") for name in others)
 
 
-def test_the_engine_knows_no_scikit_learn():
-    for name in (
-        "_ensemble",
-        "_optimizer",
-        "_kernels",
-        "_atom_adam",
-        "_topk",
-        "_dictionary",
-        "_pursuit",
-        "_threads",
-        "_shares",
-    ):
-        assert "sklearn" not in outside_imports(FOLDER / f"{name}.py")
-    for name in (
-        "_shares",
-        "_compiler",
-        "_kernels",
-        "_atom_adam",
-        "_small_step",
-        "_pursuit_kernels",
-    ):
-        assert "torch" not in outside_imports(FOLDER / f"{name}.py")
+def test_the_rules_have_no_circle():
+    left = dict(ALLOWED)
+    while left:
+        free = [name for name in left if not left[name] & set(left)]
+        assert free, left
+        for name in free:
+            del left[name]
 
 
-def test_what_looks_at_fitted_arrays_knows_no_torch():
-    for name in ("inspection", "_fitted", "_axes", "_pictures", "_tables", "plotting"):
-        assert "torch" not in outside_imports(FOLDER / f"{name}.py")
-    for name in ("inspection", "_fitted"):
-        assert "matplotlib" not in outside_imports(FOLDER / f"{name}.py")
+@pytest.mark.parametrize(("folder", "names"), FORBIDDEN, ids=lambda value: str(value))
+def test_what_a_folder_does_not_know(folder, names):
+    found = {
+        (path.name, name)
+        for path in (FOLDER / folder).rglob("*.py")
+        for name in names
+        if any(has_name(imported, name) for imported in imports(path)[1])
+    }
+    assert not found
+
+
+def test_kernels_know_nothing_of_the_engine_but_how_work_is_shared():
+    for path in (FOLDER / "_engine" / "kernels").glob("*.py"):
+        outside = {name for name in imports(path)[0] if not has_name(name, "_engine.kernels")}
+        assert {name.split(".")[1] for name in outside} <= {"_shares", "_tuning"}
+
+
+def test_the_top_shows_the_idea():
+    entries = [path.name for path in FOLDER.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES, entries
 
 
 def test_import_brings_no_plots_and_no_compiler():

@@ -1,0 +1,1 @@
+"""The command ``python -m skl_sae``. Nothing is imported here: its first line comes first."""

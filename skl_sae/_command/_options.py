@@ -1,0 +1,174 @@
+"""The command's options, checked as far as that is possible without torch or a look at images."""
+
+import argparse
+import math
+import os
+import re
+from pathlib import Path
+
+from ..images._marker import OUTPUT_FOLDER
+from ._output import check_writable, picture_to_be_replaced
+
+PROGRAM = "python -m skl_sae"
+_LARGEST_SEED = 2**32 - 1  # of NumPy's generator
+
+
+class OptionError(ValueError):
+    """An option that turned out unusable; the message names it as argparse does."""
+
+    def __init__(self, option, problem):
+        super().__init__(f"argument {option}: {problem}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message):
+        message = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parsed(arguments=None):
+    """The options; ends the process with one line if one of them is wrong."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        _check_together(options)
+    except OptionError as error:
+        parser.error(str(error))
+    return options
+
+
+def _check_together(options):
+    """What takes more than one option, or a look at the disk."""
+    if options.k > options.n_components:
+        raise OptionError(
+            "--k", f"Expected at most --n-components={options.n_components}, got {options.k}."
+        )
+    if options.folder is not None and not os.path.isdir(options.folder):
+        got = "a file" if os.path.exists(options.folder) else "nothing there"
+        raise OptionError("FOLDER", f"Expected a folder of images, got {got}: {options.folder!r}.")
+    try:
+        check_writable(options.output)
+    except (OSError, ValueError) as error:  # a name with a null in it is the latter
+        raise OptionError("--output", f"Expected a folder to write to. {error}") from error
+    if options.folder is not None:
+        picture = picture_to_be_replaced(options.output, options.folder)
+        if picture is not None:
+            raise OptionError(
+                "--output", f"Expected a folder without the picture {picture!r}, to be replaced."
+            )
+
+
+def _parser():
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Train Top-K sparse autoencoders on the images of a folder, or on crops of "
+        "the two photographs that come with scikit-learn; print held-out figures beside PCA's; "
+        "and write model.safetensors (for TopKSparseAutoencoder.load), codes.npz (the codes of "
+        "all images), training.png, report.html (the held-out images and the atoms, to look at "
+        "in a browser) and, for a folder, images.csv (which row is which file). Sub-folders are "
+        "classes. What an earlier run wrote is not learned.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("folder", nargs="?", metavar="FOLDER", help="images to learn; without one, the photographs")
+    add("--size", type=_height_and_width, default="64x64", metavar="HxW", help="in pixels")
+    add("--mode", choices=["RGB", "L"], default="RGB", help="colour or grey")
+    add("--aspect", choices=["stretch", "crop", "pad"], default="stretch",
+        help="how pictures of another shape are brought to the size")  # fmt: skip
+    add("--on-error", choices=["warn", "raise"], default="warn",
+        help="leave out unreadable files, and images beside folders of classes, with a note; or "
+        "stop at them")  # fmt: skip
+    add("--augment", action="store_true", help="learn five fresh variants of each image, too")
+    add("--n-components", type=_count, default=1024, metavar="N", help="atoms of a member")
+    add("--k", type=_count_or_fraction, default=64, help="active atoms, or a fraction of N")
+    add("--members", type=_count, default=3, metavar="E", help="autoencoders side by side")
+    add("--consistency", type=_weight, default=0.0, metavar="C", help="pulls members together")
+    add("--epochs", type=_count, default=10, metavar="N", help="passes over the training rows")
+    add("--batch-size", type=_count, default=32, metavar="N", help="rows of a training step")
+    add("--learning-rate", type=_rate, default="auto", metavar="R", help="Adam's step")
+    add("--untied", action="store_true", help="encoder with weights of its own")
+    add("--transform-algorithm", choices=["topk", "omp"], default="topk", help="how to code")
+    add("--init", choices=["pca", "orthogonal", "random"], default="pca", help="initial atoms")
+    add("--device", type=_device, default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--seed", type=_seed, default=0, metavar="N", help="seed of every random choice")
+    add("--output", type=Path, default=OUTPUT_FOLDER, metavar="FOLDER", help="where to write")
+    return parser
+
+
+# --- Kinds of values: each returns the value, or says what was expected ---
+
+
+def _refuse(expected, text):
+    raise argparse.ArgumentTypeError(f"Expected {expected}, got {text!r}.")
+
+
+def _whole(text):
+    """A whole number, or None."""
+    return int(text) if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and len(text) < 19 else None
+
+
+def _number(text):
+    """A finite number, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _height_and_width(text):
+    height, separator, width = text.partition("x")
+    sides = _whole(height), _whole(width if separator else height)
+    if None in sides or min(sides) < 1:
+        _refuse("HxW, as 64x48, or one number for both", text)
+    return sides
+
+
+def _count(text):
+    number = _whole(text)
+    if number is None or number < 1:
+        _refuse("a whole number of at least 1", text)
+    return number
+
+
+def _count_or_fraction(text):
+    number = _whole(text)
+    if number is None:
+        number = _number(text)
+        if number is not None and 0 < number < 1:
+            return number
+    elif number >= 1:
+        return number
+    _refuse("a whole number of at least 1, or a fraction between 0 and 1", text)
+
+
+def _weight(text):
+    number = _number(text)
+    if number is None or number < 0:
+        _refuse("a number of at least 0", text)
+    return number
+
+
+def _rate(text):
+    if text == "auto":
+        return text
+    number = _number(text)
+    if number is None or number <= 0:
+        _refuse("a number above 0, or auto", text)
+    return number
+
+
+def _seed(text):
+    number = _whole(text)
+    if number is None or not 0 <= number <= _LARGEST_SEED:
+        _refuse(f"a whole number from 0 to {_LARGEST_SEED}", text)
+    return number
+
+
+def _device(text):
+    # Whether there is one takes torch to say, and is asked once that is there.
+    if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", text, re.ASCII):
+        _refuse("auto, cpu, cuda, cuda:N or mps", text)
+    return text

@@ -1,0 +1,51 @@
+"""The folder that the command writes into, and how later runs know it from pictures to learn."""
+
+import os
+import stat
+import tempfile
+
+from .._model_file._atomic import replacing
+from ..images._marker import EVERYTHING, MARKER, OUTPUT_FOLDER, marked
+
+FILES = ("model.safetensors", "codes.npz", "training.png", "report.html", "images.csv")
+_EXPLANATION = "# Written by python -m skl_sae, which takes none of these for pictures to learn:\n"
+
+
+def mark(folder):
+    """Make an output folder, with a marker that says what in it is no picture to learn.
+
+    That is everything in a folder that was empty. Where something else was before, only the
+    command's own files are named, so that nobody's pictures vanish.
+    """
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, MARKER)
+    if os.path.exists(path):
+        return
+    names = FILES if os.listdir(folder) else (EVERYTHING, *FILES)
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write(_EXPLANATION + "".join(f"{name}\n" for name in names))
+
+
+def picture_to_be_replaced(folder, pictures):
+    """The training curves' path, if a picture of the folder to learn is there that is no output."""
+    path = os.path.join(folder, "training.png")
+    inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(pictures)).split(os.sep)
+    hidden = any(part == OUTPUT_FOLDER or part.startswith(".") for part in inside if part != ".")
+    if hidden or not os.path.exists(path) or marked(folder)[0]:
+        return None  # above the folder, left out in any case, not there, or known as output
+    return path
+
+
+def check_writable(folder):
+    """Raise an OSError unless the command's files can be written there; leaves nothing behind."""
+    parent = os.path.abspath(folder)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        raise NotADirectoryError(f"Expected a folder, got the file {os.fsdecode(parent)!r}.")
+    with tempfile.TemporaryFile(dir=parent):
+        pass
+    for name in FILES:
+        path = os.path.join(folder, name)
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(f"Expected a regular file or none, got something else: {path!r}.")

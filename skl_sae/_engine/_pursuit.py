@@ -1,0 +1,138 @@
+"""Orthogonal matching pursuit over the atoms, many rows at a time; and atoms made to suit it."""
+
+import torch
+from torch.nn.functional import embedding_bag
+
+from ._memory import check_fits
+from ._model import without_autograd
+from ._threads import allowed_threads, product
+
+# Products held at a time.
+_PRODUCTS = 2**23
+# Multiplications from which on threads are worth their start.
+_SHARED_WORK = 2**26
+# A row whose residual is so small a part of it is done.
+_DONE = 1e-6
+# An atom whose part across those picked is so small adds nothing to them.
+_DEPENDENT = 1e-5
+
+
+class Pursuit:
+    """Codes of an engine's members by `pursue`."""
+
+    @without_autograd
+    def __init__(self, engine):
+        self.engine = engine
+        n_members, n_atoms = engine.encoder_bias.shape
+        n_bytes = 4 * (n_members * n_atoms**2 + engine.k * n_atoms) + 8 * engine.k**2
+        check_fits(n_bytes, f"Matching pursuit of {engine.k} among {n_atoms} atoms")
+        self.grams = [product(atoms, atoms.T) for atoms in engine.decoder]
+
+    @without_autograd
+    def encode(self, x):
+        """Coefficients and atoms of the rows of x, each of shape (E, B, k)."""
+        engine = self.engine
+        members = zip(engine.centers, engine.decoder, self.grams, strict=True)
+        codes = [pursue(x - center, atoms, gram, engine.k) for center, atoms, gram in members]
+        return tuple(torch.stack(part) for part in zip(*codes, strict=True))
+
+
+def pursuit_batch_size(n_atoms, k):
+    """How many rows to pursue at a time."""
+    return max(1, _PRODUCTS // (k * n_atoms))
+
+
+@without_autograd
+def pursue(rows, atoms, gram, k):
+    """Codes of rows by orthogonal matching pursuit, with exactly k picks a row.
+
+    Each step picks the atom with the largest product with the residual, and takes from the
+    residual what the atom adds to those picked so far. All is done on the atoms' products with
+    one another, as in the "Batch-OMP" of Rubinstein, Zibulevsky and Elad (2008).
+
+    Parameters
+    ----------
+    rows : tensor of shape (B, D)
+        What to code, centred.
+    atoms : tensor of shape (H, D)
+        Unit-norm atoms.
+    gram : tensor of shape (H, H)
+        Products of the atoms with one another.
+    k : int
+        Number of picks.
+
+    Returns
+    -------
+    coefficients : tensor of shape (B, k)
+        Of either sign; 0 for a pick that a row had no need of.
+    picks : tensor of shape (B, k)
+        Numbers of the atoms, none twice in a row with coefficients other than 0.
+    """
+    products = product(rows, atoms.T)
+    enough = _DONE * rows.norm(dim=1)
+    if rows.device.type == "cuda":
+        return pursue_batch(products, gram, k, enough)
+    from .kernels._pursuit import pursue_rows  # here, since importing the compiler takes a while
+
+    arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
+    is_shared = len(rows) > 1 and len(rows) * k**2 * len(atoms) >= _SHARED_WORK
+    n_threads = allowed_threads() if is_shared else None
+    codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
+    return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
+
+
+def pursue_batch(products, gram, k, enough):
+    """What the compiled `pursue_rows` does, a pick of all rows at a time, for CUDA."""
+    n_rows, n_atoms = products.shape
+    left = products.clone()  # products of the atoms with the residual
+    sizes, change = torch.empty_like(left), torch.empty_like(left)
+    picks = torch.zeros((n_rows, k), dtype=torch.long, device=products.device)
+    useful = torch.zeros((n_rows, k), dtype=torch.bool, device=products.device)
+    # Products of all atoms with what each pick adds across the picks before it, at unit length.
+    added = products.new_zeros((n_rows, k, n_atoms))
+    for i in range(k):
+        largest, atom = torch.abs(left, out=sizes).max(dim=1)
+        picks[:, i] = atom
+        at_atom = atom[:, None]
+        along = added[:, :i].gather(2, at_atom[:, None].expand(-1, i, 1))
+        across = 1 - along.square().sum((1, 2))
+        useful[:, i] = (largest > enough) & (across > _DEPENDENT)
+        if i + 1 < k:
+            scale = useful[:, i] * across.clamp(min=_DEPENDENT).rsqrt()
+            torch.index_select(gram, 0, atom, out=change)
+            change[:, None].baddbmm_(along.mT, added[:, :i], alpha=-1)
+            torch.mul(change, scale[:, None], out=added[:, i])
+            left -= added[:, i] * (left.gather(1, at_atom) * scale[:, None])
+            left.scatter_(1, picks[:, : i + 1], 0)  # but for rounding they are 0
+    return _fitted(products, gram, picks, useful), picks
+
+
+def _fitted(products, gram, picks, useful):
+    """Coefficients that fit each row best by its picks, those of no use left out."""
+    both = useful[:, :, None] & useful[:, None]
+    known = gram[picks[:, :, None], picks[:, None]].double() * both
+    known.diagonal(dim1=1, dim2=2).masked_fill_(~useful, 1)
+    targets = products.gather(1, picks).double() * useful
+    factor, _ = torch.linalg.cholesky_ex(known)
+    return torch.cholesky_solve(targets[..., None], factor)[..., 0].to(products)
+
+
+@without_autograd
+def finish_atoms(rows, atoms, k, n_rounds):
+    """Improve unit-norm atoms, in place, for the codes that `pursue` gives centred rows.
+
+    Each round codes all rows and then moves the atoms one by one to where they reconstruct
+    best, the codes and the other atoms held: the block-coordinate step of Mairal, Bach, Ponce
+    and Sapiro, "Online learning for matrix factorization and sparse coding", JMLR 2010.
+    """
+    from .kernels._pursuit import refit_atoms
+
+    batch_size = pursuit_batch_size(len(atoms), k)
+    for _ in range(n_rounds):
+        gram = product(atoms, atoms.T)
+        codes = [pursue(part, atoms, gram, k) for part in rows.split(batch_size)]
+        coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
+        left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)
+        moved = atoms.cpu()  # atom after atom is no work for other devices
+        refit_atoms(*(part.cpu().numpy() for part in (left, moved, coefficients, picks)))
+        atoms.copy_(moved)

@@ -1,0 +1,478 @@
+"""What a model file may hold: every item of it, and what is checked of each.
+
+A model or a checkpoint is data, and may come from anyone with a checksum that fits. Nothing in it
+may index outside an array, keep a loop busy for hours, name a path, or move a generator out of its
+range. So each item has a row in one of the tables below, and is held to it when a file is read;
+and when a model is written, so that what is written can be read.
+
+- `ARRAYS` and `OPTIMIZER`: dtype, shape and range of the numbers of each array. All are finite.
+- `CONFIG`: sizes, flags and single numbers, which are JSON.
+- `PARAMETERS` and `AUGMENTER`: what is asked of parameters of the constructors beyond what these
+  ask themselves. A path is no parameter that a file has.
+
+Besides, of several arrays together: an atom was picked, visited and moved in this order and within
+the steps made (`_check_steps`); a generator's words are not all 0 (`_check_generator`); the names
+of the features are text without control characters (`feature_names`).
+
+Curves and names are arrays, since JSON of which a file may hold any amount takes much memory.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .._engine._adam import optimizer_shapes
+from .._engine.init._principal import GROUPS, MAX_ROUNDS
+from .._engine.init._start import SPARE_RATES
+
+LARGEST = 2**40  # of any size, so that products of a few stay numbers
+# Words of the Mersenne twister's state.
+_N_WORDS = 624
+# How far an atom's norm may be from 1; rounding takes it a thousandth as far.
+_NORM_TOLERANCE = 0.01
+# More variants of a picture than this are no augmentation but an attempt to fill the memory.
+_MOST_COPIES = 2**16
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
+
+
+# --- Ranges: each says whether all numbers of an array are in it ---
+
+
+def _between(low, high):
+    def fine(array, sizes):
+        if not array.size:
+            return True
+        # No array of truths is made, which would take memory.
+        least, largest = array.min(), array.max()
+        return bool(low <= least and largest <= high and np.isfinite([least, largest]).all())
+
+    return fine
+
+
+_any = _between(-math.inf, math.inf)
+_not_negative = _between(0, math.inf)
+_fraction = _between(0, 1)
+_correlation = _between(-1.01, 1.01)  # of float32 sums
+
+
+def _positive(array, sizes):
+    return bool((array > 0).all() and np.isfinite(array).all())
+
+
+def _atoms(array, sizes):
+    """Rows of norm 1, or 0: steps that catch up and pursuit take it for granted."""
+    for rows in np.array_split(array, max(1, array.size // 2**22)):
+        norms = np.sqrt(np.einsum("...d,...d->...", rows, rows, dtype=np.float64))
+        if not ((abs(norms - 1) <= _NORM_TOLERANCE) | (norms == 0)).all():
+            return False
+    return True
+
+
+def _steps(array, sizes):
+    """Numbers of steps that have been made; 0 is never."""
+    return bool(0 <= array.min() and array.max() <= sizes["steps"])
+
+
+def _counted_steps(array, sizes):
+    return bool(array == np.floor(array) and 0 <= array <= np.float32(sizes["steps"]))
+
+
+# --- Arrays ---
+
+
+class Rule(NamedTuple):
+    """What an array is held to.
+
+    Sizes in the shape are numbers or names, of which `_sizes` knows the numbers.
+    """
+
+    dtype: type
+    shape: tuple
+    fine: Callable
+
+
+_F32, _F64 = np.float32, np.float64
+
+ARRAYS = {
+    "model": {
+        "components": Rule(_F32, ("atoms", "features"), _atoms),
+        "encoder": Rule(_F32, ("atoms", "features"), _any),
+        "encoder_bias": Rule(_F32, ("atoms",), _any),
+        "centers": Rule(_F32, ("members", "features"), _any),
+        "thresholds": Rule(_F32, ("members",), _not_negative),
+        "frequency": Rule(_F32, ("atoms",), _fraction),
+        "loss_curve": Rule(_F64, ("epochs",), _not_negative),
+        "correlation_curve": Rule(_F64, ("epochs",), _correlation),
+        "validation_scores": Rule(_F64, ("epochs",), _correlation),
+        "feature_names": Rule(np.uint8, ("name_bytes",), _any),
+        "feature_name_ends": Rule(np.int64, ("features",), _not_negative),
+    },
+    "checkpoint": {
+        "frequency": Rule(_F32, ("atoms",), _fraction),
+        "best.frequency": Rule(_F32, ("atoms",), _fraction),
+        "random_state": Rule(np.uint32, (_N_WORDS,), _any),
+        "first_random_state": Rule(np.uint32, (_N_WORDS,), _any),
+        "progress.losses": Rule(_F64, ("epochs",), _not_negative),
+        "progress.correlations": Rule(_F64, ("epochs",), _correlation),
+        "progress.scores": Rule(_F64, ("scores",), _correlation),
+        "progress.errors": Rule(_F64, ("errors",), _not_negative),
+    },
+    "both": {
+        "offset": Rule(_F64, ("features",), _any),
+        "scale": Rule(_F64, (), _positive),
+    },
+    # In scaled units, as the engine has them: in a model those that rounding would change, in a
+    # checkpoint all, and all those of the best epoch.
+    "engine": {
+        "decoder": Rule(_F32, ("members", "components", "features"), _atoms),
+        "encoder": Rule(_F32, ("members", "components", "features"), _any),
+        "bias": Rule(_F32, ("members", "components"), _any),
+        "centers": Rule(_F32, ("members", "features"), _any),
+        "thresholds": Rule(_F32, ("members",), _not_negative),
+    },
+}
+# By the last part of the name; `optimizer_shapes` has their names, dtypes and shapes.
+OPTIMIZER = {
+    "first": _any,
+    "second": _not_negative,
+    "n_steps": _counted_steps,
+    "picked_at": _steps,
+    "visited_at": _steps,
+    "moved_at": _steps,
+    "rates": _not_negative,
+    "rows_since_fired": _not_negative,
+}
+_IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
+
+
+def array_rules(kind, config):
+    """The rule of each array that a file with this configuration has, by name."""
+    sizes = _sizes(config)
+    absent = _absent(kind, config)
+    rules = {**ARRAYS[kind], **ARRAYS["both"]}
+    engine = ARRAYS["engine"]
+    if kind == "checkpoint":
+        prefixes = ("engine", "best") if config["progress"]["best"] is not None else ("engine",)
+        rules |= {f"{prefix}.{name}": engine[name] for prefix in prefixes for name in engine}
+    elif config["optimizer"] is not None:
+        rules |= {f"engine.{name}": engine[name] for name in _IN_MODEL}
+    rules = {
+        name: rule._replace(shape=tuple(sizes.get(size, size) for size in rule.shape))
+        for name, rule in rules.items()
+        if name.rpartition(".")[2] not in absent and name not in absent
+    }
+    if isinstance(config["parameters"]["init"], dict):
+        rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _any)
+    return rules | _optimizer_rules(kind, config)
+
+
+def _absent(kind, config):
+    """Arrays that are in no file with this configuration, with any prefix or with this one."""
+    absent = set()
+    if config["tied"]:
+        absent.add("encoder")
+    if not config["thresholds"]:
+        absent.add("thresholds")
+    if kind == "model" and config["best_validation_score"] is None:
+        absent.add("validation_scores")
+    if kind == "model" and config["feature_names"] is None:
+        absent |= {"feature_names", "feature_name_ends"}
+    if kind == "checkpoint" and config["progress"]["best"] is None:
+        absent.add("best.frequency")
+    return absent
+
+
+def _optimizer_rules(kind, config):
+    optimizer = config["optimizer"] if kind == "model" else config
+    if optimizer is None:
+        return {}
+    shapes = optimizer_shapes(
+        tuple(config["shape"]), optimizer["n_steps"], tied=config["tied"],
+        sparse=optimizer["sparse"],
+    )  # fmt: skip
+    return {
+        f"optimizer.{name}": Rule(*kind_and_shape, OPTIMIZER[name.rpartition(".")[2]])
+        for name, kind_and_shape in shapes.items()
+    }
+
+
+def _sizes(config):
+    n_members, n_components, n_features = config["shape"]
+    progress = config.get("progress") or {}
+    steps = config["n_steps"] if "n_steps" in config else (config["optimizer"] or {}).get("n_steps")
+    return {
+        "members": n_members, "components": n_components, "features": n_features,
+        "atoms": n_members * n_components, "steps": steps,
+        "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
+        "errors": progress.get("errors"),
+        "name_bytes": config.get("feature_names"),
+    }  # fmt: skip
+
+
+def check_arrays(kind, config, arrays):
+    """A ValueError that names the array whose numbers are not as its rule says."""
+    sizes, rules = _sizes(config), array_rules(kind, config)
+    if set(rules) != set(arrays):
+        raise ValueError(f"Expected no more and no less than the arrays {sorted(rules)}.")
+    for name, array in sorted(arrays.items()):
+        if array.shape != rules[name].shape or array.dtype != rules[name].dtype:
+            raise ValueError(
+                f"Expected {name!r} as {np.dtype(rules[name].dtype)} {rules[name].shape}, "
+                f"got {array.dtype} {array.shape}."
+            )
+        if not rules[name].fine(array, sizes):
+            raise ValueError(f"Expected finite numbers in their range, got others in {name!r}.")
+    for name in ("optimizer.decoder", "optimizer.encoder"):
+        _check_steps(arrays, name)
+    for name in ("random_state", "first_random_state"):
+        _check_generator(arrays, name)
+    if "feature_names" in rules:
+        feature_names(arrays)
+
+
+def _check_steps(arrays, name):
+    """An atom is visited when or after it is picked, and moved then or later."""
+    parts = [arrays.get(f"{name}.{part}") for part in ("picked_at", "visited_at", "moved_at")]
+    if parts[0] is not None:
+        picked_at, visited_at, moved_at = parts
+        if not ((picked_at <= visited_at) & (visited_at <= moved_at)).all():
+            raise ValueError(f"Expected {name!r} with atoms picked, visited and moved in order.")
+
+
+def _check_generator(arrays, name):
+    """A state of zeros gives zeros for ever, and whoever draws until a number suits hangs."""
+    words = arrays.get(name)
+    if words is not None and not (words[0] >> 31 or words[1:].any()):
+        raise ValueError(f"Expected words other than 0 in {name!r}.")
+
+
+# --- Names of features ---
+
+
+def feature_name_arrays(names):
+    """The arrays that hold the names of the features."""
+    texts = [str(name).encode("utf-8", "surrogatepass") for name in names]
+    return {
+        "feature_names": np.frombuffer(b"".join(texts), np.uint8),
+        "feature_name_ends": np.cumsum([len(text) for text in texts]),
+    }
+
+
+def feature_names(arrays):
+    """The names in a file's arrays; a ValueError where these are not usable."""
+    text, ends = arrays["feature_names"].tobytes(), arrays["feature_name_ends"].tolist()
+    starts = [0, *ends[:-1]]
+    if ends[-1] != len(text) or any(start > end for start, end in zip(starts, ends, strict=True)):
+        raise ValueError("Expected rising 'feature_name_ends', the last that of the text.")
+    names = [text[start:end].decode() for start, end in zip(starts, ends, strict=True)]
+    for name in names:
+        if any(_is_control(character) for character in name):
+            raise ValueError(f"Expected 'feature_names' of text, got {name[:40]!r}.")
+    return names
+
+
+def _is_control(character):
+    """Whether it moves a terminal's cursor or the reading direction, but for tab and newline."""
+    if character in "\t\n":
+        return False
+    direction = unicodedata.bidirectional(character)
+    return unicodedata.category(character) == "Cc" or direction in _DIRECTIONS
+
+
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+# --- Configuration ---
+
+
+def whole(value, smallest, largest=LARGEST - 1):
+    return type(value) is int and smallest <= value <= largest
+
+
+def number(value, low=-math.inf, high=math.inf):
+    return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
+
+
+def numbers(values):
+    return isinstance(values, list) and all(map(number, values))
+
+
+def _flag(value, config):
+    return isinstance(value, bool)
+
+
+def _shape(value, config):
+    return isinstance(value, list) and len(value) == 3 and all(whole(size, 1) for size in value)
+
+
+def _k(value, config):
+    return whole(value, 1, config["shape"][1])
+
+
+def _epochs(value, config):
+    return whole(value, 1)
+
+
+def _score_or_none(value, config):
+    return value is None or number(value, -1.01, 1.01)
+
+
+def _optimizer(value, config):
+    return value is None or (
+        isinstance(value, dict) and set(value) == {"n_steps", "sparse"}
+        and whole(value["n_steps"], 0) and isinstance(value["sparse"], bool)
+    )  # fmt: skip
+
+
+def _progress(value, config):
+    """Epochs as many as there are losses, at most those planned; what rows held out said."""
+    if not isinstance(value, dict) or set(value) != set(_PROGRESS):
+        return False
+    n_epochs, most = value["losses"], config["parameters"].get("max_iter")
+    return (
+        whole(n_epochs, 1) and whole(most, n_epochs, math.inf)
+        and whole(value["correlations"], n_epochs, n_epochs)
+        and (value["best"] is None or number(value["best"], high=1.01))
+        and _are_held_out(value, n_epochs) and isinstance(value["is_judging"], bool)
+        and _choices(value["choices"], config["shape"][0])
+        and _factors(value["threshold_factors"], config["shape"][0], config["thresholds"])
+    )  # fmt: skip
+
+
+_PROGRESS = (
+    "losses", "correlations", "scores", "errors", "best", "is_judging", "choices",
+    "threshold_factors",
+)  # fmt: skip
+
+
+def _are_held_out(progress, n_epochs):
+    """A score of each epoch, or errors of the start and of some epochs; or neither."""
+    scores, errors = progress["scores"], progress["errors"]
+    if progress["best"] is None:
+        return scores == errors == 0
+    early_stopping = whole(scores, n_epochs, n_epochs) and errors == 0
+    return early_stopping or (scores == 0 and whole(errors, 1, n_epochs + 1))
+
+
+def _choices(value, n_members):
+    """None, or a start for each member: [[groups, rounds], rate]."""
+    return value is None or (
+        isinstance(value, list) and len(value) in (0, n_members)
+        and all(isinstance(choice, list) and len(choice) == 2 for choice in value)
+        and all(
+            isinstance(layout, list) and len(layout) == 2 and layout[0] in GROUPS
+            and whole(layout[1], 0, MAX_ROUNDS) and (rate is None or rate in SPARE_RATES)
+            for layout, rate in value
+        )
+    )  # fmt: skip
+
+
+def _factors(value, n_members, has_thresholds):
+    """None, or what the thresholds of each member are multiplied by."""
+    return value is None or (
+        has_thresholds and numbers(value) and len(value) == n_members
+        and all(0 <= factor <= 1 for factor in value)
+    )  # fmt: skip
+
+
+def _generator(value, config):
+    """Place among the words, whether a normal number is left over, and that number."""
+    return (
+        isinstance(value, list) and len(value) == 3 and whole(value[0], 0, _N_WORDS)
+        and whole(value[1], 0, 1) and number(value[2])
+    )  # fmt: skip
+
+
+_BOTH = {
+    "shape": _shape,  # members, atoms, features
+    "tied": _flag,
+    "thresholds": _flag,
+    "k": _k,
+    "parameters": lambda value, config: isinstance(value, dict) and "init" in value,
+}
+CONFIG = {
+    "model": _BOTH | {
+        "n_iter": _epochs,
+        "best_validation_score": _score_or_none,
+        # Bytes of their text.
+        "feature_names": lambda value, config: value is None or whole(value, 0),
+        "optimizer": _optimizer,
+    },
+    "checkpoint": _BOTH | {
+        "n_rows": lambda value, config: whole(value, 1),
+        "n_steps": lambda value, config: whole(value, 0),
+        "n_steps_before": lambda value, config: whole(value, 0),
+        "sparse": _flag,
+        "progress": _progress,
+        "random_state": _generator,
+        "first_random_state": _generator,
+    },
+}  # fmt: skip
+
+
+def check_config(kind, config):
+    """A ValueError that names the item of a configuration which is not usable."""
+    if not isinstance(config, dict) or set(config) != set(CONFIG[kind]):
+        raise ValueError(f"Expected a configuration with {sorted(CONFIG[kind])}.")
+    for name, fine in CONFIG[kind].items():
+        check(name, config[name], fine(config[name], config))
+    for name, fine in PARAMETERS.items():
+        if name in config["parameters"]:
+            value = config["parameters"][name]
+            check(name, value, fine(value, config))
+
+
+def check(name, value, fine):
+    if not fine:
+        raise ValueError(f"Expected a usable {name!r}, got {repr(value)[:80]}.")
+
+
+# --- Parameters ---
+
+
+def _is_size(axis):
+    """As in the arrays; None where it follows from the data."""
+    return lambda value, config: value is None or whole(value, *[config["shape"][axis]] * 2)
+
+
+def _init(value, config):
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    shape = config["shape"]
+    fitting = [shape, shape[1:]] if shape[0] == 1 else [shape]
+    return set(value) == {"array"} and repr(value["array"]) in map(repr, fitting)
+
+
+def _augmenter(value, config):
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {"class", "parameters"}:
+        return False
+    parameters = value["parameters"]
+    return isinstance(parameters, dict) and all(
+        name in parameters and fine(parameters[name], config) for name, fine in AUGMENTER.items()
+    )
+
+
+def _image_shape(value, config):
+    return (
+        isinstance(value, list) and len(value) in (2, 3) and all(whole(side, 1) for side in value)
+        and math.prod(value) == config["shape"][2]
+    )  # fmt: skip
+
+
+PARAMETERS = {
+    "n_components": _is_size(1),
+    "n_estimators": _is_size(0),
+    "init": _init,
+    "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
+    "augmenter": _augmenter,
+}
+AUGMENTER = {
+    "image_shape": _image_shape,
+    "n_copies": lambda value, config: whole(value, 0, _MOST_COPIES),
+}

@@ -1,0 +1,1 @@
+"""How a model is fitted: its rows, units, epochs and history."""

@@ -1,0 +1,1 @@
+"""Estimators that learn sparse codes; import them from `skl_sae`."""

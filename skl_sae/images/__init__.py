@@ -1,0 +1,1 @@
+"""Images from files, and varied; import the transformers from `skl_sae`."""

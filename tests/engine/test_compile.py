@@ -1,0 +1,144 @@
+"""Where compiled code cannot be kept on disk: each case in a process of its own, on tiny loops."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOOPS = """
+from skl_sae._engine.kernels._compile import compiled
+
+@compiled
+def twice(x):
+    return 2 * x
+
+@compiled
+def four_times(x):
+    return twice(twice(x))
+"""
+START = """
+import os, resource, sys, warnings
+import numba
+from skl_sae._engine.kernels import _compile as _compiler
+numba.njit(lambda x: x + 1.0)(1.0)  # loads all that it needs, before anything is forbidden
+
+def result():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        from loops import four_times, twice
+        number = four_times(3.0)
+    return number, [str(warning.message) for warning in caught]
+"""
+
+
+def run_child(tmp_path, code, **environment):
+    (tmp_path / "loops.py").write_text(LOOPS)
+    kept = tmp_path / "kept"
+    kept.mkdir(exist_ok=True)
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # as another user, too
+        folder.chmod(0o755)
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([str(tmp_path), root])
+    variables = {"NUMBA_CACHE_DIR": str(kept), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = {**os.environ, **variables, **environment}
+    child = subprocess.run(
+        [sys.executable, "-c", START + code], capture_output=True, text=True,
+        env={name: value for name, value in variables.items() if value is not None},
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr
+    return child.stdout, kept
+
+
+GOES_ON = """
+number, told = result()
+assert number == 12
+assert len(told) == 1 and "cannot be kept" in told[0] and "NUMBA_CACHE_DIR" in told[0], told
+assert not _compiler.is_compiled(twice)
+"""
+
+
+def test_fault_115_a_full_disk(tmp_path):
+    """The limit on a file's size stands for it."""
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))\n"
+    _, kept = run_child(tmp_path, full + GOES_ON.replace("(twice)", "(sys.modules['loops'].twice)"))
+    assert not [path for path in kept.rglob("*") if path.is_file()]
+
+
+def test_fault_115_a_folder_that_cannot_be_written(tmp_path):
+    """Nor anything else where numba would put it, and no home."""
+    other = "if os.getuid() == 0:\n    os.setuid(65534)\n"
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept").chmod(0o555)
+    tmp_path.chmod(0o555)
+    code = other + GOES_ON.replace("(twice)", "(sys.modules['loops'].twice)")
+    run_child(tmp_path, code, HOME=None)
+
+
+def test_fault_115_damaged_files(tmp_path):
+    _, kept = run_child(tmp_path, "assert result() == (12, [])")
+    files = [path for path in kept.rglob("*") if path.is_file()]
+    assert len(files) == 4
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-7])
+    run_child(tmp_path, "assert result()[0] == 12")
+
+
+def test_fault_115_four_processes_at_once(tmp_path):
+    code = """
+children = []
+for _ in range(4):
+    child = os.fork()
+    if not child:
+        os._exit(result() != (12, []))
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+import loops
+assert _compiler.is_compiled(loops.twice)
+"""
+    run_child(tmp_path, code)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_is_compiled(tmp_path, times):
+    code = "import loops; print(_compiler.is_compiled(loops.twice)); result()"
+    for i in range(times):
+        output, _ = run_child(tmp_path, code)
+        assert output.strip() == str(i > 0)
+
+
+FIT = """
+import hashlib
+from sklearn.datasets import load_digits
+from skl_sae import TopKSparseAutoencoder
+
+sae = TopKSparseAutoencoder(32, k=2, max_iter=3, random_state=0).fit(load_digits().data[:266] / 16)
+print(hashlib.sha256(sae.components_.tobytes() + sae.encoder_bias_.tobytes()).hexdigest())
+"""
+
+
+def test_the_first_fit_on_a_machine_gives_the_bits_of_later_ones(tmp_path):
+    """Code that was just compiled is linked otherwise than code that is read from disk."""
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", FIT], env=variables, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert results[0] == results[1] != ""
+
+
+def test_a_child_that_dies_or_hangs_costs_nothing_but_time(tmp_path):
+    code = """
+_compiler._LONGEST = 0.2
+four = _compiler.compiled(lambda x: x + 3)
+compile_here, parent = four.compile, os.getpid()
+for trouble in ("os._exit(3)", "time.sleep(60)"):
+    import time
+    _compiler._run_in_child(four, lambda sig: exec(trouble), "float64(float64)")
+    assert os.getpid() == parent
+assert four(1.0) == 4
+"""
+    run_child(tmp_path, code)
