@@ -55,10 +55,10 @@ for line, (name, digits) in zip(axes, rows.items()):
 # %%
 # The atoms
 # ---------
-# Red adds ink, blue takes it away. The most used come first: ``feature_frequency_`` says how
+# Red adds ink, blue takes it away. The most used come first: ``atom_frequency_`` says how
 # often each fired.
 
-order = np.argsort(-sae.feature_frequency_)
+order = np.argsort(-sae.atom_frequency_)
 fig, axes = plt.subplots(4, 16, figsize=(9, 2.5), layout="constrained")
 for ax, atom in zip(axes.flat, sae.components_[order]):
     limit = np.abs(atom).max()

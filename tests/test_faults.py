@@ -399,7 +399,7 @@ def test_fault_41_offset_and_scale(X, estimator, shift, scale):
 def test_fault_42_all_atoms_dead(X, estimator):
     estimator.fit(X).encoder_bias_[:] = -1e6
     estimator.set_params(warm_start=True).fit(X)
-    assert (estimator.feature_frequency_ == 0).all()
+    assert (estimator.atom_frequency_ == 0).all()
     assert np.isfinite(estimator.inverse_transform(estimator.transform(X))).all()
 
 

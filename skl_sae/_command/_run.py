@@ -287,7 +287,7 @@ def _say_table(say, header, rows):
 
 
 def _say_summary(say, sae, n_rows, seconds):
-    n_dead = int((sae.feature_frequency_ == 0).sum())
+    n_dead = int((sae.atom_frequency_ == 0).sum())
     say(
         f"\n{n_dead} of {len(sae.components_)} atoms dead in the last epoch; "
         f"trained in {seconds:.1f} s, {n_rows / seconds:.0f} rows a second."

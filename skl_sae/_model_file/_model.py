@@ -47,7 +47,7 @@ FREE_PARAMETERS = {
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}
 _FITTED = {"components": "components_", "centers": "centers_", "encoder": "encoder_",
-           "encoder_bias": "encoder_bias_", "frequency": "feature_frequency_",
+           "encoder_bias": "encoder_bias_", "frequency": "atom_frequency_",
            "thresholds": "activation_thresholds_"}  # fmt: skip
 _CURVES = {"loss_curve": "loss_curve_", "correlation_curve": "correlation_curve_",
            "validation_scores": "validation_scores_"}  # fmt: skip

@@ -344,7 +344,7 @@ class Progress:
             "n_iter_": self.n_epochs,
             "validation_scores_": self.scores or None,
             "best_validation_score_": self.best if self.scores else None,
-            "feature_frequency_": self.frequency,
+            "atom_frequency_": self.frequency,
         }
 
 

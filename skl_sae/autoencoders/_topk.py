@@ -241,7 +241,7 @@ class TopKSparseAutoencoder(
         The number of atoms of a member that n_components means.
     k_ : int
         The number of active atoms that k means.
-    feature_frequency_ : ndarray of shape (n_estimators * n_components,), float32
+    atom_frequency_ : ndarray of shape (n_estimators * n_components,), float32
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom.
     n_features_in_ : int
@@ -476,7 +476,7 @@ class TopKSparseAutoencoder(
             "n_iter_": n_calls + 1,
             "loss_curve_": [*getattr(self, "loss_curve_", []), epoch[0]],
             "correlation_curve_": [*getattr(self, "correlation_curve_", []), epoch[1]],
-            "feature_frequency_": epoch[2],
+            "atom_frequency_": epoch[2],
             "validation_scores_": None,
             "best_validation_score_": None,
         }
@@ -783,7 +783,7 @@ class TopKSparseAutoencoder(
         self._store(state, progress.history())
         if self.aux_coef and self.n_iter_ >= _EPOCHS_TO_REVIVE and len(X) >= _ROWS_TO_REVIVE:
             many = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
-            _warn_of_dead_atoms(self.feature_frequency_, many)
+            _warn_of_dead_atoms(self.atom_frequency_, many)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
 

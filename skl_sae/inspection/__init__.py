@@ -30,9 +30,9 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 __all__ = [
+    "atom_usage",
     "class_selectivity",
     "discriminative_atoms",
-    "feature_usage",
     "match_members",
     "top_samples",
 ]
@@ -40,7 +40,7 @@ __all__ = [
 _AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
 
 
-def feature_usage(codes, components=None):
+def atom_usage(codes, components=None):
     """How often and how strongly each atom fires, and its share of the reconstruction.
 
     The share of atom :math:`j` is :math:`\\lVert d_j \\rVert^2 \\sum_i z_{ij}^2`, divided by its
@@ -82,8 +82,8 @@ def feature_usage(codes, components=None):
 
     Examples
     --------
-    >>> from skl_sae.inspection import feature_usage
-    >>> usage = feature_usage([[3, 0, 1, 0], [1, 0, 0, 2]])
+    >>> from skl_sae.inspection import atom_usage
+    >>> usage = atom_usage([[3, 0, 1, 0], [1, 0, 0, 2]])
     >>> usage.frequency, usage.mean_activation, usage.dead
     (array([1. , 0. , 0.5, 0.5]), array([2., 0., 1., 2.]), array([False,  True, False, False]))
     >>> usage.share.round(2), usage.atoms_for_80, usage.fraction_for_80

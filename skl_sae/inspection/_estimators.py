@@ -54,8 +54,8 @@ def sorted_atoms(estimator, atoms, order):
     if isinstance(order, str):
         if order != "use":
             raise ValueError(f"Expected order='use', None or numbers of atoms, got {order!r}.")
-        last_step(estimator, needs="feature_frequency_")
-        return atoms[np.argsort(-estimator.feature_frequency_[atoms], kind="stable")]
+        last_step(estimator, needs="atom_frequency_")
+        return atoms[np.argsort(-estimator.atom_frequency_[atoms], kind="stable")]
     named = np.asarray(order)
     if named.ndim != 1 or not len(named):
         raise ValueError(f"Expected a list of numbers of atoms, got shape {named.shape}.")

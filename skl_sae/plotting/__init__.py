@@ -11,7 +11,7 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..inspection import activations_of, check_atom, feature_usage
+from ..inspection import activations_of, atom_usage, check_atom
 from ..inspection._estimators import atoms_of_codes, last_step
 from ._axes import new_axes
 from ._pictures import AtomDisplay, ReconstructionDisplay
@@ -124,12 +124,12 @@ class UsageDisplay:
     """How few atoms carry most of the reconstruction.
 
     The curve is the share of the reconstruction that the atoms of the largest shares have
-    together (see :func:`skl_sae.inspection.feature_usage`), with a mark at 80 %.
+    together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %.
 
     Parameters
     ----------
     usage : Bunch
-        What :func:`skl_sae.inspection.feature_usage` returns.
+        What :func:`skl_sae.inspection.atom_usage` returns.
 
     Attributes
     ----------
@@ -192,7 +192,7 @@ class UsageDisplay:
         display : UsageDisplay
             What was drawn.
         """
-        return cls(feature_usage(codes, components)).plot(ax)
+        return cls(atom_usage(codes, components)).plot(ax)
 
     def plot(self, ax=None):
         """Draw the curve.

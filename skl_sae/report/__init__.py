@@ -17,7 +17,7 @@ from sklearn.utils import check_array, column_or_1d, gen_batches
 
 from .._model_file._atomic import replacing
 from ..images._loader import checked_image_shape
-from ..inspection import class_selectivity, feature_usage, match_members
+from ..inspection import atom_usage, class_selectivity, match_members
 from ..inspection._estimators import atoms_of_codes, last_step, training_mean
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import (
@@ -140,7 +140,7 @@ class SAEReport:
             A whole HTML document.
         """
         averaged = len(self._atoms) < len(self._estimator.components_)
-        usage = feature_usage(self._codes, self._atoms if averaged else None)
+        usage = atom_usage(self._codes, self._atoms if averaged else None)
         correlations, unexplained = self._reconstruction_figures()
         atoms = np.lexsort((-usage.share, -usage.frequency))[:_MOST_ATOMS]
         images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
@@ -215,7 +215,7 @@ class SAEReport:
         n_active = np.diff(self._codes.indptr)
         varying = correlations[~np.isnan(correlations)]
         mean = f"{varying.mean():.4f}" if len(varying) else "undefined"
-        n_trained = int((self._estimator.feature_frequency_ == 0).sum())
+        n_trained = int((self._estimator.atom_frequency_ == 0).sum())
         figures = [
             ("Correlation", mean, "of an image with its reconstruction, on average"),
             (

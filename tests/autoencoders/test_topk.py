@@ -108,18 +108,18 @@ def test_photographs_beat_pca():
 def test_atoms_have_unit_norm_and_arrays_are_plain(X, estimator):
     estimator.fit(X)
     np.testing.assert_allclose(np.linalg.norm(estimator.components_, axis=1), 1, rtol=1e-5)
-    for name in ("components_", "encoder_", "encoder_bias_", "centers_", "feature_frequency_"):
+    for name in ("components_", "encoder_", "encoder_bias_", "centers_", "atom_frequency_"):
         array = getattr(estimator, name)
         while isinstance(array, np.ndarray):
             array = array.base
         assert array is None, name
 
 
-def test_feature_frequency_counts_firing(X, estimator):
+def test_atom_frequency_counts_firing(X, estimator):
     """Without movement the last epoch's frequencies are those of transform."""
     estimator.set_params(learning_rate=1e-12).fit(X)
     expected = estimator.transform(X).getnnz(axis=0) / len(X)
-    np.testing.assert_allclose(estimator.feature_frequency_, expected)
+    np.testing.assert_allclose(estimator.atom_frequency_, expected)
 
 
 def test_correlation_curve_is_that_of_the_training_rows(X, estimator):
@@ -198,7 +198,7 @@ def test_untied_encoders_of_digits_stay_alive(digits):
         codes = sae.fit(digits[:1437]).transform(digits[:1437])
         assert (codes.getnnz(axis=0) == 0).mean() < 0.05
         kept = clone(sae).set_params(aux_coef=0).fit(digits[:1437])
-        assert (kept.feature_frequency_ == 0).mean() > 0.1
+        assert (kept.atom_frequency_ == 0).mean() > 0.1
 
 
 def test_auto_ties_what_no_threshold_compares(X, estimator):
@@ -407,7 +407,7 @@ def test_few_photographs_beat_the_largest_components_with_hardly_a_dead_atom():
     errors = np.square(test - sae.inverse_transform(sae.transform(test))).sum()
     components = PCA(svd_solver="full").fit(train).components_
     assert errors < 0.95 * left_over(test - train.mean(axis=0), components, 32)
-    assert (sae.feature_frequency_ == 0).mean() < 0.05
+    assert (sae.atom_frequency_ == 0).mean() < 0.05
 
 
 def test_learning_rate_rises_and_falls(X, estimator, monkeypatch):
@@ -477,7 +477,7 @@ def test_augmenter_gives_fresh_rows_to_every_epoch(X, estimator, calls):
     assert augmenter.random_state == 7 and not hasattr(augmenter, "n_features_in_")
     for _, _, rows, _ in calls:
         np.testing.assert_array_equal(rows, X)
-    counts = estimator.feature_frequency_ * 80
+    counts = estimator.atom_frequency_ * 80
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-4)
     estimator.transform(X), estimator.score(X), estimator.partial_fit(X)
     assert len(calls) == 4

@@ -114,7 +114,7 @@ def test_omp_reconstructs_better_than_topk_and_pca(digits):
     errors = [unexplained(test, m.inverse_transform(m.transform(test))) for m in (topk, omp)]
     assert errors[0] < 0.48 * of_pca
     assert errors[1] < 0.23 * of_pca
-    assert (topk.feature_frequency_ == 0).mean() < 0.05
+    assert (topk.atom_frequency_ == 0).mean() < 0.05
 
 
 @pytest.mark.parametrize("tied", [True, False])

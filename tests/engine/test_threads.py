@@ -91,7 +91,7 @@ def digests_of(X, parameters):
     sae = TopKSparseAutoencoder(**parameters).fit(X)
     fitted = (
         sae.components_, sae.encoder_, sae.encoder_bias_, sae.centers_, sae.loss_curve_,
-        sae.correlation_curve_, sae.feature_frequency_,
+        sae.correlation_curve_, sae.atom_frequency_,
     )  # fmt: skip
     found = {"fit": digest(*fitted)}
     codes = sae.transform(X)

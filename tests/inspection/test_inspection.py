@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from skl_sae import TopKSparseAutoencoder
 from skl_sae.inspection import (
+    atom_usage,
     class_selectivity,
     discriminative_atoms,
-    feature_usage,
     match_members,
     top_samples,
 )
@@ -50,9 +50,9 @@ def assert_same(bunch, other):
         np.testing.assert_array_equal(bunch[name], other[name], err_msg=name)
 
 
-def test_feature_usage_is_that_of_loops(codes):
+def test_atom_usage_is_that_of_loops(codes):
     components = np.random.default_rng(3).normal(size=(N_ATOMS, 5))
-    usage = feature_usage(codes, components)
+    usage = atom_usage(codes, components)
     dense = codes.toarray()
     for atom, column in enumerate(dense.T):
         fired = column[column != 0]
@@ -71,17 +71,17 @@ def test_feature_usage_is_that_of_loops(codes):
 
 
 def test_atoms_without_components_have_unit_norm(codes):
-    assert_same(feature_usage(codes), feature_usage(codes, np.eye(N_ATOMS)))
+    assert_same(atom_usage(codes), atom_usage(codes, np.eye(N_ATOMS)))
 
 
 @pytest.mark.parametrize(("n_atoms", "expected"), [(1, 1), (5, 4), (10, 8), (15, 12), (7, 6)])
 def test_of_equal_atoms_four_fifths_carry_80_percent(n_atoms, expected):
-    usage = feature_usage(0.1 * np.eye(n_atoms))
+    usage = atom_usage(0.1 * np.eye(n_atoms))
     assert usage.atoms_for_80 == expected
 
 
 def test_usage_of_codes_that_are_all_zero():
-    usage = feature_usage(sp.csr_matrix((4, 3)))
+    usage = atom_usage(sp.csr_matrix((4, 3)))
     assert usage.dead.all()
     assert not usage.share.any()
     assert usage.atoms_for_80 == usage.fraction_for_80 == 0
@@ -173,7 +173,7 @@ def test_a_dead_atom_has_no_samples(codes):
 
 def test_signs_do_not_matter(codes, signed_codes, y):
     assert (signed_codes.data < 0).any()
-    assert_same(feature_usage(codes), feature_usage(signed_codes))
+    assert_same(atom_usage(codes), atom_usage(signed_codes))
     assert_same(class_selectivity(codes, y), class_selectivity(signed_codes, y))
     for atom in range(N_ATOMS):
         np.testing.assert_array_equal(top_samples(codes, atom), top_samples(signed_codes, atom))
@@ -187,7 +187,7 @@ def test_signs_do_not_matter(codes, signed_codes, y):
 ], ids=["dense", "list", "csc", "coo"])  # fmt: skip
 def test_other_containers_give_the_same(codes, y, convert):
     other = convert(codes)
-    assert_same(feature_usage(codes), feature_usage(other))
+    assert_same(atom_usage(codes), atom_usage(other))
     assert_same(class_selectivity(codes, y), class_selectivity(other, y))
     np.testing.assert_array_equal(top_samples(codes, ALWAYS), top_samples(other, ALWAYS))
 
@@ -202,7 +202,7 @@ def test_stored_zeros_and_duplicates_count_as_what_they_sum_to(codes, y):
     untidy = sp.vstack([untidy, sp.csr_matrix(([0.0], ([0], [DEAD])), (1, N_ATOMS))])
     plain = sp.vstack([codes, sp.csr_matrix((1, N_ATOMS))])
     before = untidy.data.copy()
-    assert_same(feature_usage(plain), feature_usage(untidy))
+    assert_same(atom_usage(plain), atom_usage(untidy))
     assert_same(class_selectivity(plain, [*y, "a"]), class_selectivity(untidy, [*y, "a"]))
     np.testing.assert_array_equal(untidy.data, before)  # the caller's codes are left alone
 
@@ -253,7 +253,7 @@ def test_matching_is_the_best_of_all_permutations(atoms):
 
 def test_an_autoencoder_can_be_inspected(estimator, X):
     codes = estimator.fit(X).transform(X)
-    usage = feature_usage(codes, estimator.components_)
+    usage = atom_usage(codes, estimator.components_)
     assert len(usage.share) == len(estimator.components_)
     matching = match_members(estimator)
     assert matching.matches.shape == (2, 2, 16)
@@ -261,7 +261,7 @@ def test_an_autoencoder_can_be_inspected(estimator, X):
 
 
 @pytest.mark.parametrize("function", [
-    feature_usage,
+    atom_usage,
     lambda codes: class_selectivity(codes, [0, 1]),
     lambda codes: top_samples(codes, 0),
 ], ids=["usage", "selectivity", "samples"])  # fmt: skip
@@ -274,7 +274,7 @@ def test_unusable_codes_are_refused(function):
 
 def test_unusable_arguments_are_refused(codes, y, estimator, X):
     with pytest.raises(ValueError, match="Expected 12 atoms as codes has, got 11"):
-        feature_usage(codes, np.ones((11, 5)))
+        atom_usage(codes, np.ones((11, 5)))
     with pytest.raises(ValueError, match="Expected 60 labels as codes has rows, got 59"):
         class_selectivity(codes, y[1:])
     for label in ("only", 4):

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skl_sae import TopKSparseAutoencoder
-from skl_sae.inspection import class_selectivity, discriminative_atoms, feature_usage
+from skl_sae.inspection import atom_usage, class_selectivity, discriminative_atoms
 from skl_sae.plotting import (
     ActivationDisplay,
     AtomDisplay,
@@ -108,7 +108,7 @@ def test_training_curves_on_axes_given(fitted):
 
 def test_atoms_are_sorted_by_use(fitted):
     display = AtomDisplay.from_estimator(fitted, image_shape=GREY, n_atoms=5)
-    order = np.argsort(-fitted.feature_frequency_, kind="stable")[:5]
+    order = np.argsort(-fitted.atom_frequency_, kind="stable")[:5]
     assert texts(display.ax_) == [str(atom) for atom in order]
     assert len(display.ax_.images) == 5
     assert display.ax_.get_title() == "5 of 32 atoms, most used first"
@@ -206,7 +206,7 @@ def test_other_estimators_have_atoms_too(X):
     pca = PCA(5).fit(X)
     display = AtomDisplay.from_estimator(pca, image_shape=GREY, order=None)
     assert display.ax_.get_title() == "5 of 5 atoms"
-    with pytest.raises(ValueError, match="Expected an estimator with feature_frequency_, got PCA"):
+    with pytest.raises(ValueError, match="Expected an estimator with atom_frequency_, got PCA"):
         AtomDisplay.from_estimator(pca, image_shape=GREY)
 
 
@@ -323,7 +323,7 @@ def test_estimators_without_atoms_are_refused(estimator, X, y):
 
 def test_usage_is_a_cumulative_curve_with_a_mark_at_80_percent(fitted, X):
     codes = fitted.transform(X)
-    usage = feature_usage(codes, fitted.components_)
+    usage = atom_usage(codes, fitted.components_)
     ax = UsageDisplay.from_estimator(fitted, X).ax_
     curve, _, mark = ax.lines
     np.testing.assert_array_equal(curve.get_xdata(), np.arange(33))
@@ -355,7 +355,7 @@ def test_codes_that_are_all_zero_can_be_drawn(ax):
 def test_mean_codes_are_weighted_by_mean_atoms(estimator, X):
     estimator.set_params(aggregate="mean").fit(X)
     atoms = estimator.components_.reshape(2, 16, -1).mean(axis=0)
-    expected = feature_usage(estimator.transform(X), atoms)
+    expected = atom_usage(estimator.transform(X), atoms)
     display = UsageDisplay.from_estimator(estimator, X)
     # float32 means of atoms, which two sums may round differently
     np.testing.assert_allclose(display.usage.share, expected.share, rtol=1e-5, atol=1e-7)

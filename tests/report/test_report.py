@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation, report
-from skl_sae.inspection import class_selectivity, feature_usage, top_samples
+from skl_sae.inspection import atom_usage, class_selectivity, top_samples
 from skl_sae.report import SAEReport, _thumbnails
 
 DIGITS = load_digits()
@@ -137,7 +137,7 @@ def test_policy_allows_this_script_and_style_alone(sae):
 
 def test_summary(sae):
     page = SAEReport(sae, X, Y, image_shape=(8, 8)).html()
-    codes, usage = sae.transform(X), feature_usage(sae.transform(X))
+    codes, usage = sae.transform(X), atom_usage(sae.transform(X))
     figures = dict(re.findall(r"<dt>(.+?)</dt><dd>(.+?)</dd>", page))
     fvu = np.square(X - sae.inverse_transform(codes)).sum() / (len(X) * X.var(axis=0).sum())
     assert float(figures["Correlation"]) == pytest.approx(sae.score(X), abs=1e-4)
@@ -157,7 +157,7 @@ def test_figures_of_atoms(sae):
     data = page_data(SAEReport(sae, X, Y, image_shape=(8, 8)).html())
     codes, atoms = sae.transform(X), data["atoms"]
     columns = atoms["column"]
-    usage, selectivity = feature_usage(codes), class_selectivity(codes, Y)
+    usage, selectivity = atom_usage(codes), class_selectivity(codes, Y)
     assert sorted(columns) == list(range(48))
     assert (np.diff(atoms["frequency"]) <= 0).all()
     for name in ("frequency", "share", "mean_activation", "max_activation"):

@@ -297,7 +297,7 @@ def test_training_that_does_harm_is_undone(monkeypatch):
     assert fvu(sae, X, X) < 1.1 * fvu(still, X, X)
     # A row near a tie may fall to either side in a batch of another size.
     frequency = sae.transform(X).getnnz(axis=0) / 400
-    np.testing.assert_allclose(sae.feature_frequency_, frequency, atol=0.01)
+    np.testing.assert_allclose(sae.atom_frequency_, frequency, atol=0.01)
 
 
 def test_fine_tuning_that_does_harm_keeps_the_fitted_weights():
