@@ -21,8 +21,9 @@ from pathlib import Path
 
 import torch
 
-from skl_sae._engine._model import TopKEnsemble
-from skl_sae._engine.init._start import Code, initial_arrays
+from skl_sae._engine._model import LinearModel
+from skl_sae._engine._parameters import Batch, Objective
+from skl_sae._engine.init._start import Code, initial_parameters
 from skl_sae.datasets import load_photographs
 
 # Image size and mode, atoms, active atoms, rows of a batch.
@@ -79,11 +80,11 @@ def ours(shape, n_features, n_members=1, tied=False):
     _, _, n_components, k, _ = SHAPES[shape]
     generator = torch.Generator().manual_seed(0)
     shape = n_members, n_components, n_features
-    arrays, _ = initial_arrays("random", None, shape, Code(k, True), generator)
-    dictionary, bias, centers = arrays
-    encoder = None if tied else dictionary.copy()
-    engine = TopKEnsemble(dictionary, encoder, bias, centers, k=k)
-    return lambda x: engine.train_step(x, LEARNING_RATE)
+    parameters, _ = initial_parameters("random", None, shape, Code(k, True), generator)
+    if not tied:
+        parameters.encoder = parameters.decoder.copy()
+    model, objective = LinearModel(parameters, k=k), Objective()
+    return lambda x: model.step(Batch(x), objective, LEARNING_RATE)
 
 
 def encode_alone(shape, n_features):

@@ -509,8 +509,8 @@ def test_fault_92_two_threads_transform(X, estimator):
 def test_interrupted_partial_fit_restores_weights(X, estimator, monkeypatch):
     estimator.fit(X)
     before = weights(estimator)
-    engine = estimator._training_state.engine
-    step, calls = engine.train_step, []
+    model = estimator._trainer.model
+    step, calls = model.step, []
 
     def interrupt(*args, **kwargs):
         calls.append(time.perf_counter())
@@ -518,7 +518,7 @@ def test_interrupted_partial_fit_restores_weights(X, estimator, monkeypatch):
             raise KeyboardInterrupt
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(engine, "train_step", interrupt)
+    monkeypatch.setattr(model, "step", interrupt)
     with pytest.raises(KeyboardInterrupt):
         estimator.partial_fit(X)
     assert_same_weights(weights(estimator), before)

@@ -103,7 +103,7 @@ def test_what_a_folder_does_not_know(folder, names):
 def test_kernels_know_nothing_of_the_engine_but_how_work_is_shared():
     for path in (FOLDER / "_engine" / "kernels").glob("*.py"):
         outside = {name for name in imports(path)[0] if not has_name(name, "_engine.kernels")}
-        assert {name.split(".")[1] for name in outside} <= {"_shares", "_tuning"}
+        assert {name.split(".")[1] for name in outside} <= {"_parameters", "_shares", "_tuning"}
 
 
 def test_the_top_shows_the_idea():

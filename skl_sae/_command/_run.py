@@ -15,9 +15,10 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.utils import Bunch
 
 from .. import ImageAugmenter, ImageLoader, TopKSparseAutoencoder, pearson_correlation
+from .._engine._device import resolve_device
 from .._engine.kernels._announce import compiling_announced
 from .._model_file._atomic import replacing
-from .._training._loop import check_memory, resolve_device
+from .._training._loop import check_memory
 from ..datasets import load_photographs
 from ..images._loader import search_images
 from ..inspection._estimators import training_mean

@@ -3,14 +3,12 @@
 import torch
 from torch.nn.functional import embedding_bag
 
-from ._memory import check_fits
-from ._model import without_autograd
-from ._threads import allowed_threads, product
+from . import kernels
+from ._device import check_fits
+from ._parameters import ActiveAtoms
+from ._threads import allowed_threads, is_shared_work, product, without_autograd
+from ._tuning import CODES_AT_A_TIME
 
-# Products held at a time.
-_PRODUCTS = 2**23
-# Multiplications from which on threads are worth their start.
-_SHARED_WORK = 2**26
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
 # An atom whose part across those picked is so small adds nothing to them.
@@ -18,28 +16,35 @@ _DEPENDENT = 1e-5
 
 
 class Pursuit:
-    """Codes of an engine's members by `pursue`."""
+    """Codes of a model's members by `pursue`.
+
+    Parameters
+    ----------
+    model : LinearModel
+        Its atoms are those to pursue.
+    """
 
     @without_autograd
-    def __init__(self, engine):
-        self.engine = engine
-        n_members, n_atoms = engine.encoder_bias.shape
-        n_bytes = 4 * (n_members * n_atoms**2 + engine.k * n_atoms) + 8 * engine.k**2
-        check_fits(n_bytes, f"Matching pursuit of {engine.k} among {n_atoms} atoms")
-        self.grams = [product(atoms, atoms.T) for atoms in engine.decoder]
+    def __init__(self, model):
+        self.parameters, self.k = model.parameters, model.k
+        n_members, n_atoms = self.parameters.bias.shape
+        n_bytes = 4 * (n_members * n_atoms**2 + self.k * n_atoms) + 8 * self.k**2
+        check_fits(n_bytes, f"Matching pursuit of {self.k} among {n_atoms} atoms")
+        self.grams = [product(atoms, atoms.T) for atoms in self.parameters.decoder]
 
     @without_autograd
-    def encode(self, x):
-        """Coefficients and atoms of the rows of x, each of shape (E, B, k)."""
-        engine = self.engine
-        members = zip(engine.centers, engine.decoder, self.grams, strict=True)
-        codes = [pursue(x - center, atoms, gram, engine.k) for center, atoms, gram in members]
-        return tuple(torch.stack(part) for part in zip(*codes, strict=True))
+    def encode(self, rows):
+        """Active atoms of rows (B, D), with coefficients of either sign."""
+        p = self.parameters
+        members = zip(p.centers, p.decoder, self.grams, strict=True)
+        codes = [pursue(rows - center, atoms, gram, self.k) for center, atoms, gram in members]
+        coefficients, picks = (torch.stack(part) for part in zip(*codes, strict=True))
+        return ActiveAtoms(picks, coefficients)
 
 
 def pursuit_batch_size(n_atoms, k):
-    """How many rows to pursue at a time."""
-    return max(1, _PRODUCTS // (k * n_atoms))
+    """Number of rows to pursue at a time."""
+    return max(1, CODES_AT_A_TIME // (k * n_atoms))
 
 
 @without_autograd
@@ -72,12 +77,10 @@ def pursue(rows, atoms, gram, k):
     enough = _DONE * rows.norm(dim=1)
     if rows.device.type == "cuda":
         return pursue_batch(products, gram, k, enough)
-    from .kernels._pursuit import pursue_rows  # here, since importing the compiler takes a while
-
     arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
-    is_shared = len(rows) > 1 and len(rows) * k**2 * len(atoms) >= _SHARED_WORK
+    is_shared = len(rows) > 1 and is_shared_work(len(rows) * k**2 * len(atoms))
     n_threads = allowed_threads() if is_shared else None
-    codes = pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
+    codes = kernels.pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
     return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
 
 
@@ -118,15 +121,13 @@ def _fitted(products, gram, picks, useful):
 
 
 @without_autograd
-def finish_atoms(rows, atoms, k, n_rounds):
+def adapt_atoms(rows, atoms, k, n_rounds):
     """Improve unit-norm atoms, in place, for the codes that `pursue` gives centred rows.
 
     Each round codes all rows and then moves the atoms one by one to where they reconstruct
     best, the codes and the other atoms held: the block-coordinate step of Mairal, Bach, Ponce
     and Sapiro, "Online learning for matrix factorization and sparse coding", JMLR 2010.
     """
-    from .kernels._pursuit import refit_atoms
-
     batch_size = pursuit_batch_size(len(atoms), k)
     for _ in range(n_rounds):
         gram = product(atoms, atoms.T)
@@ -134,5 +135,5 @@ def finish_atoms(rows, atoms, k, n_rounds):
         coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
         left = rows - embedding_bag(picks, atoms, mode="sum", per_sample_weights=coefficients)
         moved = atoms.cpu()  # atom after atom is no work for other devices
-        refit_atoms(*(part.cpu().numpy() for part in (left, moved, coefficients, picks)))
+        kernels.refit_atoms(*(part.cpu().numpy() for part in (left, moved, coefficients, picks)))
         atoms.copy_(moved)

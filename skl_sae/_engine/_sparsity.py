@@ -1,21 +1,18 @@
 """Which activations count: the k largest of a row, of a batch, or those above a threshold.
 
-Shapes: E members, B rows, H atoms. Picks are numbers and their places along the last axis,
-as many for each row as the fullest has: others are filled up with the number 0 at any place.
+Shapes: E members, B rows, H atoms.
 """
 
 import torch
 from torch.nn.functional import pad
 
+from ._parameters import ActiveAtoms
 from ._threads import share_operators
-
-# Rows to look at in one piece, which threads share where there are so many numbers.
-_ROWS = 64
-_SHARED_NUMBERS = 2**20
+from ._tuning import GROUP, LEAST_GROUPED, SEARCHED_ROWS, SHARED_SEARCH
 
 
 def top_k(values, k):
-    """The k largest numbers along the last axis, in no order, and their places.
+    """Select the k largest numbers along the last axis, in no order.
 
     Where k is much smaller than a long axis, that is first cut into groups: the k largest
     numbers lie in the k groups with the largest maxima.
@@ -24,79 +21,113 @@ def top_k(values, k):
 
 
 def _in_pieces(search, values, k):
-    """What a search gives for (E, B, H) values and k, the rows in pieces if they are many."""
-    if values.device.type != "cpu" or values.numel() < _SHARED_NUMBERS:
+    """Search (E, B, H) values, the rows in pieces if there are many."""
+    if values.device.type != "cpu" or values.numel() < SHARED_SEARCH:
         return search(values, k)
-    pieces = values.split(_ROWS, dim=1)
+    pieces = values.split(SEARCHED_ROWS, dim=1)
     found = [None] * len(pieces)
 
     def look(i):
         found[i] = search(pieces[i], k)
 
     share_operators(look, range(len(pieces)))
-    return tuple(torch.cat(part, dim=1) for part in zip(*found, strict=True))
+    return ActiveAtoms(*(torch.cat(part, dim=1) for part in zip(*found, strict=True)))
 
 
 def _top_k(values, k):
     n_values = values.shape[-1]
-    group, least = 8, 512
-    if values.device.type != "cpu" or n_values % group or n_values < max(least, 2 * group * k):
-        return values.topk(k, sorted=False)
-    n_groups = n_values // group
-    groups = values.unflatten(-1, (group, n_groups))
+    is_long = n_values >= max(LEAST_GROUPED, 2 * GROUP * k)
+    if values.device.type != "cpu" or n_values % GROUP or not is_long:
+        return _torch_top_k(values, k, sorted=False)
+    n_groups = n_values // GROUP
+    groups = values.unflatten(-1, (GROUP, n_groups))
     chosen = groups.amax(-2).topk(k, sorted=False).indices
-    places = chosen[..., None, :] + torch.arange(0, n_values, n_groups)[:, None]
-    places = places.flatten(-2)
-    largest, within = values.gather(-1, places).topk(k, sorted=False)
-    return largest, places.gather(-1, within)
+    indices = chosen[..., None, :] + torch.arange(0, n_values, n_groups)[:, None]
+    indices = indices.flatten(-2)
+    largest, within = values.gather(-1, indices).topk(k, sorted=False)
+    return ActiveAtoms(indices.gather(-1, within), largest)
 
 
-def batch_top_k(values, k):
-    """The k B largest numbers of each member's (B, H), and their places: both (E, B, picks).
+def _torch_top_k(values, k, sorted=True):
+    largest, indices = values.topk(k, sorted=sorted)
+    return ActiveAtoms(indices, largest)
 
-    Of numbers that are equal as many are taken as belong to the k B largest. Rows that have fewer
-    than the fullest are filled up with zeros.
+
+def batch_top_k(values, k, weight=None):
+    """Select the k B largest numbers of each member's (B, H).
+
+    Of equal numbers as many are taken as belong to the k B largest. With weights (E, B) the
+    numbers of a row count as often as its weight says, up to k times the sum of the weights.
     """
-    n_rows, n_values = values.shape[1:]
+    n_values = values.shape[2]
     width = min(n_values, 4 * k)
     while True:
-        largest, places = _in_pieces(torch.topk, values, width)
-        chosen = largest.flatten(1).topk(k * n_rows)
-        if width == n_values or (largest[..., -1] < chosen.values.amin(1)[:, None]).all():
+        largest = _in_pieces(_torch_top_k, values, width)
+        chosen, least = _within_budget(largest.values, k, weight)
+        if width == n_values or (largest.values[..., -1] < least[:, None]).all():
             break
         width = min(n_values, 2 * width)  # of some row we have not seen enough
     counts = torch.zeros(values.shape[:2], dtype=torch.long, device=values.device)
-    counts.scatter_add_(1, chosen.indices // width, torch.ones_like(chosen.indices))
-    return trimmed(largest, places, torch.arange(width, device=values.device) < counts[..., None])
+    counts.scatter_add_(1, chosen.indices // width, chosen.values)
+    return trimmed(largest, torch.arange(width, device=values.device) < counts[..., None])
+
+
+def _within_budget(values, k, weight):
+    """Flat indices of the values within the budget, 1 for those that are; and the least of them."""
+    flat = values.flatten(1)
+    if weight is None:
+        chosen = flat.topk(k * values.shape[1])
+        within = torch.ones_like(chosen.indices)
+        return ActiveAtoms(chosen.indices, within), chosen.values.amin(1)
+    largest, indices = flat.sort(dim=1, descending=True)
+    weight = weight.double()
+    of_number = weight.gather(1, indices // values.shape[2])
+    budget = k * weight.sum(1, keepdim=True) * (1 + 1e-6)
+    within = (of_number.cumsum(1) <= budget) & (of_number > 0)
+    least = torch.where(within, largest, largest[:, :1]).amin(1)
+    return ActiveAtoms(indices, within.long()), least
 
 
 def above(values, thresholds):
-    """The numbers that reach the member's threshold, and their places, filled up with zeros."""
+    """Select the numbers that reach the member's threshold."""
     fullest = int((values >= thresholds[:, None, None]).sum(2).max())
-    largest, places = _in_pieces(torch.topk, values, max(1, fullest))
-    return trimmed(largest, places, largest >= thresholds[:, None, None])
+    largest = _in_pieces(_torch_top_k, values, max(1, fullest))
+    return trimmed(largest, largest.values >= thresholds[:, None, None])
 
 
-def fitting_threshold(activations, k):
-    """The threshold, a tensor above 0, that k of a row's activations (B, H) reach on average."""
-    smallest = activations.flatten().topk(k * len(activations)).values[-1]
+def fitting_threshold(activations, k, weight=None):
+    """Find the threshold, a tensor above 0, that k of a row's activations (B, H) reach on average.
+
+    ``weight`` (B,) is what the rows count for in the average; None if alike.
+    """
+    if weight is None:
+        smallest = activations.flatten().topk(k * len(activations)).values[-1]
+    else:
+        activations, weight = activations[weight > 0], weight[weight > 0]
+        largest, indices = activations.flatten().sort(descending=True)
+        spent = weight.double()[indices // activations.shape[1]].cumsum(0)
+        last = int((spent <= k * weight.double().sum() * (1 + 1e-6)).sum()) - 1
+        smallest = largest[max(0, last)]
     return smallest.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def trimmed(largest, places, kept):
-    """Of numbers in falling order those kept, which are the first of each row; zero others."""
+def trimmed(largest, kept):
+    """Keep the first numbers of each row, which fall; the others become 0."""
     n_picks = max(1, int(kept.sum(2).max()))
-    picks = torch.where(kept, largest, 0)[..., :n_picks], places[..., :n_picks]
-    return tuple(part.contiguous() for part in picks)
+    values = torch.where(kept, largest.values, 0)[..., :n_picks]
+    return ActiveAtoms(largest.indices[..., :n_picks].contiguous(), values.contiguous())
 
 
-def dense_codes(activations, atoms, n_components):
-    """Picks of shape (E, B, any) as codes with their zeros: shape (E, B, H)."""
-    codes = activations.new_zeros(*atoms.shape[:2], n_components)
-    return codes.scatter_add_(2, atoms, activations)  # what fills up is added, as 0
+def dense_codes(active, n_components):
+    """Write active atoms as codes with their zeros: shape (E, B, H)."""
+    codes = active.values.new_zeros(*active.indices.shape[:2], n_components)
+    return codes.scatter_add_(2, *active)  # what fills up is added, as 0
 
 
-def stack_padded(parts):
-    """Members' picks, each (1, B, any), as one tensor (E, B, most), filled up with zeros."""
-    most = max(part.shape[2] for part in parts)
-    return torch.cat([pad(part, (0, most - part.shape[2])) for part in parts])
+def stack_padded(members):
+    """Join the active atoms of members, each (1, B, any), filled up with zeros."""
+    most = max(active.indices.shape[2] for active in members)
+    return ActiveAtoms(*(
+        torch.cat([pad(part, (0, most - part.shape[2])) for part in parts])
+        for parts in zip(*members, strict=True)
+    ))  # fmt: skip

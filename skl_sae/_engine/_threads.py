@@ -16,18 +16,19 @@ numbers of threads.
 import contextlib
 import ctypes
 import functools
+import os
 import threading
 from pathlib import Path
 
 import torch
 
 from ._shares import share
+from ._tuning import N_PARTS, SHARED_PRODUCT, SHARED_SIZE
 
-# Numbers to work on from which on threads are worth their start and the wait for the last.
-SHARED_SIZE = 2**22
-# The same of a product's multiplications; and into how many parts such a product is cut.
-SHARED_PRODUCT = 2**26
-N_PARTS = 8
+if hasattr(os, "register_at_fork"):
+    # The threads of torch's operators do not survive a fork, and a child that waits for them
+    # waits for ever; with one thread it needs none.
+    os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 class _Local(threading.local):
@@ -91,6 +92,19 @@ class one_thread:
                 return function(*args, **kwargs)
 
         return wrapper
+
+
+def without_autograd(method):
+    """Run a method with ordinary tensors, no graph and torch's operators in this thread alone,
+    whatever mode the caller is in.
+    """
+
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        with torch.inference_mode(False), torch.no_grad(), one_thread():
+            return method(*args, **kwargs)
+
+    return wrapper
 
 
 def allowed_threads():
@@ -177,7 +191,12 @@ def add_gram(rows, gram):
 
 def is_shared_product(left, right):
     """Whether threads share a product on the CPU."""
-    return left.numel() * right.shape[-1] >= SHARED_PRODUCT
+    return is_shared_work(left.numel() * right.shape[-1])
+
+
+def is_shared_work(n_multiplications):
+    """Whether threads share this many multiplications of numbers in cache."""
+    return n_multiplications >= SHARED_PRODUCT
 
 
 def parts(length):

@@ -1,378 +1,50 @@
-"""A fit under way: its engine on data in their own units, its progress, its rows and device."""
+"""Trainer: a model at work on the rows of a fit."""
 
 import contextlib
+import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import clone
-from sklearn.ensemble._base import _set_random_states
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import gen_batches
 
-from .._engine._memory import check_fits
-from .._engine._model import TopKEnsemble
-from .._engine._pursuit import finish_atoms
+from .._engine import kernels
+from .._engine._device import check_fits, resolve_device
+from .._engine._model import LinearModel
+from .._engine._parameters import Batch, Objective
+from .._engine._pursuit import adapt_atoms
 from .._engine._threads import one_thread
+from .._engine._tuning import ROWS_AT_A_TIME
+from .._engine.init._start import Code, given_parameters, initial_parameters
 from ..metrics import row_correlations
+from ._history import History
+from ._scaling import Scaling
+from ._sources import EpochRows, hold_out, n_judges
 
 # Share of a fit's steps in which the learning rate rises.
-WARM_UP = 0.1
-# Spread of a feature, relative to its offset, that float32 numbers have by rounding alone.
-ROUNDING = 2 * np.finfo(np.float32).eps
-# Rows coded at a time.
-CODED_ROWS = 256
-# About how many rows thresholds are fitted to.
-THRESHOLD_ROWS = 1024
-# Rows that judge a fit: at least, so that there are enough, and at most.
-MIN_JUDGES, ENOUGH_JUDGES, MAX_JUDGES = 5, 16, 2**10
-# An epoch has got worse than another if it leaves so much more of the judges.
-LEAST_LOSS = 0.02
+_WARM_UP = 0.1
+# "auto" learning rate: of the rates tried on digits (64 features), MNIST (784) and photographs
+# (3,072 and 12,288), the best on held-out samples scaled approximately as n_features ** -1.5.
+_RATE, _LARGEST_RATE = 15.0, 0.01
+# A loss so far above that of always answering the mean, which is 1, is no longer training.
+_DIVERGED = 1e6
+# Number of rows, about, that thresholds are fitted to.
+_THRESHOLD_ROWS = 1024
+# Part of the epochs after which the rows that judge a fit are returned to training; and as long
+# as no epoch has served them better than the start.
+_JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
+# Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
+# features are soon overfitted: of photographs (800 rows of 3,072) every round after the second
+# leaves more of held-out ones, of digits (22 rows a feature) 80 rounds still gain.
+_MOST_ROUNDS, _ROUNDS = 80, 8
 
 
 class Size(NamedTuple):
-    """How large the model of a fit is."""
+    """Size of the model of a fit."""
 
     shape: tuple  # members, atoms, features
     k: int
-
-
-class TrainingState:
-    """An engine at work, and how its scaled units relate to those of the data.
-
-    ``offset``, of shape (D,), and ``scale`` are in float64: data may lie far from 0.
-    """
-
-    def __init__(self, offset, scale):
-        self.offset, self.scale = np.asarray(offset, np.float64), float(scale)
-        # X - offset by float32 arithmetic: the first part is exact where X is near the offset.
-        self._coarse = self.offset.astype(np.float32)
-        self._fine = (self.offset - self._coarse).astype(np.float32)
-        self.engine = None
-        self.n_rows = 0  # that it comes from
-        self.n_planned_steps = None  # of a fit; without, the learning rate is constant
-        self.n_steps_before = 0  # of engines that this one replaced
-        self.watch = None  # called with the numbers of steps done and planned, after each
-
-    @classmethod
-    def from_data(cls, X):
-        """Units in which the mean of the data is 0 and the mean variance of a feature 1.
-
-        Variation that is no more than the rounding of a feature's own offset counts only where
-        no feature has any other: a constant feature does not hide the variation of the rest.
-        """
-        offset = X.mean(axis=0, dtype=np.float64)
-        variance = np.zeros(X.shape[1])
-        for rows in gen_batches(len(X), 256):
-            variance += np.square(X[rows] - offset).sum(axis=0)
-        variance /= len(X)
-        is_rounding = np.sqrt(variance) <= ROUNDING * np.abs(offset)
-        if is_rounding.all():
-            scale = np.abs(offset).max()
-        else:
-            scale = np.sqrt(np.where(is_rounding, 0, variance).mean())
-        state = cls(offset, max(scale, np.finfo(np.float32).tiny) if scale > 0 else 1)
-        state.n_rows = len(X)
-        return state
-
-    @property
-    def size(self):
-        return Size(tuple(self.engine.decoder.shape), self.engine.k)
-
-    def scale_rows(self, X):
-        rows = X - self._coarse
-        rows -= self._fine
-        rows /= np.float32(self.scale)
-        return rows
-
-    def scale_arrays(self, arrays):
-        """Copies of fitted arrays in scaled units."""
-        decoder, encoder, bias, centers, thresholds = arrays
-        return (
-            decoder.copy(),
-            None if encoder is None else encoder.copy(),
-            (bias / self.scale).astype(np.float32),
-            self.scale_rows(centers),
-            None if thresholds is None else (thresholds / self.scale).astype(np.float32),
-        )
-
-    def copied_arrays(self):
-        """Copies of the engine's arrays, which are trained in place."""
-        return [None if array is None else array.copy() for array in self.engine.arrays()]
-
-    def restore(self, arrays):
-        """Go on from other weights, with an optimizer that starts anew."""
-        self.n_steps_before += self.engine.n_steps
-        self.engine = TopKEnsemble(*arrays, k=self.engine.k, device=self.engine.device)
-
-    def suits(self, k, sparsity):
-        """Whether the engine, with its moments, can go on under these parameters."""
-        return self.engine.k == k and (self.engine.thresholds is None) == (sparsity == "topk")
-
-    @one_thread()
-    def finish_atoms(self, X, n_rounds):
-        """Adapt the atoms to orthogonal matching pursuit on the rows of X."""
-        self.engine.catch_up()
-        rows = torch.from_numpy(self.scale_rows(X)).to(self.engine.device)
-        for center, atoms in zip(self.engine.centers, self.engine.decoder, strict=True):
-            finish_atoms(rows - center, atoms, self.engine.k, n_rounds)
-
-    @one_thread()
-    def run_epoch(
-        self, X, rng, batch_size, learning_rate, *, consistency=0.0, aux_coef=0.0, dead_after
-    ):
-        """One pass over the rows: mean loss, mean correlation, how often each atom fired.
-
-        What is given by name is for `TopKEnsemble.train_step`.
-        """
-        settings = {"consistency": consistency, "aux_coef": aux_coef, "dead_after": dead_after}
-        engine = self.engine
-        engine.fired_rows.zero_()
-        order = rng.permutation(len(X))
-        loss = torch.zeros((), dtype=torch.float64)
-        correlation, n_varying = 0.0, 0
-        for batch in gen_batches(len(X), batch_size):
-            rows = torch.from_numpy(self.scale_rows(X[order[batch]])).to(engine.device)
-            rate = learning_rate * self.rate_factor()
-            batch_loss, reconstruction = engine.train_step(rows, rate, **settings)
-            loss += batch_loss.cpu() * len(rows)
-            if self.watch is not None:
-                self.watch(self.n_steps_before + engine.n_steps, self.n_planned_steps)
-            batch_correlations = self.correlations(rows, reconstruction)
-            correlation += float(batch_correlations.sum())
-            n_varying += len(batch_correlations)
-        if aux_coef:
-            engine.revive(dead_after)
-        frequency = (engine.fired_rows.cpu().numpy() / len(X)).ravel()
-        return float(loss) / len(X), correlation / max(1, n_varying), frequency
-
-    def rate_factor(self):
-        """Part of the learning rate that is due: it rises, then falls to 0 at the last step."""
-        if self.n_planned_steps is None:
-            return 1.0
-        done = (self.n_steps_before + self.engine.n_steps) / self.n_planned_steps
-        return min(1.0, (done + 1 / self.n_planned_steps) / WARM_UP) * max(0.0, 1 - done)
-
-    def correlations(self, rows, reconstruction):
-        """Correlation of each row that varies, in the units of the data; one pass, float32."""
-        offset = (self.offset - self.offset.mean()) / self.scale
-        both = torch.stack([rows, reconstruction])
-        both += torch.from_numpy(offset).to(rows)
-        both -= both.mean(2, keepdim=True)
-        length, length_guess = torch.linalg.vector_norm(both, dim=2)
-        correlations = torch.linalg.vecdot(*both) / (length * length_guess)
-        return correlations[length > 1e-6].nan_to_num().cpu()
-
-    @one_thread()
-    def firing_frequency(self, X):
-        """The fraction of the rows on which each atom fires."""
-        fired = torch.zeros_like(self.engine.encoder_bias)
-        for batch in gen_batches(len(X), CODED_ROWS):
-            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
-            activations, atoms = self.engine.encode(rows)
-            fired.scatter_add_(1, atoms.flatten(1), (activations > 0).flatten(1).to(fired))
-        return (fired.cpu().numpy() / np.float32(len(X))).ravel()
-
-    @one_thread()
-    def error(self, X, consistency):
-        """What training minimises, of the mean reconstruction and in scaled units.
-
-        Thresholds are for the while such that the rows have k active atoms on average, as many
-        as in training.
-        """
-        total = 0.0
-        with self._thresholds_fitted_to(X):
-            for batch in gen_batches(len(X), CODED_ROWS):
-                rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
-                total += self.engine.error(rows, consistency) * len(rows)
-        return total / len(X)
-
-    @contextlib.contextmanager
-    def _thresholds_fitted_to(self, X):
-        """Give the thresholds as they were, None for top-k; they are fitted to X for the while."""
-        thresholds = self.engine.thresholds
-        if thresholds is None:
-            yield None
-            return
-        kept = thresholds.clone()
-        self.fit_thresholds(X)
-        yield kept
-        thresholds.copy_(kept)
-
-    @one_thread()
-    def fit_thresholds(self, X):
-        """Thresholds that k of a row's activations reach, on average over some of the rows."""
-        some = X[:: 1 + len(X) // THRESHOLD_ROWS]
-        rows = torch.from_numpy(self.scale_rows(some)).to(self.engine.device)
-        self.engine.fit_thresholds(rows)
-
-    def threshold_factors(self, X):
-        """How much lower the thresholds must be for rows held out to get as many atoms."""
-        with self._thresholds_fitted_to(X) as kept:
-            return (self.engine.thresholds / kept).clamp(max=1).tolist()
-
-    def scale_thresholds(self, factors):
-        self.engine.thresholds *= torch.tensor(factors).to(self.engine.thresholds)
-
-    @one_thread()
-    def score(self, X, batch_size):
-        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
-        total = 0.0
-        for batch in gen_batches(len(X), batch_size):
-            rows = torch.from_numpy(self.scale_rows(X[batch])).to(self.engine.device)
-            guess = self.engine.reconstruct(rows).cpu().numpy() * self.scale + self.offset
-            total += np.nan_to_num(row_correlations(X[batch], guess), nan=0.0).sum()
-        return float(total / len(X))
-
-
-class Progress:
-    """What the epochs of a fit have brought so far.
-
-    With rows held out, ``best_arrays`` are the engine's arrays (`BEST`) and the frequency
-    of the epoch that served them best, or of the start, whose frequency is 0.
-    """
-
-    BEST = "decoder", "encoder", "bias", "centers", "thresholds", "frequency"
-    CURVES = "losses", "correlations", "scores", "errors"
-
-    def __init__(self):
-        self.losses, self.correlations = [], []
-        self.scores = []  # of early stopping: of each epoch
-        self.errors = []  # of the judges: of the start and of each epoch until they are returned
-        self.is_judging = False
-        self.threshold_factors = None  # for rows held out, of batch top-k
-        self.choices = None  # of the start, by the judges
-        self.frequency = None
-        self.best, self.best_arrays = None, {}
-
-    @property
-    def n_epochs(self):
-        return len(self.losses)
-
-    def add(self, loss, correlation, frequency):
-        self.losses.append(loss)
-        self.correlations.append(correlation)
-        self.frequency = frequency
-
-    def add_score(self, score, state):
-        """Note the score of the rows held out, and keep the weights if it is the best."""
-        self.scores.append(score)
-        self.keep_best(score, state)
-
-    def add_error(self, error, state):
-        """Note the error of the judges, and keep the weights if it is the least."""
-        self.is_judging = True
-        self.errors.append(error)
-        self.keep_best(-error, state)
-
-    def keep_best(self, merit, state):
-        if self.best is None or merit > self.best:
-            self.best = merit
-            self.keep(state)
-
-    def keep(self, state):
-        """Keep the weights as they are now."""
-        frequency = self.frequency
-        if frequency is None:
-            frequency = np.zeros(state.engine.encoder_bias.numel(), np.float32)
-        arrays = *state.engine.arrays(), frequency
-        for name, array in zip(self.BEST, arrays, strict=True):
-            if array is None:
-                self.best_arrays.pop(name, None)
-            elif name in self.best_arrays:  # fresh pages would cost more than the copy
-                np.copyto(self.best_arrays[name], array)
-            else:
-                self.best_arrays[name] = array.copy()
-
-    def return_judges(self, state, X):
-        """Before the judges X are learned, too: go on from the best epoch if that was an earlier.
-
-        The weights are kept as they are then; or as at the start, if no epoch was better.
-        """
-        self.is_judging = False
-        if self.has_begun_best:
-            return
-        error = self.errors[-1]
-        if self.has_got_worse:
-            self.go_back(state)
-            error = min(self.errors)
-        self.keep(state)
-        self.best = -error
-        if state.engine.thresholds is not None:
-            self.threshold_factors = state.threshold_factors(X)
-
-    def go_back(self, state):
-        """Go on from the weights kept."""
-        *arrays, self.frequency = (
-            array if array is None else array.copy()
-            for array in map(self.best_arrays.get, self.BEST)
-        )
-        state.restore(arrays)
-
-    def has_stalled(self, patience, tol):
-        """Whether the last score is no better than those before the last so many."""
-        reference = max(self.scores[:-patience], default=-np.inf)
-        return bool(self.scores) and self.scores[-1] <= reference + tol
-
-    @property
-    def has_begun_best(self):
-        """Whether no epoch has served the judges as well as the start."""
-        return len(self.errors) > 1 and min(self.errors[1:]) >= self.errors[0]
-
-    @property
-    def has_got_worse(self):
-        """Whether an earlier epoch, or the start, served the judges better than the last."""
-        least = min(self.errors)
-        return self.errors[-1] > min(self.errors[0], (1 + LEAST_LOSS) * least)
-
-    def as_json(self):
-        """All but the arrays."""
-        return {"losses": self.losses, "correlations": self.correlations,
-                "scores": self.scores, "errors": self.errors, "best": self.best,
-                "is_judging": self.is_judging, "choices": self.choices,
-                "threshold_factors": self.threshold_factors}  # fmt: skip
-
-    def restore(self, numbers, best_arrays, frequency):
-        """Be as another was that gave these numbers as JSON."""
-        vars(self).update(numbers)
-        self.best_arrays, self.frequency = best_arrays, frequency
-
-    def history(self):
-        """The fitted attributes that come of it."""
-        return {
-            "loss_curve_": self.losses,
-            "correlation_curve_": self.correlations,
-            "n_iter_": self.n_epochs,
-            "validation_scores_": self.scores or None,
-            "best_validation_score_": self.best if self.scores else None,
-            "atom_frequency_": self.frequency,
-        }
-
-
-def resolve_device(device):
-    """The torch device that a parameter names; a ValueError that names it if there is none."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(
-            f"Expected device 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}."
-        )
-    n_devices = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }[resolved.type]
-    if (resolved.index or 0) >= n_devices:
-        raise ValueError(
-            f"The device {str(device)!r} is not available on this machine. "
-            'Use device="cpu" or device="auto".'
-        )
-    return resolved
 
 
 def check_memory(shape, tied):
@@ -382,46 +54,390 @@ def check_memory(shape, tied):
     check_fits(n_bytes, f"Training {size}, with Adam's moments,")
 
 
-# --- Rows ---
+class Trainer:
+    """A fit under way.
 
+    Parameters
+    ----------
+    settings : dict
+        Parameters of the estimator.
+    size : Size
+        Size of the model.
+    tied : bool
+        Whether the encoder is the transposed decoder.
+    rng : RandomState
+        Source of all that is random.
+    scaling : Scaling or None
+        Units of an earlier fit; None finds them.
 
-def own_generator(random_state):
-    """What all that is random comes from; of NumPy's global generator one number is drawn."""
-    if random_state is None or random_state is np.random:
-        return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
-    return check_random_state(random_state)
+    Attributes
+    ----------
+    model : LinearModel
+        In scaled units.
+    history : History
+        What the epochs have brought.
+    """
 
+    def __init__(self, settings, size, tied, rng, scaling=None):
+        self.settings = SimpleNamespace(**settings)
+        self.size, self.tied, self.rng, self.scaling = size, tied, rng, scaling
+        self.model = None
+        self.history = History()
+        self.n_rows = 0  # of the first epoch
+        self.n_planned_steps = None  # None disables the schedule of the learning rate
+        self.n_steps_before = 0  # of models that this one replaced
+        self.watch = None  # called with the numbers of steps done and planned, after each
 
-def hold_out(X, n_held_out, rng):
-    """Rows to train on, and rows held out, each in their order."""
-    if not n_held_out:
-        return X, X[:0]
-    order = rng.permutation(len(X))
-    return X[np.sort(order[n_held_out:])], X[np.sort(order[:n_held_out])]
+    def suits(self, k, sparsity):
+        """Whether the model, with its moments, can go on under these parameters."""
+        by_batch = self.model.parameters.thresholds is not None
+        return self.model.k == k and by_batch == (sparsity == "batch_topk")
 
+    def continue_with(self, settings, rng):
+        """Go on under other settings, at a constant learning rate."""
+        self.settings, self.rng = SimpleNamespace(**settings), rng
+        self.n_planned_steps = None
 
-def n_judges(n_rows):
-    """How many rows judge a fit for a while: a twentieth, or up to a tenth if that is few."""
-    n = min(max(n_rows // 20, ENOUGH_JUDGES), n_rows // 10, MAX_JUDGES)
-    return n if n >= MIN_JUDGES else 0
+    # --- Beginning ---
 
+    def begin(self, rows, start=None, interrupted=None):
+        """Split the rows, find the units, and make the first model, or that of a checkpoint.
 
-class EpochRows:
-    """The rows of each epoch: those given, or what the augmenter makes of them."""
+        Parameters
+        ----------
+        rows : ArrayRows
+            All rows of the fit.
+        start : Parameters or None
+            Fitted parameters to start from; None makes new ones.
+        interrupted : Checkpoint or None
+            A fit to go on with.
+        """
+        self.all_rows, self.start = rows, start
+        train, self.held_out = hold_out(rows, self._n_held_out(len(rows)), self.rng)
+        self.epochs = EpochRows(train, self.settings.augmenter, self.rng)
+        first = self.epochs.draw()
+        # Rows that judge are learned, too, in the end: the offset is the mean of all.
+        learned_as_given = self.settings.augmenter is None and not self.settings.early_stopping
+        self.scaling = Scaling.of((rows if learned_as_given else first).X)
+        self.n_rows = len(first)
+        if interrupted is None:
+            self.make_model(first, start)
+            self._judge_start()
+        else:
+            interrupted.restore(self)
+        self._plan_steps(len(train))
 
-    def __init__(self, X, augmenter, rng):
-        self.X, self.rng = X, rng
-        self.augmenter = None if augmenter is None else clone(augmenter)
+    def _n_held_out(self, n_rows):
+        """Number of rows that early stopping holds out, or that judge the fit for a while."""
+        if not self.settings.early_stopping:
+            return n_judges(n_rows)
+        n_held_out = max(1, int(self.settings.validation_fraction * n_rows))
+        if n_held_out >= n_rows:
+            raise ValueError(
+                f"Expected at least 2 samples for early stopping, got n_samples={n_rows}."
+            )
+        return n_held_out
+
+    def _plan_steps(self, n_train):
+        """Find the length of the learning rate's schedule."""
+        variants = self.n_rows / n_train  # of each row, by the augmenter
+        max_iter = self.settings.max_iter
+        n_early = max_iter if self.settings.early_stopping else int(_JUDGED * max_iter)
+        self.n_planned_steps = sum(
+            n_epochs * math.ceil(variants * n_rows / self.settings.batch_size)
+            for n_epochs, n_rows in ((n_early, n_train), (max_iter - n_early, len(self.all_rows)))
+        )
+
+    def make_model(self, rows, start=None):
+        """Make a model of fitted parameters, or of new ones for these rows."""
+        by_batch = self.settings.sparsity == "batch_topk"
+        if start is None:
+            parameters = self._initial_parameters(rows)
+        else:
+            parameters = self.scaling.scale_parameters(start)
+        has_thresholds = parameters.thresholds is not None
+        if not by_batch:
+            parameters.thresholds = None
+        elif not has_thresholds:
+            parameters.thresholds = np.zeros(self.size.shape[0], np.float32)
+        device = resolve_device(self.settings.device)
+        self.model = LinearModel(parameters, k=self.size.k, device=device)
+        if by_batch and not has_thresholds:
+            self._fit_thresholds(self.held_out if self._has_held_out else rows)
+
+    @property
+    def _has_held_out(self):
+        return len(getattr(self, "held_out", ())) > 0
+
+    def _initial_parameters(self, rows):
+        """Parameters to start from, in scaled units."""
+        init, shape = self.settings.init, self.size.shape
+        if not isinstance(init, str):
+            parameters = given_parameters(init, shape)
+        else:
+            generator = torch.Generator().manual_seed(int(self.rng.randint(2**31 - 1)))
+            scaled = judges = None
+            if init == "pca":
+                scaled = torch.from_numpy(self.scaling.scale_rows(rows.X))
+                if self._has_held_out:
+                    judges = torch.from_numpy(self.scaling.scale_rows(self.held_out.X))
+            code = Code(self.size.k, self.settings.sparsity == "topk")
+            known = self.history.choices
+            parameters, self.history.choices = initial_parameters(
+                init, scaled, shape, code, generator, judges, known
+            )
+        if not self.tied:
+            parameters.encoder = parameters.decoder.copy()
+        return parameters
+
+    def _judge_start(self):
+        if not self._has_held_out:
+            return
+        if self.settings.early_stopping:
+            self.history.keep_best(self.score(self.held_out), self.model)
+        else:
+            self.history.add_error(self.error(self.held_out), self.model)
+
+    # --- Epochs ---
+
+    @property
+    def goes_on(self):
+        """Whether another epoch is due."""
+        s = self.settings
+        is_left = self.history.n_epochs < s.max_iter
+        return is_left and not self.history.has_stalled(s.n_iter_no_change, s.tol)
 
     def draw(self):
-        return self.X if self.augmenter is None else _augmented(self.augmenter, self.X, self.rng)
+        """The rows of the next epoch."""
+        history = self.history
+        if history.is_judging:
+            part = _JUDGED_AT_MOST if history.has_begun_best else _JUDGED
+            if history.n_epochs >= int(part * self.settings.max_iter):
+                self._return_judges()
+        if not (history.is_judging or self.settings.early_stopping):
+            self.epochs.rows = self.all_rows
+        return self.epochs.draw()
+
+    def _return_judges(self):
+        """Go on from the best epoch if that was an earlier; from now on judges are learned, too.
+
+        The parameters are kept as they are then; or as at the start, if no epoch was better.
+        """
+        history = self.history
+        history.is_judging = False
+        if history.has_begun_best:
+            return
+        error = history.errors[-1]
+        if history.has_got_worse:
+            self._go_back()
+            error = min(history.errors)
+        history.keep(self.model)
+        history.best = -error
+        if self.model.parameters.thresholds is not None:
+            history.threshold_factors = self._threshold_factors(self.held_out)
+
+    def train_epoch(self, rows):
+        """Train on rows once, and judge what came of it."""
+        history = self.history
+        history.add(*self.run_epoch(rows, len(rows), history.n_epochs))
+        if self.settings.early_stopping:
+            history.add_score(self.score(self.held_out), self.model)
+        elif history.is_judging:
+            history.add_error(self.error(self.held_out), self.model)
+
+    @one_thread()
+    def run_epoch(self, rows, dead_after, n_epochs):
+        """Train on rows once: mean loss, mean correlation, how often each atom fired.
+
+        Parameters
+        ----------
+        rows : RowSource
+            In the units of the data.
+        dead_after : int
+            Number of rows without firing after which an atom counts as dead.
+        n_epochs : int
+            Number of epochs before, which an error names.
+        """
+        s, model = self.settings, self.model
+        objective = Objective(float(s.consistency), float(s.aux_coef), dead_after)
+        learning_rate = self._learning_rate(rows.n_features)
+        model.counts.fired.zero_()
+        loss, correlations = 0.0, Mean()
+        for X, weight in rows.batches(s.batch_size, self.rng):
+            batch = self._batch(X, weight)
+            result = model.step(batch, objective, learning_rate * self._rate_factor())
+            loss += float(result.loss) * len(X)
+            if self.watch is not None:
+                self.watch(self.n_steps_before + model.n_steps, self.n_planned_steps)
+            correlations.add(self._correlations(batch.rows, result.reconstruction), weight)
+        if s.aux_coef:
+            model.revive(dead_after)
+        loss /= rows.n_rows
+        if not loss < _DIVERGED:
+            raise ValueError(
+                f"Training diverged in epoch {n_epochs + 1} (loss {loss:.3g}) with "
+                f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
+            )
+        frequency = (model.counts.fired.cpu().numpy() / rows.n_rows).ravel()
+        return loss, correlations.value, frequency
+
+    def _learning_rate(self, n_features):
+        if self.settings.learning_rate == "auto":
+            return min(_LARGEST_RATE, _RATE / n_features**1.5)
+        return float(self.settings.learning_rate)
+
+    def _rate_factor(self):
+        """Part of the learning rate that is due: it rises, then falls to 0 at the last step."""
+        if self.n_planned_steps is None:
+            return 1.0
+        done = (self.n_steps_before + self.model.n_steps) / self.n_planned_steps
+        return min(1.0, (done + 1 / self.n_planned_steps) / _WARM_UP) * max(0.0, 1 - done)
+
+    def _batch(self, X, weight):
+        rows = self._scaled(X)
+        if weight is not None:
+            weight = torch.from_numpy(weight).to(rows)
+            weight = weight.expand(self.size.shape[0], -1).contiguous()
+        return Batch(rows, weight)
+
+    def _scaled(self, X):
+        return torch.from_numpy(self.scaling.scale_rows(X)).to(self.model.device)
+
+    def _correlations(self, rows, reconstruction):
+        """Correlation of each row in the units of the data; NaN for one that is constant."""
+        offset = (self.scaling.offset - self.scaling.offset.mean()) / self.scaling.scale
+        if self.model.fused:
+            correlations = np.empty(len(rows), np.float32)
+            kernels.correlate_rows(rows.numpy(), reconstruction.numpy(), offset, correlations)
+            return correlations
+        both = torch.stack([rows, reconstruction])
+        both += torch.from_numpy(offset).to(rows)
+        both -= both.mean(2, keepdim=True)
+        length, length_guess = torch.linalg.vector_norm(both, dim=2)
+        correlations = torch.linalg.vecdot(*both) / (length * length_guess)
+        correlations = correlations.nan_to_num()
+        return torch.where(length > 1e-6, correlations, torch.nan).cpu().numpy()
+
+    # --- Ending ---
+
+    def finish(self):
+        """End with the last epoch or a better one, with atoms adapted to how rows are coded."""
+        if self.history.best_arrays:
+            self._settle()
+        if self.settings.transform_algorithm == "omp":
+            n_rows, n_features = len(self.all_rows), self.size.shape[2]
+            self._adapt_atoms(min(_MOST_ROUNDS, _ROUNDS * n_rows // n_features))
+        # What only a fit needs would take memory while the object lives.
+        del self.all_rows, self.held_out, self.epochs, self.start
+        self.watch = self.n_planned_steps = None
+
+    def _settle(self):
+        history, rows = self.history, self.all_rows
+        is_principal = self.start is None and isinstance(self.settings.init, str)
+        if history.has_begun_best and is_principal and self.settings.init == "pca":
+            self.scaling = Scaling.of(rows.X)
+            self.make_model(rows)
+            history.frequency = None
+            thresholds = self.model.parameters.thresholds
+            if thresholds is not None:  # fitted to rows that were not learned
+                thresholds.copy_(torch.from_numpy(history.best_arrays["thresholds"]))
+        elif self.settings.early_stopping or history.has_begun_best:
+            self._go_back()
+        elif self.error(self.held_out) > -history.best:
+            self._go_back()  # it is worse on these rows, though it has learned them by now
+        if history.threshold_factors is not None:
+            thresholds = self.model.parameters.thresholds
+            thresholds *= torch.tensor(history.threshold_factors).to(thresholds)
+        if history.frequency is None or not history.frequency.any():  # of the start
+            history.frequency = self._firing_frequency(rows)
+
+    def _go_back(self):
+        """Go on from the parameters kept, with an optimizer that starts anew."""
+        self.n_steps_before += self.model.n_steps
+        parameters = self.history.go_back()
+        self.model = LinearModel(parameters, k=self.size.k, device=self.model.device)
+
+    @one_thread()
+    def _adapt_atoms(self, n_rounds):
+        """Adapt the atoms to orthogonal matching pursuit."""
+        self.model.catch_up()
+        p, rows = self.model.parameters, self._scaled(self.all_rows.X)
+        for center, atoms in zip(p.centers, p.decoder, strict=True):
+            adapt_atoms(rows - center, atoms, self.size.k, n_rounds)
+
+    # --- Measures ---
+
+    @one_thread()
+    def _firing_frequency(self, rows):
+        """Fraction of the rows on which each atom fires."""
+        fired = torch.zeros_like(self.model.parameters.bias)
+        for batch in gen_batches(len(rows), ROWS_AT_A_TIME):
+            active = self.model.encode(self._scaled(rows.X[batch]))
+            fires = (active.values > 0).to(fired)
+            fired.scatter_add_(1, active.indices.flatten(1), fires.flatten(1))
+        return (fired.cpu().numpy() / np.float32(len(rows))).ravel()
+
+    @one_thread()
+    def error(self, rows):
+        """What training minimises, of the mean reconstruction and in scaled units.
+
+        Thresholds are for the while such that the rows have k active atoms on average, as many
+        as in training.
+        """
+        total = 0.0
+        with self._thresholds_fitted_to(rows):
+            for batch in gen_batches(len(rows), ROWS_AT_A_TIME):
+                scaled = self._scaled(rows.X[batch])
+                total += self.model.error(scaled, self.settings.consistency) * len(scaled)
+        return total / len(rows)
+
+    @contextlib.contextmanager
+    def _thresholds_fitted_to(self, rows):
+        """Give the thresholds as they were, None for top-k; they are fitted to rows meanwhile."""
+        thresholds = self.model.parameters.thresholds
+        if thresholds is None:
+            yield None
+            return
+        kept = thresholds.clone()
+        self._fit_thresholds(rows)
+        yield kept
+        thresholds.copy_(kept)
+
+    @one_thread()
+    def _fit_thresholds(self, rows):
+        """Find thresholds that k of a row's activations reach, on average over some of the rows."""
+        some = rows[:: 1 + len(rows) // _THRESHOLD_ROWS]
+        self.model.fit_thresholds(self._scaled(some.X))
+
+    def _threshold_factors(self, rows):
+        """How much lower the thresholds must be for rows held out to get as many atoms."""
+        with self._thresholds_fitted_to(rows) as kept:
+            return (self.model.parameters.thresholds / kept).clamp(max=1).tolist()
+
+    @one_thread()
+    def score(self, rows):
+        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
+        total = 0.0
+        for batch in gen_batches(len(rows), self.settings.batch_size):
+            X = rows.X[batch]
+            reconstruction = self.model.reconstruct(self._scaled(X)).cpu().numpy()
+            correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
+            total += np.nan_to_num(correlations, nan=0.0).sum()
+        return float(total / len(rows))
 
 
-def _augmented(augmenter, X, rng):
-    _set_random_states(augmenter, rng)
-    rows = check_array(augmenter.fit_transform(X), dtype=np.float32, order="C")
-    if rows.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"Expected the augmenter to keep {X.shape[1]} features, got {rows.shape[1]}."
-        )
-    return rows
+class Mean:
+    """A weighted mean of numbers that come in batches; NaN is left out."""
+
+    def __init__(self):
+        self.total = self.weight = 0.0
+
+    def add(self, values, weight=None):
+        known = ~np.isnan(values)
+        weight = known.astype(np.float64) if weight is None else weight * known
+        self.total += float((np.where(known, values, 0) * weight).sum())
+        self.weight += float(weight.sum())
+
+    @property
+    def value(self):
+        return self.total / self.weight if self.weight else 0.0

@@ -1,17 +1,18 @@
-"""CSR codes from the engine's activations."""
+"""CSR codes of active atoms."""
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 
-def to_csr(activations, atoms, n_components):
-    """CSR codes, members side by side, of (E, B, k) activations."""
-    n_members, n_rows, _ = atoms.shape
+def to_csr(active, n_components):
+    """CSR codes, members side by side, of active atoms."""
+    indices, values = active.indices.cpu(), active.values.cpu()
+    n_members, n_rows, _ = indices.shape
     first = torch.arange(n_members)[:, None, None] * n_components
-    columns, order = (atoms + first).sort(dim=2)
+    columns, order = (indices + first).sort(dim=2)
     columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()
-    values = activations.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
+    values = values.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
     fired = values != 0
     indptr = np.zeros(n_rows + 1, np.int32)
     np.cumsum(fired.sum(axis=1), out=indptr[1:])

@@ -1,23 +1,13 @@
-"""TopKSparseAutoencoder: the scikit-learn face of the ensemble."""
+"""TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
-import math
 import os
 import warnings
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.callback import CallbackSupportMixin
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -25,70 +15,30 @@ from sklearn.utils._param_validation import (
     RealNotInt,
     StrOptions,
 )
-from sklearn.utils._set_output import _get_output_config
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._engine._model import TopKEnsemble
-from .._engine._pursuit import Pursuit, pursuit_batch_size
-from .._engine._threads import one_thread, product
-from .._engine.init._start import Code, given_dictionary, initial_arrays
-from .._model_file._model import (
-    parameters_as_json,
-    read_checkpoint,
-    read_model,
-    version,
-    write_checkpoint,
-    write_model,
-)
-from .._training._loop import (
-    EpochRows,
-    Progress,
-    Size,
-    TrainingState,
-    check_memory,
-    hold_out,
-    n_judges,
-    own_generator,
-    resolve_device,
-)
-from ..metrics import pearson_correlation, row_correlations
-from ._sparse_output import mean_codes, to_csr
+from .._model_file._checkpoint import read_checkpoint, write_checkpoint
+from .._model_file._constructor import parameters_as_json
+from .._training._loop import Size, Trainer, check_memory
+from .._training._scaling import Scaling
+from .._training._sources import ArrayRows, check_generator
+from ._base import BaseSparseAutoencoder
 
-# A loss so far above that of always answering the mean, which is 1, is no longer training.
-_DIVERGED = 1e6
-# "auto" learning rate: of the rates tried on digits (64 features), MNIST (784) and photographs
-# (3,072 and 12,288), those that served held-out rows best went about so.
-_RATE, _LARGEST_RATE = 15.0, 0.01
-# Pre-activations held at a time by transform.
-_CODES_AT_A_TIME = 2**23
 _DEAD_AFTER_BATCHES = 100
 # The default number of atoms: at most, for each feature, and for each row. More atoms than there
 # are signs of directions in the rows stay dead.
 _MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
 # The default k leaves so many features to each active atom: a code is shorter than its row.
 _FEATURES_OF_ACTIVE = 2
-# Part of the epochs after which the rows that judge a fit are returned to training; and as long
-# as none has served them better than the start.
-_JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
 # Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
 # follows from the data, of which half may be silent.
 _MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.55, 0.75
 # It says so after so many epochs, which would have revived others; and of fewer rows than these
 # most atoms of a large dictionary are dead in any case.
 _EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
-# What the products of a row with atoms may come to.
-_LARGEST_SUM = 1e38
-_LEAST_BIAS = np.finfo(np.float32).min  # of an atom that is silent whatever the units
-# Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
-# features are soon known by heart: of photographs (800 rows of 3,072) every round after the second
-# leaves more of others, of digits (22 rows a feature) 80 rounds still gain.
-_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS = 80, 8
 _SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
-class TopKSparseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class TopKSparseAutoencoder(BaseSparseAutoencoder):
     r"""Sparse codes of rows by an ensemble of Top-K sparse autoencoders.
 
     Member :math:`e` has an encoder :math:`W_e`, an encoder bias :math:`c_e`, unit-norm atoms
@@ -385,8 +335,6 @@ class TopKSparseAutoencoder(
         self.random_state = random_state
         self.verbose = verbose
 
-    # --- Public methods ---
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the atoms from the rows of X.
@@ -426,6 +374,46 @@ class TopKSparseAutoencoder(
             vars(self).update(seen)
             raise
 
+    def _fit(self, X, y):
+        self._trainer = None  # an earlier optimizer's moments would only take memory
+        start = None
+        if self.warm_start and hasattr(self, "components_"):
+            start = self._parameters()
+        X = self._validate_rows(X, reset=start is None)
+        size, tied = self._check_size(X.shape, start)
+        rng = check_generator(self.random_state)
+        interrupted = self._interrupted_fit(X.shape[1])
+        if interrupted is not None:
+            rng.set_state(interrupted.first_random_state)
+        first_random_state = rng.get_state()
+        trainer = Trainer(self.get_params(deep=False), size, tied, rng)
+        trainer.begin(ArrayRows(X), start, interrupted)
+        trainer.watch = self._watch
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self._train(trainer, context, first_random_state)
+        trainer.finish()
+        self._store(trainer, trainer.history.attributes())
+        self._warn_of_dead_atoms(len(X))
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        return self
+
+    def _train(self, trainer, context, first_random_state):
+        """Run the epochs of fit that are left, with what scikit-learn's callbacks are told."""
+        stop = False
+        while trainer.goes_on and not stop:
+            rows = None  # freed before the next ones are drawn
+            rows = trainer.draw()
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=rows.X)
+            trainer.train_epoch(rows)
+            self._print_epoch(trainer.history)
+            self._write_checkpoint(trainer, first_random_state)
+            stop = epoch.call_on_fit_task_end(
+                estimator=self, X=rows.X,
+                reconstruction_attributes=lambda: self._attributes(trainer, copied=True),
+            )  # fmt: skip
+
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Go on learning with one pass over the rows of X.
@@ -449,253 +437,54 @@ class TopKSparseAutoencoder(
         """
         first_pass = not hasattr(self, "components_")
         X = self._validate_rows(X, reset=first_pass)
-        start = None if first_pass else self._fitted_arrays()
-        shape = math.inf, X.shape[1]  # nobody knows how many rows are to come
-        size = self._check_parameters(shape, start)
-        rng = own_generator(self.random_state)
-        state = getattr(self, "_training_state", None)
-        if state is None or not state.suits(size.k, self.sparsity):
-            if first_pass:
-                state = TrainingState.from_data(X)
-                self._start_engine(state, X, start, size, rng)
-            else:
-                state = TrainingState(self._offset, self._scale)
-                self._start_engine(state, X, start, size, rng)
-        state.n_planned_steps = None
-        before = [a.copy() for a in start or () if a is not None]
+        trainer = self._partial_trainer(X, None if first_pass else self._parameters())
+        before = None if first_pass else self._parameters().copy()
         # Bounded, since torch compares with numbers of 64 bits.
         dead_after = max(len(X), _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
         n_calls = getattr(self, "n_iter_", 0)
         try:
-            epoch = self._run_epoch(state, X, rng, dead_after, n_calls)
+            loss, correlation, frequency = trainer.run_epoch(ArrayRows(X), dead_after, n_calls)
         except BaseException:
-            if before:
+            if before is not None:
                 self._restore(before)
             raise
-        history = {
+        self._store(trainer, {
             "n_iter_": n_calls + 1,
-            "loss_curve_": [*getattr(self, "loss_curve_", []), epoch[0]],
-            "correlation_curve_": [*getattr(self, "correlation_curve_", []), epoch[1]],
-            "atom_frequency_": epoch[2],
+            "loss_curve_": [*getattr(self, "loss_curve_", []), loss],
+            "correlation_curve_": [*getattr(self, "correlation_curve_", []), correlation],
+            "atom_frequency_": frequency,
             "validation_scores_": None,
             "best_validation_score_": None,
-        }
-        self._store(state, history)
+        })  # fmt: skip
         return self
 
-    def transform(self, X):
-        """Sparse codes of the rows of X.
+    def _partial_trainer(self, X, start):
+        """The trainer of earlier calls, if its model suits the parameters; or a new one."""
+        # Nobody knows how many rows are to come.
+        size, tied = self._check_size((np.inf, X.shape[1]), start)
+        rng = check_generator(self.random_state)
+        settings = self.get_params(deep=False)
+        before = getattr(self, "_trainer", None)
+        if before is not None and before.suits(size.k, self.sparsity):
+            before.continue_with(settings, rng)
+            return before
+        rows = ArrayRows(X)
+        scaling = Scaling.of(X) if start is None else Scaling(self._offset, self._scale)
+        trainer = Trainer(settings, size, tied, rng, scaling)
+        trainer.make_model(rows, start)
+        return trainer
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+    def _restore(self, before):
+        """Put the fitted arrays back as they were; the optimizer then starts anew."""
+        now = self._parameters().named()
+        for name, array in before.named().items():
+            now[name][...] = array
+        self._trainer = None
 
-        Returns
-        -------
-        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
-            At most ``k_`` activations a row and member (about ``k_`` on average with
-            sparsity="batch_topk"), in the units of the data, and positive unless
-            transform_algorithm="omp"; n_features_out is n_estimators * n_components,
-            or n_components when aggregate="mean".
-        """
-        check_is_fitted(self)
-        self._refuse_sparse_frames()
-        X = self._validate_rows(X, reset=False)
-        codes = self._codes(X)
-        return codes if self.sparse_output else codes.toarray()
+    # --- Parameters ---
 
-    def fit_transform(self, X, y=None):
-        """Fit to X, then return its codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
-            See :meth:`transform`.
-        """
-        self._refuse_sparse_frames()
-        return self.fit(X, y).transform(X)
-
-    def inverse_transform(self, X):
-        """Reconstruct rows from codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_out)
-            Codes, as transform returns them.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features), float32
-            The mean of the members' reconstructions.
-        """
-        check_is_fitted(self)
-        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
-            )
-        atoms = self.components_
-        if self.aggregate == "mean":
-            atoms = atoms.reshape(len(self.centers_), -1, atoms.shape[1]).mean(axis=0)
-        rows = X @ atoms if sp.issparse(X) else _product(X, atoms)
-        if self.aggregate == "concat":
-            rows /= len(self.centers_)
-        rows += self.centers_.mean(axis=0)
-        return rows
-
-    def score_samples(self, X):
-        """Pearson correlation of each row with its reconstruction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        correlations : ndarray of shape (n_samples,), float64
-            Between -1 and 1; 0 for a constant row, whose correlation is undefined.
-        """
-        check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
-        return np.nan_to_num(row_correlations(X, self._reconstruct(X)), nan=0.0)
-
-    def score(self, X, y=None):
-        """Mean Pearson correlation of rows with their reconstructions.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        correlation : float
-            See :func:`skl_sae.pearson_correlation`.
-        """
-        check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
-        return pearson_correlation(X, self._reconstruct(X))
-
-    def save(self, path, *, optimizer=False):
-        """Write the fitted model to one file, from which :meth:`load` reads it.
-
-        The file is replaced as a whole or not at all, also when the machine stops half-way.
-        It is in the safetensors format, and runs no code when it is loaded. Callbacks are not
-        kept, nor is ``checkpoint``: whoever made a file shall not choose what is overwritten.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file, by custom with the suffix ``.safetensors``.
-        optimizer : bool, default=False
-            Whether to keep the optimizer's moments too, so that partial_fit goes on as if
-            the model had not been saved; the file is then three times as large. Without
-            them the moments begin anew.
-
-        Raises
-        ------
-        ModelFileError
-            If path is there and is no regular file; if a parameter cannot be kept: random_state
-            must be an int or None, and augmenter None or an :class:`~skl_sae.ImageAugmenter`;
-            or if load would refuse the file, as where n_components is no longer that of the
-            fitted atoms, or where these have been changed to other than unit norm.
-        OSError
-            If the file cannot be written. What was there before is then left as it was.
-
-        Warns
-        -----
-        UserWarning
-            If ``checkpoint`` is set, which the file does not keep.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> from sklearn.datasets import load_digits
-        >>> from skl_sae import TopKSparseAutoencoder
-        >>> X = load_digits().data[:200]
-        >>> sae = TopKSparseAutoencoder(64, k=4, max_iter=1, random_state=0).fit(X)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "digits.safetensors")
-        ...     sae.save(path)
-        ...     loaded = TopKSparseAutoencoder.load(path)
-        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
-        True
-        """
-        check_is_fitted(self)
-        write_model(path, self, optimizer=optimizer)
-
-    @classmethod
-    def load(cls, path):
-        """Read a model that :meth:`save` wrote; safe also with files from strangers.
-
-        Nothing in the file is run. Its size, format, version, parameters and the names, shapes
-        and types of its arrays are checked before memory is taken for them, then a checksum,
-        and that all numbers are finite and in their range. The checksum tells damage, not
-        malice: whoever can write a file can give it any atoms. No path comes out of it:
-        ``checkpoint`` is None.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-
-        Returns
-        -------
-        estimator : TopKSparseAutoencoder
-            The fitted estimator.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is not a model that this version can read, whole and usable.
-        FileNotFoundError
-            If there is none.
-
-        Warns
-        -----
-        UserWarning
-            If another version of skl_sae wrote the file.
-        """
-        estimator, written_by = read_model(path, cls)
-        if written_by is not None:
-            _warn_of_version(written_by)
-        return estimator
-
-    # --- Validation ---
-
-    def _validate_rows(self, X, *, reset):
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
-        if getattr(X, "ndim", 2) > 2:
-            raise ValueError(
-                f"Found array with dim {X.ndim}, while dim <= 2 is required by "
-                f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
-            )
-        # A float64 number too large for float32 becomes inf, which is refused just after.
-        with np.errstate(over="ignore", invalid="ignore"):
-            X = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
-        largest = _LARGEST_SUM / math.sqrt(X.shape[1])
-        if not -largest < X.min() <= X.max() < largest:
-            raise ValueError(
-                "Input X contains a value too large for sums in float32, which would be infinity: "
-                f"expected numbers below {largest:.1e} for {X.shape[1]} features. Divide X by a "
-                "number."
-            )
-        return X
-
-    def _check_parameters(self, shape, start):
-        """Everything about the parameters that no constraint can say; the model's size."""
+    def _check_size(self, shape, start):
+        """Check what no constraint can say; return the model's size, and whether it is tied."""
         for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
                      "n_iter_no_change", "checkpoint_interval"):  # fmt: skip
             if isinstance(getattr(self, name), (bool, np.bool_)):
@@ -705,29 +494,29 @@ class TopKSparseAutoencoder(
                 )
         shape = self.n_estimators, self._n_atoms(shape, start), shape[1]
         k = self._resolve_k(*shape[1:])
-        if start is not None and start[0].shape != shape:
+        if start is not None and start.shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
-                f"{start[0].shape} to go on from, got {shape}."
+                f"{start.shape} to go on from, got {shape}."
             )
         tied = self._ties(start)
-        if start is not None and tied != (start[1] is None):
+        if start is not None and tied != start.tied:
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         check_memory(shape, tied)
-        return Size(shape, k)
+        return Size(shape, k), tied
 
     def _ties(self, start=None):
         """Whether a fit that starts from these arrays has tied weights."""
         if self.tied != "auto":
             return bool(self.tied)
-        return self.sparsity == "topk" if start is None else start[1] is None
+        return self.sparsity == "topk" if start is None else start.tied
 
     def _n_atoms(self, shape, start=None):
         """The number of atoms of a member that n_components means for rows of this shape."""
         if self.n_components is not None:
             return int(self.n_components)
         if start is not None:
-            return start[0].shape[1]
+            return start.shape[1]
         n_rows, n_features = shape
         return min(_MOST_ATOMS, _ATOMS_OF_FEATURE * n_features, _ATOMS_OF_ROW * n_rows)
 
@@ -740,73 +529,7 @@ class TopKSparseAutoencoder(
             return int(self.k)
         return max(1, int(self.k * n_components))
 
-    def _refuse_sparse_frames(self):
-        container = _get_output_config("transform", self)["dense"]
-        if self.sparse_output and container != "default":
-            raise ValueError(
-                f"{container.capitalize()} output does not support sparse data. Set "
-                "sparse_output=False to output dataframes, or set_output(transform='default')."
-            )
-
-    # --- Training ---
-
-    def _fit(self, X, y):
-        self._training_state = None  # an earlier optimizer's moments would only take memory
-        start = self._warm_start_arrays()
-        X = self._validate_rows(X, reset=start is None)
-        size = self._check_parameters(X.shape, start)
-        rng = own_generator(self.random_state)
-        interrupted = self._interrupted_fit(X.shape[1])
-        if interrupted is not None:
-            rng.set_state(interrupted.first_random_state)
-        first_random_state = rng.get_state()
-        X_train, X_held_out = hold_out(X, self._n_held_out(len(X)), rng)
-        epochs = EpochRows(X_train, self.augmenter, rng)
-        progress = Progress()
-        rows = epochs.draw()
-        # Rows that judge are learned, too, in the end: the offset is the mean of all.
-        learned_as_given = self.augmenter is None and not self.early_stopping
-        state = TrainingState.from_data(X if learned_as_given else rows)
-        state.n_rows = len(rows)
-        self._begin(state, rows, start, size, rng, X_held_out, progress, interrupted)
-        self._plan_steps(state, len(X_train), len(X))
-        state.watch = self._watch
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        keep = partial(self._keep_checkpoint, state, rng, first_random_state)
-        self._train(state, epochs, X, X_held_out, context, progress, keep)
-        state.watch = None
-        state = self._settle(state, progress, X, X_held_out, start, rng)
-        if self.transform_algorithm == "omp":
-            n_rounds = min(_MOST_FINISHING_ROUNDS, _FINISHING_ROUNDS * len(X) // X.shape[1])
-            state.finish_atoms(X, n_rounds)
-        self._store(state, progress.history())
-        if self.aux_coef and self.n_iter_ >= _EPOCHS_TO_REVIVE and len(X) >= _ROWS_TO_REVIVE:
-            many = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
-            _warn_of_dead_atoms(self.atom_frequency_, many)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
-        return self
-
-    def _n_held_out(self, n_rows):
-        """How many rows early stopping holds out, or judge the fit for a while."""
-        if not self.early_stopping:
-            return n_judges(n_rows)
-        n_held_out = max(1, int(self.validation_fraction * n_rows))
-        if n_held_out >= n_rows:
-            raise ValueError(
-                f"Expected at least 2 samples for early stopping, got n_samples={n_rows}."
-            )
-        return n_held_out
-
-    def _plan_steps(self, state, n_train, n_all):
-        """The length of the learning rate's schedule."""
-        variants = state.n_rows / n_train  # of each row, by the augmenter
-        n_early = self.max_iter if self.early_stopping else int(_JUDGED * self.max_iter)
-        n_late = self.max_iter - n_early
-        state.n_planned_steps = sum(
-            n_epochs * math.ceil(variants * n_rows / self.batch_size)
-            for n_epochs, n_rows in ((n_early, n_train), (n_late, n_all))
-        )
+    # --- Checkpoints, output, attributes ---
 
     def _interrupted_fit(self, n_features):
         """The fit to resume, if there is one."""
@@ -817,136 +540,11 @@ class TopKSparseAutoencoder(
         parameters_as_json(self.checkpoint, self)  # what cannot be written fails now, not later
         return None
 
-    def _keep_checkpoint(self, state, rng, first_random_state, progress):
+    def _write_checkpoint(self, trainer, first_random_state):
         if self.checkpoint is None:
             return
-        at_end = progress.n_epochs == self.max_iter
-        at_end |= progress.has_stalled(self.n_iter_no_change, self.tol)
-        if at_end or progress.n_epochs % self.checkpoint_interval == 0:
-            write_checkpoint(self.checkpoint, self, state, progress, rng, first_random_state)
-
-    def _begin(self, state, X, start, size, rng, X_held_out, progress, interrupted):
-        """Give a fit its engine: a new one, which is judged, or that of the interrupted fit."""
-        if interrupted is None:
-            self._start_engine(state, X, start, size, rng, X_held_out, progress)
-            self._judge_start(state, X_held_out, progress)
-        else:
-            device = resolve_device(self.device)
-            interrupted.restore(self.checkpoint, state, progress, rng, device)
-
-    def _start_engine(self, state, X, start, size, rng, X_held_out=None, progress=None):
-        """Give a state its engine, with the fitted arrays to start from or with new ones."""
-        device = resolve_device(self.device)
-        if start is None:
-            start = self._initial_arrays(X, state, size, rng, X_held_out, progress)
-        else:
-            start = state.scale_arrays(start)
-        thresholds = start[4]
-        if self.sparsity == "topk":
-            thresholds = None
-        elif thresholds is None:
-            thresholds = np.zeros(self.n_estimators, np.float32)
-        state.engine = TopKEnsemble(*start[:4], thresholds, k=size.k, device=device)
-        if self.sparsity == "batch_topk" and start[4] is None:
-            some = X if X_held_out is None or not len(X_held_out) else X_held_out
-            state.fit_thresholds(some)
-
-    def _judge_start(self, state, X_held_out, progress):
-        if not len(X_held_out):
-            return
-        if self.early_stopping:
-            progress.keep_best(state.score(X_held_out, self.batch_size), state)
-        else:
-            progress.add_error(state.error(X_held_out, self.consistency), state)
-
-    def _initial_arrays(self, X, state, size, rng, X_held_out=None, progress=None):
-        """Decoder, encoder (None if tied) and so on to start from, in scaled units."""
-        shape = size.shape
-        if isinstance(self.init, str):
-            generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-            rows = judges = None
-            if self.init == "pca":
-                rows = torch.from_numpy(state.scale_rows(X))
-                if X_held_out is not None and len(X_held_out):
-                    judges = torch.from_numpy(state.scale_rows(X_held_out))
-            code = Code(size.k, self.sparsity == "topk")
-            known = None if progress is None else progress.choices
-            start, choices = initial_arrays(self.init, rows, shape, code, generator, judges, known)
-            if progress is not None:
-                progress.choices = choices
-        else:
-            decoder = given_dictionary(self.init, shape)
-            start = decoder, np.zeros(shape[:2], np.float32), np.zeros(shape[::2], np.float32)
-        decoder, bias, centers = start
-        encoder = None if self._ties() else decoder.copy()
-        return decoder, encoder, bias, centers, None
-
-    def _train(self, state, epochs, X_all, X_held_out, context, progress, keep):
-        """The epochs of fit that are left."""
-        stop = False
-        patience = self.n_iter_no_change, self.tol
-        while progress.n_epochs < self.max_iter and not (stop or progress.has_stalled(*patience)):
-            if progress.is_judging and self._are_judges_due(progress):
-                progress.return_judges(state, X_held_out)
-            if not (progress.is_judging or self.early_stopping):
-                epochs.X = X_all
-            X = None  # freed before the next rows are drawn
-            X = epochs.draw()
-            epoch_context = context.subcontext(task_name="epoch")
-            epoch_context.call_on_fit_task_begin(estimator=self, X=X)
-            progress.add(*self._run_epoch(state, X, epochs.rng, len(X), progress.n_epochs))
-            if self.early_stopping:
-                progress.add_score(state.score(X_held_out, self.batch_size), state)
-            elif progress.is_judging:
-                progress.add_error(state.error(X_held_out, self.consistency), state)
-            self._print_epoch(progress)
-            keep(progress)
-            stop = epoch_context.call_on_fit_task_end(
-                estimator=self, X=X,
-                reconstruction_attributes=lambda: self._attributes(state, state.copied_arrays()),
-            )  # fmt: skip
-
-    def _are_judges_due(self, progress):
-        """Whether the rows that judge are returned to training before the next epoch."""
-        part = _JUDGED_AT_MOST if progress.has_begun_best else _JUDGED
-        return progress.n_epochs >= int(part * self.max_iter)
-
-    def _settle(self, state, progress, X, X_held_out, start, rng):
-        """The state that fit ends with: that of the last epoch, or a better one."""
-        if not progress.best_arrays:
-            return state
-        is_principal = start is None and isinstance(self.init, str) and self.init == "pca"
-        if progress.has_begun_best and is_principal:
-            size, state = state.size, TrainingState.from_data(X)
-            self._start_engine(state, X, None, size, rng, X_held_out, progress)
-            progress.frequency = None
-            if state.engine.thresholds is not None:  # fitted to rows that were not learned
-                state.engine.thresholds.copy_(torch.from_numpy(progress.best_arrays["thresholds"]))
-        elif self.early_stopping or progress.has_begun_best:
-            progress.go_back(state)
-        elif state.error(X_held_out, self.consistency) > -progress.best:
-            progress.go_back(state)  # it is worse on these rows, though it has learned them by now
-        if progress.threshold_factors is not None:
-            state.scale_thresholds(progress.threshold_factors)
-        if progress.frequency is None or not progress.frequency.any():  # of the start
-            progress.frequency = state.firing_frequency(X)
-        return state
-
-    def _run_epoch(self, state, X, rng, dead_after, n_epochs):
-        """One pass over the rows: mean loss, mean correlation, how often each atom fired."""
-        learning_rate = self.learning_rate
-        if learning_rate == "auto":
-            learning_rate = min(_LARGEST_RATE, _RATE / X.shape[1] ** 1.5)
-        result = state.run_epoch(
-            X, rng, self.batch_size, float(learning_rate), consistency=self.consistency,
-            aux_coef=self.aux_coef, dead_after=dead_after,
-        )  # fmt: skip
-        if not result[0] < _DIVERGED:
-            raise ValueError(
-                f"Training diverged in epoch {n_epochs + 1} (loss {result[0]:.3g}) with "
-                f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
-            )
-        return result
+        if not trainer.goes_on or trainer.history.n_epochs % self.checkpoint_interval == 0:
+            write_checkpoint(self.checkpoint, self, trainer, first_random_state)
 
     def _print_epoch(self, progress):
         if self.verbose:
@@ -956,143 +554,34 @@ class TopKSparseAutoencoder(
                 f"correlation {progress.correlations[-1]:.4f}{held_out}"
             )
 
-    def _store(self, state, history):
+    def _store(self, trainer, history):
         """Make the result of training public."""
-        for name, value in self._attributes(state, state.engine.arrays()).items():
-            setattr(self, name, value)
-        for name, value in history.items():
-            setattr(self, name, value)
-        self._training_state = state
+        vars(self).update(self._attributes(trainer))
+        vars(self).update(history)
+        self._trainer = trainer
 
-    def _attributes(self, state, arrays):
-        """Fitted attributes, in the units of the data."""
-        decoder, encoder, bias, centers, thresholds = arrays
-        n_features = decoder.shape[2]
-        components = decoder.reshape(-1, n_features)
+    def _attributes(self, trainer, copied=False):
+        """Fitted attributes, in the units of the data; copied, since a fit trains in place."""
+        parameters = trainer.model.arrays()
+        if copied:
+            parameters = parameters.copy()
+        scaling = trainer.scaling
         return {
-            "components_": components,
-            "encoder_": components if encoder is None else encoder.reshape(-1, n_features),
-            "encoder_bias_": np.maximum(state.scale * bias.astype(np.float64), _LEAST_BIAS)
-            .astype(np.float32)
-            .ravel(),
-            "centers_": (state.offset + state.scale * centers).astype(np.float32),
-            "activation_thresholds_": (
-                None if thresholds is None else (state.scale * thresholds).astype(np.float32)
-            ),
-            "n_components_": decoder.shape[1],
-            "k_": state.engine.k,
-            "_tied": encoder is None,
-            "_offset": state.offset,
-            "_scale": state.scale,
+            **self._parameter_attributes(scaling.unscale_parameters(parameters)),
+            "k_": trainer.size.k,
+            "_offset": scaling.offset,
+            "_scale": scaling.scale,
         }
 
-    def _fitted_arrays(self):
-        """Decoder, encoder (None if tied), bias, centres and thresholds (or None) as fitted."""
-        shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
-        return (
-            self.components_.reshape(shape),
-            None if self._tied else self.encoder_.reshape(shape),
-            self.encoder_bias_.reshape(shape[:2]),
-            self.centers_,
-            self.activation_thresholds_,
-        )
-
-    def _warm_start_arrays(self):
-        if not (self.warm_start and hasattr(self, "components_")):
-            return None
-        return self._fitted_arrays()
-
-    def _restore(self, before):
-        """Put the fitted arrays back as they were; the optimizer then starts anew."""
-        arrays = [a for a in self._fitted_arrays() if a is not None]
-        for array, old in zip(arrays, before, strict=True):
-            array[...] = old
-        self._training_state = None
-
-    # --- Codes ---
-
-    @one_thread()
-    def _codes(self, X):
-        """CSR codes of validated rows."""
-        arrays = (a if a is None or a.flags.writeable else a.copy() for a in self._fitted_arrays())
-        engine = TopKEnsemble(*arrays, k=self.k_, device=self._transform_device())
-        n_members, n_components = engine.encoder_bias.shape
-        encode, batch_size = engine.encode, max(1, _CODES_AT_A_TIME // (n_members * n_components))
-        if self.transform_algorithm == "omp":
-            encode, batch_size = Pursuit(engine).encode, pursuit_batch_size(n_components, self.k_)
-        parts = []
-        for rows in gen_batches(len(X), batch_size):
-            activations, atoms = encode(torch.tensor(X[rows], device=engine.device))
-            parts.append(to_csr(activations.cpu(), atoms.cpu(), n_components))
-        codes = sp.vstack(parts, format="csr")
-        if self.aggregate == "mean" and n_members > 1:
-            codes = mean_codes(codes, n_members)
-        return codes
-
-    def _reconstruct(self, X):
-        return self.inverse_transform(self._codes(X))
-
-    def _transform_device(self):
-        """The device asked for, or the CPU on a machine that lacks it."""
-        try:
-            return resolve_device(self.device)
-        except ValueError as error:
-            if not getattr(self, "_device_warned", False):
-                warnings.warn(f"{error} Using the CPU.", UserWarning, stacklevel=4)
-                self._device_warned = True
-            return torch.device("cpu")
-
-    @property
-    def _n_features_out(self):
-        n_codes = len(self.components_)
-        return n_codes if self.aggregate == "concat" else n_codes // len(self.centers_)
-
-    def __getstate__(self):
-        # Nothing of torch is kept: the state must load where there is neither the device
-        # nor this version. The optimizer's moments go with it.
-        state = super().__getstate__().copy()
-        state.pop("_training_state", None)
-        state.pop("_device_warned", None)
-        return {**state, "_skl_sae_version": version()}
-
-    def __setstate__(self, state):
-        state = dict(state)
-        written_by = state.pop("_skl_sae_version", "an unknown version")
-        if written_by != version():
-            _warn_of_version(written_by)
-        super().__setstate__(state)
-        if getattr(self, "_tied", False):
-            self.encoder_ = self.components_  # one array, which joblib stores twice
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "components_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
-
-
-def _warn_of_dead_atoms(frequency, many):
-    n_dead, n_atoms = int((frequency == 0).sum()), len(frequency)
-    if n_dead > many * n_atoms:
-        warnings.warn(
-            f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not fire in "
-            "the last epoch. Fewer atoms (n_components), a larger k, more rows or more epochs "
-            "(max_iter) would leave fewer.",
-            ConvergenceWarning, stacklevel=5,
-        )  # fmt: skip
-
-
-@one_thread()
-def _product(X, atoms):
-    """NumPy's own product may add up differently with another number of threads."""
-    arrays = (a if a.flags.writeable else a.copy() for a in (X, atoms))
-    return product(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
-
-
-def _warn_of_version(written_by):
-    warnings.warn(
-        f"The model was written by skl_sae {written_by} and is read by {version()}.",
-        UserWarning, stacklevel=3,
-    )  # fmt: skip
+    def _warn_of_dead_atoms(self, n_rows):
+        """Warn of many dead atoms where training would have revived them."""
+        n_dead, n_atoms = int((self.atom_frequency_ == 0).sum()), len(self.atom_frequency_)
+        share = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
+        could_revive = self.n_iter_ >= _EPOCHS_TO_REVIVE and n_rows >= _ROWS_TO_REVIVE
+        if self.aux_coef and could_revive and n_dead > share * n_atoms:
+            warnings.warn(
+                f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not "
+                "fire in the last epoch. Fewer atoms (n_components), a larger k, more rows or "
+                "more epochs (max_iter) would leave fewer.",
+                ConvergenceWarning, stacklevel=5,
+            )  # fmt: skip

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._engine._memory import check_fits
+from .._engine._device import check_fits
 from .._engine._threads import share_operators
 from ._loader import check_sides
 

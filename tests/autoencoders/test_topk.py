@@ -19,10 +19,10 @@ from skl_sae import (
     pearson_correlation,
     reconstruction_correlation,
 )
-from skl_sae._engine._model import TopKEnsemble
+from skl_sae._engine._model import LinearModel
 from skl_sae._engine.init import _principal, _start
-from skl_sae._engine.init._start import Code, initial_arrays
-from skl_sae._training._loop import TrainingState
+from skl_sae._engine.init._start import Code, initial_parameters
+from skl_sae._training._loop import Trainer
 from skl_sae.datasets import load_photographs
 
 
@@ -292,7 +292,7 @@ def test_warm_start_fine_tunes(digits):
 
 def test_partial_fit_goes_on_with_the_optimizer(X, estimator, monkeypatch):
     """One call an epoch equals fit, with fit's learning rate held constant."""
-    monkeypatch.setattr(TrainingState, "rate_factor", lambda self: 1.0)
+    monkeypatch.setattr(Trainer, "_rate_factor", lambda self: 1.0)
     estimator.set_params(batch_size=40, init="orthogonal", max_iter=3, aux_coef=0)
     fitted = clone(estimator).fit(X)
     for _ in range(3):
@@ -336,7 +336,8 @@ def test_verbose_prints_a_line_an_epoch(X, estimator, capsys):
 
 def draw(kind, rows, shape, k=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return initial_arrays(kind, torch.from_numpy(rows), shape, Code(k, True), generator)[0][0]
+    code = Code(k, True)
+    return initial_parameters(kind, torch.from_numpy(rows), shape, code, generator)[0].decoder
 
 
 @pytest.mark.parametrize("kind", ["random", "orthogonal", "pca"])
@@ -412,13 +413,13 @@ def test_few_photographs_beat_the_largest_components_with_hardly_a_dead_atom():
 
 def test_learning_rate_rises_and_falls(X, estimator, monkeypatch):
     rates = []
-    step = TopKEnsemble.train_step
+    step = LinearModel.step
 
-    def recording_step(self, x, learning_rate, **settings):
-        rates.append(learning_rate)
-        return step(self, x, learning_rate, **settings)
+    def recording_step(self, batch, objective, rate):
+        rates.append(rate)
+        return step(self, batch, objective, rate)
 
-    monkeypatch.setattr(TopKEnsemble, "train_step", recording_step)
+    monkeypatch.setattr(LinearModel, "step", recording_step)
     estimator.set_params(max_iter=10, batch_size=4, learning_rate=0.5, init="random").fit(X)
     assert len(rates) == 100
     assert rates[0] == pytest.approx(0.05) and max(rates) == rates[9] == pytest.approx(0.5 * 0.91)

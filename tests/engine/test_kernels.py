@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skl_sae._engine.kernels._rows import decode_onto, fill_heap, positive_top_k
+from skl_sae._engine import kernels
+from skl_sae._engine._parameters import ActiveAtoms
 
 SHAPE = 2, 6, 100  # members, rows, atoms
 
@@ -12,50 +13,85 @@ def drawn(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def codes_of(activations, places):
+def selected(values, k, allowed):
+    shape = *values.shape[:2], k
+    active = ActiveAtoms(np.full(shape, -1), np.full(shape, -1, np.float32))
+    kernels.run([(kernels.select_rows, shape[0] * shape[1], (values, allowed, active))], None)
+    return active
+
+
+def codes_of(active):
     codes = np.zeros(SHAPE, np.float32)
-    np.add.at(codes, (*np.ogrid[:2, :6], places.transpose(2, 0, 1)), activations.transpose(2, 0, 1))
+    indices, values = (part.transpose(2, 0, 1) for part in active)
+    np.add.at(codes, (*np.ogrid[:2, :6], indices), values)
     return codes
 
 
 @pytest.mark.parametrize("shift", [0, -2, -9], ids=["many", "few", "none"])
-def test_positive_top_k_equals_sorting(shift):
+def test_selection_equals_sorting(shift):
     values, allowed = drawn(*SHAPE) + np.float32(shift), drawn(2, 100) > 0
-    activations, places = positive_top_k(values, 7, allowed)
+    active = selected(values, 7, allowed)
     considered = np.where(allowed[:, None] & (values > 0), values, 0)
     smallest = np.sort(considered)[..., -7, None]
     expected = np.where(considered >= smallest, considered, 0)
-    np.testing.assert_array_equal(codes_of(activations, places), expected)
-    assert activations.shape == (2, 6, 7)
+    np.testing.assert_array_equal(codes_of(active), expected)
 
 
-def test_positive_top_k_of_none_touches_nothing():
+@pytest.mark.parametrize("n_values", [1, 127, 128, 129, 1000])
+def test_selection_sees_every_number(n_values):
+    """Numbers are looked at in blocks; the last may be short, and equal numbers are all found."""
+    values = np.arange(n_values, dtype=np.float32)[None, None] % 300
+    active = selected(values, min(20, n_values), np.ones((1, n_values), bool))
+    expected = np.sort(values[0, 0])[::-1][: active.values.shape[2]]
+    np.testing.assert_array_equal(np.sort(active.values[0, 0])[::-1], expected)
+    at = active.indices[0, 0][active.values[0, 0] > 0]
+    assert len(set(at)) == len(at)
+
+
+def test_selection_of_none_touches_nothing():
     """Compiled loops do not check bounds: memory beside an empty heap is someone else's."""
-    memory = np.zeros(2, np.float32)
-    places = np.zeros(2, np.int64)
-    fill_heap(drawn(100), np.ones(100, bool), memory[:0], places[:0])
-    assert not memory.any() and not places.any()
-    activations, atoms = positive_top_k(drawn(*SHAPE), 0, np.ones((2, 100), bool))
-    assert activations.shape == atoms.shape == (2, 6, 0)
+    values, indices = np.zeros((2, 6, 1), np.float32), np.zeros((2, 6, 1), np.int64)
+    active = ActiveAtoms(indices[..., :0].copy(), values[..., :0].copy())
+    arguments = drawn(*SHAPE), np.ones((2, 100), bool), active
+    kernels.run([(kernels.select_rows, 12, arguments)], None)
+    assert not values.any() and not indices.any()
 
 
-def test_positive_top_k_does_not_hide_nan():
+def test_selection_does_not_hide_nan():
+    """Of either sign: processors make negative ones."""
     values = drawn(*SHAPE)
     values[0, 1, 50] = np.nan
-    values[1, 2, 50] = np.nan
-    allowed = np.ones((2, 100), bool)
-    allowed[1, 50] = False
-    activations, _ = positive_top_k(values, 7, allowed)
-    np.testing.assert_array_equal(np.isnan(activations).any(2).nonzero(), [[0], [1]])
+    values[1, 2, 50] = -np.float32(np.nan)
+    values[1, 3, 50] = np.inf
+    active = selected(values, 7, np.ones((2, 100), bool))
+    found = np.isnan(active.values).any(2).nonzero()
+    np.testing.assert_array_equal(found, [[0, 1], [1, 2]])
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_decode_onto_equals_dense_products(n_threads):
+@pytest.mark.parametrize("n_threads", [None, 1, 3])
+def test_decoding_equals_dense_products(n_threads):
     values, decoder, rows = drawn(*SHAPE), drawn(2, 100, 3000, seed=1), drawn(2, 6, 3000, seed=2)
-    activations, atoms = positive_top_k(values, 7, np.ones((2, 100), bool))
-    expected = rows + codes_of(activations, atoms).astype(float) @ decoder
-    products = decode_onto(rows, atoms, activations, decoder, 0.5, n_threads)
+    active = selected(values, 7, np.ones((2, 100), bool))
+    expected = rows + codes_of(active).astype(float) @ decoder
+    slope = np.random.default_rng(3).uniform(size=(2, 6))
+    products = np.empty(active.values.shape, np.float32)
+    arguments = decoder, active, slope, rows, products
+    kernels.run([(kernels.decode_rows, 12, arguments)], n_threads)
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
-    expected = 0.5 * expected @ decoder.swapaxes(1, 2).astype(float)
-    np.testing.assert_allclose(products, np.take_along_axis(expected, atoms, 2), rtol=1e-4)
-    assert decode_onto(rows, atoms, activations, decoder, None, n_threads) is None
+    expected = slope[..., None] * (expected @ decoder.swapaxes(1, 2).astype(float))
+    wanted = np.take_along_axis(expected, active.indices, 2)
+    np.testing.assert_allclose(products, wanted, rtol=1e-4)
+
+
+def test_correlations_equal_numpy():
+    rows, guess, offset = drawn(9, 50), drawn(9, 50, seed=1), 1e3 * drawn(50, seed=2)
+    rows[3] = (7 - offset).astype(np.float32)  # constant in the units of the data
+    guess[4] = (5 - offset).astype(np.float32)
+    offset = offset.astype(np.float64)
+    rows[3], guess[4] = -offset, -offset
+    got = np.empty(9, np.float32)
+    kernels.correlate_rows(rows, guess, offset, got)
+    assert np.isnan(got[3]) and got[4] == 0
+    for i in {*range(9)} - {3, 4}:
+        wanted = np.corrcoef(rows[i] + offset, guess[i] + offset)[0, 1]
+        assert got[i] == pytest.approx(wanted, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The engine against autograd and torch.optim.Adam on the dense model."""
+"""The model against autograd and torch.optim.Adam on the dense model."""
 
 import itertools
 
@@ -7,52 +7,59 @@ import pytest
 import torch
 
 from skl_sae._engine._adam import EPSILON
-from skl_sae._engine._model import REVIVED, TopKEnsemble
+from skl_sae._engine._model import REVIVED, LinearModel
+from skl_sae._engine._parameters import Batch, Objective, Parameters
 
 
-def make_arrays(n_members, n_components, n_features, tied, seed=0):
-    """Decoder, encoder or None, bias and centres of a random ensemble."""
+def make_parameters(n_members, n_components, n_features, tied, by_batch=False, seed=0):
+    """Random parameters."""
     rng = np.random.default_rng(seed)
     decoder = rng.standard_normal((n_members, n_components, n_features))
     decoder /= np.linalg.norm(decoder, axis=2, keepdims=True)
     encoder = None if tied else decoder + 0.1 * rng.standard_normal(decoder.shape)
     bias = 0.1 * rng.standard_normal((n_members, n_components))
     centers = 0.1 * rng.standard_normal((n_members, n_features))
-    return [None if a is None else a.astype(np.float32) for a in (decoder, encoder, bias, centers)]
+    thresholds = np.zeros(n_members) if by_batch else None
+    parameters = Parameters(decoder, encoder, bias, centers, thresholds)
+    return parameters.map(lambda array: array.astype(np.float32))
 
 
 class DenseModel:
     """The equations as they are written, in float64, by autograd and torch.optim.Adam."""
 
-    def __init__(self, decoder, encoder, bias, centers, *, k, learning_rate, by_batch=False):
-        parameters = [torch.tensor(a, dtype=torch.float64) for a in (decoder, bias, centers)]
-        if encoder is not None:
-            parameters.append(torch.tensor(encoder, dtype=torch.float64))
-        for parameter in parameters:
-            parameter.requires_grad_()
-        self.decoder, self.bias, self.centers = parameters[:3]
-        self.encoder = parameters[3] if encoder is not None else self.decoder
-        self.k, self.by_batch = k, by_batch
-        self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, eps=EPSILON)
-        self.rows_since_fired = torch.zeros(bias.shape)
+    def __init__(self, parameters, *, k, learning_rate):
+        arrays = parameters.named()
+        self.by_batch = arrays.pop("thresholds", None) is not None
+        own = {
+            name: torch.tensor(array, dtype=torch.float64).requires_grad_()
+            for name, array in arrays.items()
+        }
+        vars(self).update({"encoder": own["decoder"], **own})
+        self.k = k
+        self.optimizer = torch.optim.Adam(own.values(), lr=learning_rate, eps=EPSILON)
+        self.rows_since = torch.zeros(self.bias.shape)
 
-    def loss(self, x, consistency, aux_coef, dead_after):
+    def loss(self, x, weight, objective):
         """The whole loss, what of it is reported, and which atoms fired."""
+        consistency, aux_coef, dead_after = objective
+        weight = torch.ones(len(self.bias), len(x)) if weight is None else weight
+        weight = weight.double()[..., None]
         centred = x - self.centers[:, None]
         pre = centred @ self.encoder.mT + self.bias[:, None]
         codes = self.batch_top_k(pre, self.k) if self.by_batch else self.top_k(pre, self.k)
         residual = codes @ self.decoder - centred
-        loss = (residual**2).mean()
+        loss = (weight * residual**2).mean()
         n_members = len(codes)
         pairs = list(itertools.combinations(range(n_members), 2))
         for e, f in pairs:
-            loss = loss + consistency * ((codes[e] - codes[f]) ** 2).mean() / len(pairs)
-        reported, dead = loss, self.rows_since_fired >= dead_after
+            # Rows count alike for both.
+            loss = loss + consistency * (weight[e] * (codes[e] - codes[f]) ** 2).mean() / len(pairs)
+        reported, dead = loss, self.rows_since >= dead_after
         if aux_coef and dead.any():
             masked = torch.where(dead[:, None], pre, -torch.inf)
             codes_dead = self.top_k(masked, min(self.k, int(dead.sum(1).max())))
             left = codes_dead @ self.decoder + residual.detach()
-            loss = loss + aux_coef * (left**2).mean()
+            loss = loss + aux_coef * (weight * left**2).mean()
         return loss, reported, (codes > 0).any(1)
 
     @staticmethod
@@ -66,8 +73,8 @@ class DenseModel:
         values, places = flat.topk(k * pre.shape[1])
         return torch.zeros_like(flat).scatter(1, places, values.relu()).view_as(pre)
 
-    def train_step(self, x, consistency=0.0, aux_coef=0.0, dead_after=np.inf):
-        loss, reported, fired = self.loss(x.double(), consistency, aux_coef, dead_after)
+    def step(self, batch, objective):
+        loss, reported, fired = self.loss(batch.rows.double(), batch.weight, objective)
         self.optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
@@ -76,8 +83,8 @@ class DenseModel:
             gradient -= (gradient * self.decoder).sum(2, keepdim=True) * self.decoder
             self.optimizer.step()
             self.decoder /= self.decoder.norm(dim=2, keepdim=True)
-        self.rows_since_fired += len(x)
-        self.rows_since_fired[fired] = 0
+        self.rows_since += len(batch.rows)
+        self.rows_since[fired] = 0
         return reported.detach()
 
 
@@ -103,13 +110,20 @@ CASES = {
 }  # fmt: skip
 
 
+def weights_of(rows, n_members, alike, generator):
+    """Weights of rows, different for each member unless they are to be alike."""
+    shape = (1, rows) if alike else (n_members, rows)
+    return (2 * torch.rand(shape, generator=generator)).expand(n_members, -1).contiguous()
+
+
 # torch's optimizer classes import sympy at first use, which adds a filter.
 @pytest.mark.touches_globals("warning filters")
-@pytest.mark.parametrize("products", ["small", "shared", "dense"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("products", ["one range", "shared", "dense"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_steps_equal_autograd(case, tied, products, monkeypatch):
-    """In one compiled call, by compiled loops shared by threads, and by torch alone."""
+def test_steps_equal_autograd(case, tied, products, weighted, monkeypatch):
+    """By compiled loops, in this thread or shared by several, and by torch alone."""
     if products == "shared":
         monkeypatch.setattr("skl_sae._engine._threads.SHARED_SIZE", 0)
     case = dict(case)
@@ -117,111 +131,134 @@ def test_steps_equal_autograd(case, tied, products, monkeypatch):
     batches = case.pop("batches", (16,) * case.pop("n_steps", 5))
     learning_rate, k = case.pop("learning_rate", 1e-3), case.pop("k", 4)
     tolerance, shift = case.pop("tolerance", 1e-5), case.pop("bias_shift", 0)
-    arrays = make_arrays(*shape, tied)
-    arrays[2] += np.float32(shift)
     by_batch = case.pop("by_batch", False)
-    model = DenseModel(*arrays, k=k, learning_rate=learning_rate, by_batch=by_batch)
-    thresholds = np.zeros(len(arrays[0]), np.float32) if by_batch else None
-    engine = TopKEnsemble(*arrays, thresholds, k=k, sparse=products != "dense")
-    generator = torch.Generator().manual_seed(0)
+    if weighted and by_batch:
+        pytest.skip("the budget is then spent by weight, which the next test compares")
+    parameters = make_parameters(*shape, tied, by_batch)
+    parameters.bias += np.float32(shift)
+    expected = DenseModel(parameters, k=k, learning_rate=learning_rate)
+    model = LinearModel(parameters, k=k, fused=products != "dense")
+    generator, objective = torch.Generator().manual_seed(0), Objective(**case)
     for n_rows in batches:
-        x = torch.randn(n_rows, shape[2], generator=generator)
-        expected = model.train_step(x, **case)
-        loss, _ = engine.train_step(x, learning_rate, **case)
-        assert float(loss) == pytest.approx(float(expected), rel=1e-5)
-    engine.catch_up()
-    for name in ("decoder", "encoder", "encoder_bias", "centers"):
-        got = getattr(engine, name).double()
-        expected = getattr(model, "bias" if name == "encoder_bias" else name).detach()
-        scale = expected.abs().max()
-        assert (got - expected).abs().max() <= tolerance * scale, name
-    assert torch.equal(engine.rows_since_fired, model.rows_since_fired)
+        rows, weight = torch.randn(n_rows, shape[2], generator=generator), None
+        if weighted:
+            weight = weights_of(n_rows, shape[0], "consistency" in case, generator)
+        batch = Batch(rows, weight)
+        loss = expected.step(batch, objective)
+        result = model.step(batch, objective, learning_rate)
+        assert float(result.loss) == pytest.approx(float(loss), rel=1e-5)
+    model.catch_up()
+    for name, got in model.parameters.named().items():
+        if name != "thresholds":
+            wanted = getattr(expected, name).detach()
+            difference = (got.double() - wanted).abs().max()
+            assert difference <= tolerance * wanted.abs().max(), name
+    assert torch.equal(model.counts.rows_since, expected.rows_since)
 
 
-def test_small_steps_are_taken_where_they_can_be():
-    """And calls one by one where more is asked; else the test before compares what it need not."""
-    x = torch.zeros(16, 20)
-    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), k=4, sparse=True)
-    assert engine.takes_small_step(x, consistency=0)
-    assert not engine.takes_small_step(x, consistency=0.1)
-    assert not engine.takes_small_step(torch.zeros(2**16, 20), consistency=0)
-    thresholds = np.zeros(2, np.float32)
-    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), thresholds, k=4, sparse=True)
-    assert not engine.takes_small_step(x, consistency=0)
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "dense"])
+@pytest.mark.parametrize("by_batch", [False, True], ids=["topk", "batch_topk"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_weights_equal_repetition(tied, by_batch, fused):
+    """Of whole weights, 0 among them, in one batch of all rows; counts and thresholds too."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(24, 20, generator=generator)
+    # A budget that ended within the repetitions of one row would take only some of them.
+    times = 2 * torch.randint(2, (24,), generator=generator)
+    if not by_batch:
+        times = torch.randint(4, (24,), generator=generator)
+    mean = times.double().mean()
+    models = [
+        LinearModel(make_parameters(2, 96, 20, tied, by_batch), k=4, fused=fused) for _ in range(2)
+    ]
+    weighted = Batch(rows, (times / mean).float().expand(2, -1).contiguous())
+    repeated = Batch(rows.repeat_interleave(times, 0))
+    objective = Objective(consistency=0.5, aux_coef=0.25)
+    for _ in range(5):
+        results = [
+            model.step(batch, objective, 1e-3)
+            for model, batch in zip(models, (weighted, repeated), strict=True)
+        ]
+        assert float(results[0].loss) == pytest.approx(float(results[1].loss), rel=1e-5)
+    got, wanted = (model.arrays().named() for model in models)
+    for name in wanted:
+        np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    fired = models[0].counts.fired * float(mean)
+    np.testing.assert_allclose(fired, models[1].counts.fired, atol=1e-3)
 
 
-@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
-def test_dead_atoms_loss_leaves_live_atoms_alone(sparse):
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "dense"])
+def test_dead_atoms_loss_leaves_live_atoms_alone(fused):
     """With the main loss's gradient at zero, only dead atoms can move."""
-    arrays = make_arrays(1, 48, 20, tied=False)
-    before = [a.copy() for a in arrays]
-    engine = TopKEnsemble(*arrays, k=4, sparse=sparse)
-    x = torch.randn(16, 20, generator=torch.Generator().manual_seed(0))
-    _, atoms = engine.encode(x)
-    live = atoms.unique()
-    engine.rows_since_fired[:] = 100
-    engine.rows_since_fired[0, live] = 0
-    with_aux = [a.copy() for a in before]
-    engine_without = TopKEnsemble(*with_aux, k=4, sparse=sparse)
-    engine_without.train_step(x, 1e-3)
-    engine.train_step(x, 1e-3, aux_coef=1.0, dead_after=50)
-    assert torch.equal(engine.decoder[0, live], engine_without.decoder[0, live])
-    assert torch.equal(engine.encoder[0, live], engine_without.encoder[0, live])
+    model, without = (
+        LinearModel(make_parameters(1, 48, 20, tied=False), k=4, fused=fused) for _ in range(2)
+    )
+    batch = Batch(torch.randn(16, 20, generator=torch.Generator().manual_seed(0)))
+    live = model.encode(batch.rows).indices.unique()
+    model.counts.rows_since[:] = 100
+    model.counts.rows_since[0, live] = 0
+    without.step(batch, Objective(), 1e-3)
+    model.step(batch, Objective(aux_coef=1.0, dead_after=50), 1e-3)
+    got, wanted = model.parameters, without.parameters
+    assert torch.equal(got.decoder[0, live], wanted.decoder[0, live])
+    assert torch.equal(got.encoder[0, live], wanted.encoder[0, live])
     dead = np.setdiff1d(np.arange(48), live)
-    assert not np.array_equal(engine.decoder[0, dead], engine_without.decoder[0, dead])
+    assert not np.array_equal(got.decoder[0, dead], wanted.decoder[0, dead])
 
 
-@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
-def test_encoders_of_dead_atoms_become_faint_atoms(sparse):
-    engine = TopKEnsemble(*make_arrays(2, 48, 20, tied=False), k=4, sparse=sparse)
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "dense"])
+def test_encoders_of_dead_atoms_become_faint_atoms(fused):
+    model = LinearModel(make_parameters(2, 48, 20, tied=False), k=4, fused=fused)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
-        engine.train_step(torch.randn(16, 20, generator=generator), 1e-2)
-    dead = engine.rows_since_fired >= 32
-    before = engine.encoder.clone()
+        model.step(Batch(torch.randn(16, 20, generator=generator)), Objective(), 1e-2)
+    dead = model.counts.rows_since >= 32
+    p = model.parameters
+    before = p.encoder.clone()
     assert dead.any(1).all() and not dead.all(1).any()
-    engine.revive(32)
-    assert torch.equal(engine.encoder[dead], REVIVED * engine.decoder[dead])
-    assert torch.equal(engine.encoder[~dead], before[~dead])
-    assert not torch.equal(engine.encoder[dead], before[dead])
+    model.revive(32)
+    assert torch.equal(p.encoder[dead], REVIVED * p.decoder[dead])
+    assert torch.equal(p.encoder[~dead], before[~dead])
+    assert not torch.equal(p.encoder[dead], before[dead])
 
 
 def test_atom_left_behind_equals_dense_path():
     """An atom not picked for longer than momentum lasts is where Adam would have it."""
-    kept, other = make_arrays(1, 64, 8, tied=False), make_arrays(1, 64, 8, tied=False)
-    sparse = TopKEnsemble(*kept, k=2, sparse=True)
-    dense = TopKEnsemble(*other, k=2, sparse=False)
+    models = [
+        LinearModel(make_parameters(1, 64, 8, tied=False), k=2, fused=fused)
+        for fused in (True, False)
+    ]
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(8, 8, generator=generator)
     later = first[:1] + 0.01 * torch.randn(400, 8, 8, generator=generator)
-    for x in [first, *later, first]:
-        for engine in (sparse, dense):
-            engine.train_step(x, 1e-4)
-    sparse.catch_up()
-    torch.testing.assert_close(sparse.decoder, dense.decoder, rtol=0, atol=2e-5)
-    torch.testing.assert_close(sparse.encoder, dense.encoder, rtol=0, atol=2e-5)
+    for rows in [first, *later, first]:
+        for model in models:
+            model.step(Batch(rows), Objective(), 1e-4)
+    got, wanted = (model.arrays() for model in models)
+    np.testing.assert_allclose(got.decoder, wanted.decoder, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(got.encoder, wanted.encoder, rtol=0, atol=2e-5)
 
 
 def test_threshold_is_the_mean_of_a_window():
     """Of the batches' smallest activations, of which all weigh the same at first."""
-    engine = TopKEnsemble(*make_arrays(1, 48, 20, tied=True), np.zeros(1, np.float32), k=4)
+    model = LinearModel(make_parameters(1, 48, 20, tied=True, by_batch=True), k=4)
+    p = model.parameters
     generator, smallest, expected = torch.Generator().manual_seed(0), [], 0
     for i in range(5):
-        x = torch.randn(16, 20, generator=generator)
-        pre = (x - engine.centers) @ engine.encoder[0].T + engine.encoder_bias
-        smallest.append(float(pre.flatten().topk(4 * 16).values[-1]))
-        engine.train_step(x, 1e-3, dead_after=48)
+        rows = torch.randn(16, 20, generator=generator)
+        preactivations = (rows - p.centers) @ p.weights[0].T + p.bias
+        smallest.append(float(preactivations.flatten().topk(4 * 16).values[-1]))
+        model.step(Batch(rows), Objective(dead_after=48), 1e-3)
         expected += (smallest[-1] - expected) / min(i + 1, 3)
-        assert float(engine.thresholds) == pytest.approx(expected, rel=1e-5)
-    activations, _ = engine.encode(x)
-    assert activations[activations > 0].min() >= engine.thresholds
+        assert float(p.thresholds) == pytest.approx(expected, rel=1e-5)
+    values = model.encode(rows).values
+    assert values[values > 0].min() >= p.thresholds
 
 
 def test_steps_leave_no_trace_in_autograd_modes():
-    arrays = make_arrays(1, 64, 8, tied=False)
-    engine = TopKEnsemble(*arrays, k=2)
-    x = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    model = LinearModel(make_parameters(1, 64, 8, tied=False), k=2)
+    batch = Batch(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))
     for mode in (torch.inference_mode, torch.no_grad, torch.enable_grad):
         with mode():
-            loss, reconstruction = engine.train_step(x, 1e-3)
-        assert not (loss.requires_grad or reconstruction.is_inference())
+            result = model.step(batch, Objective(), 1e-3)
+        assert not (result.loss.requires_grad or result.reconstruction.is_inference())

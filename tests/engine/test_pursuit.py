@@ -10,8 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
-from skl_sae._engine._model import TopKEnsemble
-from skl_sae._engine._pursuit import _DONE, Pursuit, finish_atoms, pursue, pursue_batch
+from skl_sae._engine._model import LinearModel
+from skl_sae._engine._parameters import Parameters
+from skl_sae._engine._pursuit import _DONE, Pursuit, adapt_atoms, pursue, pursue_batch
 
 
 def random_atoms(n_atoms, n_features, seed=0):
@@ -32,7 +33,7 @@ def pursue_by_torch(rows, atoms, gram, k):
 def pursue_by_threads(rows, atoms, gram, k):
     """As `pursue` does it with many rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skl_sae._engine._pursuit._SHARED_WORK", 0)
+        patch.setattr("skl_sae._engine._pursuit.is_shared_work", lambda n: True)
         patch.setattr("skl_sae._engine._pursuit.allowed_threads", lambda: 3)
         return pursue(rows, atoms, gram, k)
 
@@ -73,7 +74,7 @@ def test_finishing_lowers_the_error_and_keeps_unit_norms():
     for _ in range(4):
         codes = dense(*pursue(rows, atoms, atoms @ atoms.T, 5), 80)
         errors.append(np.square(rows.numpy() - codes @ atoms.numpy()).sum())
-        finish_atoms(rows, atoms, 5, 1)
+        adapt_atoms(rows, atoms, 5, 1)
         np.testing.assert_allclose(atoms.norm(dim=1), 1, rtol=1e-5)
     assert (np.diff(errors) < 0).all()
     assert errors[-1] < 0.6 * errors[0]
@@ -91,7 +92,7 @@ def test_atoms_move_as_by_second_moments():
     for j in np.flatnonzero(codes_codes.diagonal()):
         moved = expected[j] + (codes_rows[j] - codes_codes[j] @ expected) / codes_codes[j, j]
         expected[j] = moved / np.linalg.norm(moved)
-    finish_atoms(rows, atoms, 5, 1)
+    adapt_atoms(rows, atoms, 5, 1)
     np.testing.assert_allclose(atoms, expected, atol=1e-4)
 
 
@@ -153,6 +154,6 @@ def test_codes_do_not_depend_on_the_rows_beside():
 def test_fault_107_products_of_more_atoms_than_the_memory_holds():
     """A file of a few MB may have a million atoms of one feature."""
     atoms, bias = np.ones((1, 10**6, 1), np.float32), np.zeros((1, 10**6), np.float32)
-    engine = TopKEnsemble(atoms, None, bias, np.zeros((1, 1), np.float32), k=5)
+    model = LinearModel(Parameters(atoms, None, bias, np.zeros((1, 1), np.float32)), k=5)
     with pytest.raises(MemoryError, match=r"1000000 atoms needs \d{13} bytes"):
-        Pursuit(engine)
+        Pursuit(model)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from skl_sae._engine._shares import share
-from skl_sae._engine.kernels._rows import N_RANGES, run
+from skl_sae._engine._tuning import N_RANGES
+from skl_sae._engine.kernels._ranges import run
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -28,13 +29,13 @@ def test_each_piece_is_worked_on_once(n_pieces, n_threads):
 def test_fault_117_an_exception_in_any_thread_is_raised(fails):
     done, helper_began = [], threading.Event()
 
-    def kernel(place, start, stop):
-        if place[0]:
+    def kernel(part):
+        if part.thread:
             helper_began.set()
         assert helper_began.wait(10)
-        if place[0] == fails:
+        if part.thread == fails:
             raise ZeroDivisionError
-        done.append(start)
+        done.append(part.begin)
         time.sleep(0.01)
 
     with pytest.raises(ZeroDivisionError):
@@ -60,7 +61,7 @@ def test_when_share_returns_nobody_works():
 def test_ranges_do_not_depend_on_the_threads():
     def ranges(n_threads):
         found = []
-        run([(lambda place, *between: found.append((place[1], *between)), 100, ())], n_threads)
+        run([(lambda part: found.append(part[1:]), 100, ())], n_threads)
         return sorted(found)
 
     assert ranges(1) == ranges(3)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from skl_sae._engine._sparsity import above, batch_top_k, stack_padded, top_k
+from skl_sae._engine._parameters import ActiveAtoms
+from skl_sae._engine._sparsity import (
+    above,
+    batch_top_k,
+    dense_codes,
+    fitting_threshold,
+    stack_padded,
+    top_k,
+)
 
 
 # torch.testing imports what adds a filter.
@@ -11,17 +19,16 @@ from skl_sae._engine._sparsity import above, batch_top_k, stack_padded, top_k
 @pytest.mark.parametrize("n_values", [64, 1000, 1024])
 def test_top_k_equals_torch(n_values):
     values = torch.randn(3, 5, n_values, generator=torch.Generator().manual_seed(0))
-    largest, places = top_k(values, 7)
+    indices, largest = top_k(values, 7)
     torch.testing.assert_close(largest.sort(2).values, values.topk(7).values.flip(2))
-    assert torch.equal(values.gather(2, places), largest)
+    assert torch.equal(values.gather(2, indices), largest)
 
 
 @pytest.mark.parametrize("spread", [1, 30], ids=["even", "one row takes most"])
 def test_batch_top_k_equals_sorting_all(spread):
     values = torch.randn(2, 6, 100, generator=torch.Generator().manual_seed(0))
     values[:, 3] *= spread
-    largest, places = batch_top_k(values, 5)
-    codes = torch.zeros_like(values).scatter_add(2, places, largest)
+    codes = dense_codes(batch_top_k(values, 5), 100)
     for got, given in zip(codes, values, strict=True):
         smallest = given.flatten().sort(descending=True).values[29]
         assert torch.equal(got, torch.where(given >= smallest, given, 0))
@@ -30,12 +37,25 @@ def test_batch_top_k_equals_sorting_all(spread):
 def test_above_keeps_what_reaches_the_members_threshold():
     values = torch.randn(2, 6, 100, generator=torch.Generator().manual_seed(0))
     thresholds = torch.tensor([1.0, 9.0])
-    largest, places = above(values, thresholds)
-    codes = torch.zeros_like(values).scatter_add(2, places, largest)
+    codes = dense_codes(above(values, thresholds), 100)
     assert torch.equal(codes, torch.where(values >= thresholds[:, None, None], values, 0))
     assert not codes[1].any()
 
 
+def test_weights_spend_the_budget_as_repetitions_do():
+    """Two of three rows count twice, the third not at all: as four rows."""
+    values = torch.randn(1, 3, 100, generator=torch.Generator().manual_seed(0))
+    weight = torch.tensor([[2.0, 0.0, 2.0]])
+    codes = dense_codes(batch_top_k(values, 6, weight), 100)
+    repeated = values[:, [0, 0, 2, 2]]
+    wanted = dense_codes(batch_top_k(repeated, 6), 100)
+    assert torch.equal(codes[:, [0, 2]], wanted[:, [0, 2]])
+    threshold = fitting_threshold(values[0].clamp(min=0), 6, weight[0])
+    assert threshold == fitting_threshold(repeated[0].clamp(min=0), 6)
+
+
 def test_stacked_members_are_filled_up_with_zeros():
-    parts = torch.ones(1, 4, 2), torch.ones(1, 4, 5)
-    assert stack_padded(parts).sum(2).tolist() == [[2] * 4, [5] * 4]
+    parts = [
+        ActiveAtoms(torch.zeros(1, 4, n, dtype=torch.long), torch.ones(1, 4, n)) for n in (2, 5)
+    ]
+    assert stack_padded(parts).values.sum(2).tolist() == [[2] * 4, [5] * 4]

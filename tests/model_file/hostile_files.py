@@ -23,6 +23,7 @@ import numpy as np
 
 from skl_sae import ImageAugmenter, ModelFileError, TopKSparseAutoencoder
 from skl_sae._model_file._safetensors import _DTYPES, _NAMES, _digest
+from skl_sae._training._loop import Trainer
 
 # What may go wrong with a file's model later on: numbers that overflow, a machine too small.
 DOCUMENTED = (ValueError, MemoryError, OSError)
@@ -247,7 +248,7 @@ def write_bases(folder):
 @contextlib.contextmanager
 def interrupted(after):
     """As if Ctrl-C had been pressed after so many epochs of a fit."""
-    run, n_left = TopKSparseAutoencoder._run_epoch, [after]
+    run, n_left = Trainer.run_epoch, [after]
 
     def run_epoch(*args):
         n_left[0] -= 1
@@ -255,12 +256,12 @@ def interrupted(after):
             raise KeyboardInterrupt
         return run(*args)
 
-    TopKSparseAutoencoder._run_epoch = run_epoch
+    Trainer.run_epoch = run_epoch
     try:
         with contextlib.suppress(KeyboardInterrupt):
             yield
     finally:
-        TopKSparseAutoencoder._run_epoch = run
+        Trainer.run_epoch = run
 
 
 # --- Opening them, in a process of its own ---

@@ -24,8 +24,9 @@ from sklearn.exceptions import NotFittedError
 
 import skl_sae
 from skl_sae import ImageAugmenter, ModelFileError, TopKSparseAutoencoder
-from skl_sae._model_file._model import read_checkpoint
+from skl_sae._model_file._checkpoint import read_checkpoint
 from skl_sae._model_file._safetensors import read_arrays, write_arrays
+from skl_sae._training._loop import Trainer
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "model_format_1.safetensors"
@@ -817,8 +818,8 @@ class Interrupt:
     """Stands for the user's Ctrl-C, or the machine's end, after so many epochs."""
 
     def __init__(self, monkeypatch, n_epochs):
-        self.run, self.n_left = TopKSparseAutoencoder._run_epoch, n_epochs
-        monkeypatch.setattr(TopKSparseAutoencoder, "_run_epoch", lambda *args: self(*args))
+        self.run, self.n_left = Trainer.run_epoch, n_epochs
+        monkeypatch.setattr(Trainer, "run_epoch", lambda *args: self(*args))
 
     def __call__(self, *args):
         self.n_left -= 1
@@ -827,7 +828,7 @@ class Interrupt:
         return self.run(*args)
 
 
-GENERATOR = "skl_sae.autoencoders._topk.own_generator"
+GENERATOR = "skl_sae.autoencoders._topk.check_generator"
 CHECKPOINTED = {
     **PARAMETERS,
     "three members": {"n_estimators": 3, "consistency": 0.1},

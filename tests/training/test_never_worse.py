@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from skl_sae import TopKSparseAutoencoder
+from skl_sae._engine._model import LinearModel
+from skl_sae._engine._parameters import Parameters
 from skl_sae._engine._sparsity import batch_top_k
 from skl_sae._engine.init._start import (
     DORMANT,
@@ -25,11 +27,13 @@ from skl_sae._engine.init._start import (
     Start,
     allowed_choices,
     can_judge,
-    initial_arrays,
+    initial_parameters,
     least_error,
     one_pass_error,
 )
-from skl_sae._training._loop import Progress, TrainingState, n_judges
+from skl_sae._training._loop import Size, Trainer
+from skl_sae._training._scaling import Scaling
+from skl_sae._training._sources import n_judges
 from skl_sae.datasets import load_photographs
 
 N_TRAIN, N_TEST, N_FEATURES = 600, 300, 64
@@ -125,8 +129,7 @@ def test_fault_101_few_rows(n_rows, setting):
 def test_fault_103_one_column_does_not_hide_the_others():
     rows = np.random.default_rng(0).standard_normal((200, 5)).astype(np.float32)
     rows[:, 0] = 1e7
-    state = TrainingState.from_data(rows)
-    scaled = state.scale_rows(rows)
+    scaled = Scaling.of(rows).scale_rows(rows)
     np.testing.assert_array_equal(scaled[:, 0], 0)
     # Four of five columns vary. float32's rounding, of 200 numbers.
     np.testing.assert_allclose(scaled.var(axis=0, dtype=np.float64).mean(), 1, rtol=1e-5)
@@ -134,21 +137,21 @@ def test_fault_103_one_column_does_not_hide_the_others():
 
 def test_fault_103_the_offset_is_exact():
     rows = (1e6 + np.random.default_rng(0).standard_normal((200, 5))).astype(np.float32)
-    state = TrainingState.from_data(rows)
-    expected = (rows - rows.mean(axis=0, dtype=np.float64)) / state.scale
+    scaling = Scaling.of(rows)
+    expected = (rows - rows.mean(axis=0, dtype=np.float64)) / scaling.scale
     # One rounding of numbers of about 1, and one of the offset's second part.
-    np.testing.assert_allclose(state.scale_rows(rows), expected, atol=1e-6)
+    np.testing.assert_allclose(scaling.scale_rows(rows), expected, atol=1e-6)
     constant = np.full((7, 3), 0.1, np.float32)
-    assert np.isfinite(TrainingState.from_data(constant).scale_rows(constant)).all()
+    assert np.isfinite(Scaling.of(constant).scale_rows(constant)).all()
 
 
 def test_fault_104_a_batch_spends_its_budget_however_many_are_equal():
     values = torch.ones(2, 6, 40)
-    activations, atoms = batch_top_k(values, 3)
-    assert ((activations > 0).sum((1, 2)) == 3 * 6).all()
-    assert atoms.shape == activations.shape
+    active = batch_top_k(values, 3)
+    assert ((active.values > 0).sum((1, 2)) == 3 * 6).all()
+    assert active.indices.shape == active.values.shape
     values[:, 0] += 1
-    assert ((batch_top_k(values, 3)[0] > 0).sum((1, 2)) == 3 * 6).all()
+    assert ((batch_top_k(values, 3).values > 0).sum((1, 2)) == 3 * 6).all()
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "transform"])
@@ -194,8 +197,8 @@ def test_an_explicit_value_always_holds():
 def start_of(rows, n_atoms, k, judges=None, by_row=True, choices=None):
     generator = torch.Generator().manual_seed(0)
     shape = 1, n_atoms, rows.shape[1]
-    arrays, chosen = initial_arrays("pca", rows, shape, Code(k, by_row), generator, judges, choices)
-    return Start(*(torch.from_numpy(array[0]) for array in arrays)), chosen
+    p, chosen = initial_parameters("pca", rows, shape, Code(k, by_row), generator, judges, choices)
+    return Start(*(torch.from_numpy(array[0]) for array in (p.decoder, p.bias, p.centers))), chosen
 
 
 @pytest.mark.parametrize("n_atoms, k", [(256, 8), (64, 8), (16, 8), (12, 8), (9, 8), (8, 8)])
@@ -269,13 +272,13 @@ def test_at_most_a_tenth_of_the_rows_judge(n_rows, n):
 
 def rows_seen(monkeypatch, sae, X):
     """The number of rows of each epoch."""
-    seen, run_epoch = [], TrainingState.run_epoch
+    seen, run_epoch = [], Trainer.run_epoch
 
-    def recorded(self, X, *args, **kwargs):
-        seen.append(len(X))
-        return run_epoch(self, X, *args, **kwargs)
+    def recorded(self, rows, *args, **kwargs):
+        seen.append(rows.n_rows)
+        return run_epoch(self, rows, *args, **kwargs)
 
-    monkeypatch.setattr(TrainingState, "run_epoch", recorded)
+    monkeypatch.setattr(Trainer, "run_epoch", recorded)
     quietly_fitted(sae, X)
     return seen
 
@@ -310,25 +313,10 @@ def test_fine_tuning_that_does_harm_keeps_the_fitted_weights():
     np.testing.assert_allclose(sae.centers_, before[1], atol=1e-4)
 
 
-class Engine:
-    """As much of an engine as `Progress` needs."""
-
-    thresholds = None
-
-    def __init__(self, number):
-        self.encoder_bias = torch.zeros(1, 2)
-        self.number = number
-
-    def arrays(self):
-        return np.full((1, 2, 3), self.number), None, np.zeros((1, 2)), np.zeros((1, 3)), None
-
-
-class State:
-    def __init__(self):
-        self.engine = Engine(0.0)
-
-    def restore(self, arrays):
-        self.engine = Engine(arrays[0][0, 0, 0])
+def numbered(number):
+    """A model of two atoms that are told from others by a number."""
+    arrays = np.full((1, 2, 3), number), None, np.zeros((1, 2)), np.zeros((1, 3))
+    return LinearModel(Parameters(*arrays).map(lambda array: array.astype(np.float32)), k=1)
 
 
 @pytest.mark.parametrize(
@@ -343,19 +331,21 @@ class State:
     ],
 )
 def test_which_epoch_training_goes_on_from(errors, kept):
-    state, progress = State(), Progress()
+    trainer = Trainer({}, Size((1, 2, 3), 1), True, None)
+    history = trainer.history
     for epoch, error in enumerate(errors):
-        state.engine = Engine(float(epoch))
+        trainer.model = numbered(epoch)
         if epoch:
-            progress.add(1.0, 0.5, np.full(2, epoch))
-        progress.add_error(error, state)
-    progress.return_judges(state, None)
-    assert not progress.is_judging and progress.has_begun_best == (kept is None)
+            history.add(1.0, 0.5, np.full(2, epoch))
+        history.add_error(error, trainer.model)
+    trainer._return_judges()
+    assert not history.is_judging and history.has_begun_best == (kept is None)
+    best = history.best_arrays["decoder"].max()
     if kept is None:
-        assert progress.best_arrays["decoder"].max() == 0 and progress.best == -errors[0]
+        assert best == 0 and history.best == -errors[0]
     else:
-        assert state.engine.number == progress.best_arrays["decoder"].max() == kept
-        assert progress.best == -errors[kept]
+        assert trainer.model.parameters.decoder.max() == best == kept
+        assert history.best == -errors[kept]
 
 
 def test_batch_topk_has_as_many_atoms_on_rows_that_it_did_not_learn():

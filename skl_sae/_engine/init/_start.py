@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .._parameters import Parameters
 from .._sparsity import dense_codes, fitting_threshold, top_k
 from .._threads import one_thread, product
 from ._principal import Layout, sparse_directions, useful_layout
@@ -32,7 +33,7 @@ HEAVY_TAIL = 0.2
 
 
 @one_thread()
-def initial_arrays(kind, rows, shape, code, generator, judges=None, choices=None):
+def initial_parameters(kind, rows, shape, code, generator, judges=None, choices=None):
     """Atoms, biases and centres of each member to start from.
 
     Parameters
@@ -57,22 +58,26 @@ def initial_arrays(kind, rows, shape, code, generator, judges=None, choices=None
 
     Returns
     -------
-    arrays : tuple of ndarray, dtype float32
-        Decoder, of shape (E, H, D), with unit-norm atoms, which the encoder has, too; the
-        encoder's biases (E, H); centres (E, D).
+    parameters : Parameters
+        NumPy arrays of dtype float32, tied.
     choices : list of Choice
         For another call; empty where nothing was chosen.
     """
-    arrays = (
-        np.empty(shape, np.float32), np.zeros(shape[:2], np.float32),
-        np.zeros(shape[::2], np.float32),
-    )  # fmt: skip
+    parameters = _blank(np.empty(shape, np.float32))
+    arrays = parameters.decoder, parameters.bias, parameters.centers
     members = [Start(*parts) for parts in zip(*map(torch.from_numpy, arrays), strict=True)]
     if kind == "pca":
-        return arrays, _fill_principal(members, rows, code, generator, judges, choices)
+        return parameters, _fill_principal(members, rows, code, generator, judges, choices)
     for member in members:
         (_fill_orthogonal if kind == "orthogonal" else _fill_random)(member.atoms, generator)
-    return arrays, []
+    return parameters, []
+
+
+def _blank(decoder):
+    """Tied parameters with these atoms, without biases or centres."""
+    n_members, n_components, n_features = decoder.shape
+    bias, centers = (np.zeros((n_members, n), np.float32) for n in (n_components, n_features))
+    return Parameters(decoder, None, bias, centers)
 
 
 def _fill_principal(members, rows, code, generator, judges, choices):
@@ -179,8 +184,8 @@ def one_pass_error(start, rows, code):
         centred = part - start.center
         activations = _activations(start, part)
         if code.of_each_row:
-            activations, atoms = top_k(activations, code.k)
-            codes = dense_codes(activations[None], atoms[None], len(start.atoms))[0]
+            active = top_k(activations[None], code.k)
+            codes = dense_codes(active, len(start.atoms))[0]
         else:
             codes = torch.where(activations >= threshold, activations, 0)
         error += float((product(codes, start.atoms) - centred).double().square().sum())
@@ -286,8 +291,8 @@ def _seed(generator):
     return int(torch.randint(2**31 - 1, (), generator=generator))
 
 
-def given_dictionary(atoms, shape):
-    """Atoms that the user gives, at unit norm: an array of shape (E, H, D), dtype float32."""
+def given_parameters(atoms, shape):
+    """Parameters with the atoms that the user gives, at unit norm; of shape (E, H, D)."""
     given = np.array(atoms, dtype=np.float32)
     expected = shape[1:] if shape[0] == 1 else shape
     if given.shape not in (expected, shape):
@@ -295,4 +300,4 @@ def given_dictionary(atoms, shape):
     norms = np.linalg.norm(given, axis=-1, keepdims=True)
     if not np.isfinite(given).all() or not norms.all():
         raise ValueError("Expected init with finite rows that are not all zero.")
-    return (given / norms).reshape(shape)
+    return _blank((given / norms).reshape(shape))

@@ -1,1 +1,31 @@
-"""Compiled loops. numba is imported by its modules, and so only once something is trained."""
+"""Compiled loops. numba takes a second to import, so each is imported when first asked for."""
+
+from importlib import import_module
+
+_MODULES = {
+    "ActiveAtoms": "_parcels",
+    "AdamRule": "_parcels",
+    "AdamState": "_parcels",
+    "Clock": "_parcels",
+    "Picks": "_parcels",
+    "adam_step": "_lazy_adam",
+    "catch_up_atoms": "_lazy_adam",
+    "update_atoms": "_lazy_adam",
+    "correlate_rows": "_rows",
+    "decode_rows": "_rows",
+    "gather_picks": "_gather",
+    "sort_picks": "_gather",
+    "select_rows": "_top_k",
+    "n_ranges": "_ranges",
+    "run": "_ranges",
+    "pursue_rows": "_pursuit",
+    "refit_atoms": "_pursuit",
+}
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value  # so that this is not asked again
+    return value

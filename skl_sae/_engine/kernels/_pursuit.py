@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from .._tuning import BLOCK
 from ._compile import compiled
-from ._rows import run, sort_picks
+from ._gather import sort_picks
+from ._ranges import run
 
-# Numbers of which the largest is sought at a time.
-_BLOCK = 128
 _WITHOUT_SIGN = np.int32(0x7FFFFFFF)
 
 
@@ -19,9 +19,9 @@ def _pick(left):
     """
     bits = left.view(np.int32)
     largest, first = np.int32(-1), 0
-    for start in range(0, len(bits), _BLOCK):
+    for start in range(0, len(bits), BLOCK):
         of_block = np.int32(0)
-        for number in bits[start : start + _BLOCK]:
+        for number in bits[start : start + BLOCK]:
             of_block = max(of_block, number & _WITHOUT_SIGN)
         if of_block > largest:
             largest, first = of_block, start
@@ -97,15 +97,14 @@ def _product(row, atom):
 
 
 @compiled
-def _pursue(place, start, stop, data, gram, enough, dependent, work, coefficients, picks):
+def _pursue(part, data, gram, enough, dependent, work, coefficients, picks):
     rows, atoms, products = data
     all_added, factors, vectors = work
-    thread = place[0]
-    added, factor = all_added[thread], factors[thread]
-    targets, inverses = vectors[thread, 0], vectors[thread, 1]
+    added, factor = all_added[part.thread], factors[part.thread]
+    targets, inverses = vectors[part.thread, 0], vectors[part.thread, 1]
     k = picks.shape[1]
     left = np.empty(products.shape[1], np.float32)
-    for row in range(start, stop):
+    for row in range(part.begin, part.end):
         for h in range(len(left)):
             left[h] = products[row, h]
         for i in range(k):

@@ -1,0 +1,163 @@
+"""The loss of a batch and its gradients, by dense products on any device: the reference.
+
+    loss = mean_e w MSE(x, x_e)  +  consistency mean_{e<f} w MSE(z_e, z_f)  +  aux_coef AuxK
+
+with a weight w for each member and row, and the mean over members, rows and features. Gradients
+pass through the top-k as through a choice that is made already, so they are a few products.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from ._parameters import ActiveAtoms, Gradients, StepResult
+from ._sparsity import dense_codes
+from ._threads import add_products
+
+
+def mean_square(values, weight=None):
+    """Mean of the squares of (E, B, D) values, of which each row counts by its weight (E, B)."""
+    if weight is not None:
+        return (values.square().sum(2) * weight).sum() / values.numel()
+    flat = values.reshape(-1)
+    return torch.dot(flat, flat) / flat.numel()
+
+
+def consistency_gradient(active, n_components, weight=None):
+    """Mean squared difference of two members' codes, and its gradient at the active atoms."""
+    codes = dense_codes(active, n_components)
+    n_members = len(codes)
+    pairs = n_members * (n_members - 1) / 2
+    total = codes.sum(0)
+    # The sum over pairs of (z_e - z_f)^2 is E times the sum of (z_e - mean)^2.
+    squares = (codes - total / n_members).square()
+    others = total.expand_as(codes).gather(2, active.indices)
+    gradient = 2 * (n_members * active.values - others)
+    if weight is not None:
+        squares, gradient = squares * weight[..., None], gradient * weight[..., None]
+    scale = pairs * total.numel()
+    return n_members * squares.sum() / scale, gradient / scale
+
+
+def dead_codes(coded):
+    """At most k of the dead atoms with the largest pre-activations."""
+    masked = torch.where(coded.dead[:, None], coded.preactivations, -math.inf)
+    values, indices = masked.topk(min(coded.k, int(coded.dead.sum(1).max())), sorted=False)
+    return ActiveAtoms(indices, values.clamp_(min=0))
+
+
+def decode_onto(rows, decoder, active, slope=None):
+    """Add to rows (E, B, D), in place, the atoms times their activations.
+
+    Returns slope times the products of what is there then with the active atoms: (E, B, picks).
+    """
+    codes = dense_codes(active, decoder.shape[1])
+    add_products(decoder.mT, codes.mT, rows.mT)
+    if slope is None:
+        return None
+    add_products(decoder, rows.mT, codes.mT, keep=0)
+    return slope * codes.gather(2, active.indices)
+
+
+class GradientSums:
+    """Gradients of the parameters, added up over residuals."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+        self.decoder = torch.zeros_like(parameters.decoder)
+        self.encoder = self.decoder
+        if not parameters.tied:
+            self.encoder = torch.zeros_like(parameters.encoder)
+        self.bias = torch.zeros_like(parameters.bias)
+        # An atom's product with its own gradient needs no pass over the atom: its products with
+        # the residual, and with the centred rows (activation less bias), are known.
+        self.projection = torch.zeros_like(parameters.bias)
+
+    def add(self, active, products, gradient, slope, rows):
+        """Add what a residual asks for by the gradient at the activations, and by its products.
+
+        decoder += (slope z)' residual,  encoder += gradient' centred,  bias += sum of gradient,
+        where the rows are the residual and the centred ones.
+        """
+        residual, centred = rows
+        n_components = self.bias.shape[1]
+        gradient = gradient * (active.values > 0)
+        _add_at(self.bias, active.indices, gradient)
+        tied_part = gradient if self.parameters.tied else 0
+        _add_at(self.projection, active.indices, active.values * (products + tied_part))
+        weights = dense_codes(active._replace(values=slope * active.values), n_components)
+        add_products(weights.mT, residual, self.decoder)
+        weights = dense_codes(active._replace(values=gradient), n_components)
+        add_products(weights.mT, centred, self.encoder)
+
+    def result(self, centers):
+        """The gradients, given the part of the centres' that comes by the residual."""
+        p = self.parameters
+        if p.tied:
+            self.projection -= self.bias * p.bias
+        # Only the part across the atom: the part along it is undone by the unit norm.
+        self.decoder.addcmul_(p.decoder, self.projection[..., None], value=-1)
+        centers -= torch.bmm(self.bias[:, None], p.weights)[:, 0]
+        return Gradients(self.decoder, None if p.tied else self.encoder, self.bias, centers)
+
+
+def _add_at(sums, indices, values):
+    """Add values (E, B, any) to the sums (E, H) at their indices."""
+    sums.scatter_add_(1, indices.flatten(1), values.flatten(1))
+
+
+class Coded(NamedTuple):
+    """A batch as the encoder codes it."""
+
+    centred: torch.Tensor  # (E, B, D), the rows less the centres
+    preactivations: torch.Tensor  # (E, B, H)
+    active: ActiveAtoms
+    k: int
+    dead: torch.Tensor  # (E, H), dtype bool: the atoms that AuxK trains
+
+
+def loss_and_gradients(parameters, coded, batch, objective):
+    """Loss, reconstruction and gradients of a batch.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Tensors.
+    coded : Coded
+        The batch as these parameters code it.
+    batch : Batch
+        Rows and their weights.
+    objective : Objective
+        Further terms of the loss.
+
+    Returns
+    -------
+    result : StepResult
+        Before the step.
+    gradients : Gradients
+        By the parameters.
+    """
+    active, decoder = coded.active, parameters.decoder
+    slope = 2 / coded.centred.numel()
+    if batch.weight is not None:
+        slope = slope * batch.weight[..., None]
+    residual = coded.centred.neg()
+    gradient = products = decode_onto(residual, decoder, active, slope)
+    reconstruction = residual.mean(0).add_(batch.rows)
+
+    loss = mean_square(residual, batch.weight)
+    if objective.consistency and len(residual) > 1:
+        value, pull = consistency_gradient(active, decoder.shape[1], batch.weight)
+        loss += objective.consistency * value
+        gradient = products + objective.consistency * pull
+    sums = GradientSums(parameters)
+    sums.add(active, products, gradient, slope, (residual, coded.centred))
+
+    if objective.aux_coef and coded.dead.any():
+        aux, slope_aux = dead_codes(coded), objective.aux_coef * slope
+        left = residual.clone()
+        products = decode_onto(left, decoder, aux, slope_aux)
+        sums.add(aux, products, products, slope_aux, (left, coded.centred))
+    centers = slope * residual.sum(1) if batch.weight is None else (slope * residual).sum(1)
+    return StepResult(loss, reconstruction), sums.result(centers)

@@ -1,0 +1,104 @@
+"""The parcels that travel through the engine, each with names instead of positions.
+
+Shapes: E members of H atoms over D features; a batch has B rows. Arrays are NumPy's or torch's.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+Array = Any  # numpy.ndarray or torch.Tensor
+
+
+@dataclass
+class Parameters:
+    """What is learned. Member e codes a row x as ``TopK(ReLU(W_e (x - b_e) + c_e))``."""
+
+    decoder: Array  # D, the atoms, (E, H, D); unit norm
+    encoder: Array | None  # W, (E, H, D); None ties it to the decoder
+    bias: Array  # c, (E, H)
+    centers: Array  # b, (E, D)
+    thresholds: Array | None = None  # smallest activation that counts, (E,); None for top-k
+
+    @property
+    def tied(self):
+        return self.encoder is None
+
+    @property
+    def weights(self):
+        """The encoder's weights W, which are the atoms if tied."""
+        return self.decoder if self.tied else self.encoder
+
+    @property
+    def shape(self):
+        """Members, atoms and features."""
+        return tuple(self.decoder.shape)
+
+    def named(self):
+        """The arrays that there are, by name."""
+        pairs = ((name, getattr(self, name)) for name in NAMES)
+        return {name: array for name, array in pairs if array is not None}
+
+    @classmethod
+    def from_named(cls, arrays):
+        """The inverse of `named`; further names are ignored."""
+        return cls(**{name: arrays.get(name) for name in NAMES})
+
+    def map(self, function):
+        """Parameters of what a function makes of each array."""
+        return self.from_named({name: function(a) for name, a in self.named().items()})
+
+    def copy(self):
+        """Copies of NumPy arrays."""
+        return self.map(lambda array: array.copy())
+
+
+NAMES = tuple(field.name for field in fields(Parameters))
+
+
+@dataclass
+class Gradients:
+    """Of the loss, by the parameters."""
+
+    decoder: Array  # across the atoms, whose norm is kept
+    encoder: Array | None  # None if tied
+    bias: Array
+    centers: Array
+
+
+class ActiveAtoms(NamedTuple):
+    """Sparse codes of a batch: as many picks for each row as the fullest has.
+
+    Picks come in no order. A value of 0 is no activation, at whatever index it stands.
+    """
+
+    indices: Array  # (E, B, picks), atoms counted within their member
+    values: Array  # (E, B, picks), their activations
+
+
+class Batch(NamedTuple):
+    """Rows in scaled units."""
+
+    rows: Array  # (B, D)
+    weight: Array | None = None  # (E, B): how much each counts, 1 on average; None: all 1
+
+
+class Objective(NamedTuple):
+    """What is minimised besides the squared error."""
+
+    consistency: float = 0.0  # weight of the mean squared difference between two members' codes
+    aux_coef: float = 0.0  # weight of AuxK, the dead atoms' loss
+    dead_after: float = float("inf")  # rows without firing after which an atom counts as dead
+
+
+class StepResult(NamedTuple):
+    """What a step found before it changed the parameters."""
+
+    loss: float  # squared error and consistency, without AuxK, which begins with the first death
+    reconstruction: Array  # (B, D), mean over members
+
+
+class FiringCounts(NamedTuple):
+    """Which atoms fire; both (E, H), float32."""
+
+    fired: Array  # weight of the rows on which an atom fired since it was last set to 0
+    rows_since: Array  # rows since an atom fired

@@ -1,0 +1,48 @@
+"""Sizes at which another way is faster, each with the measurement that set it.
+
+Measured on two cores of a Xeon with AVX-512, float32. None of them changes a result by more than
+the rounding of sums, and none depends on the number of threads.
+"""
+
+# --- Threads ---
+
+# Numbers to work on from which threads pay off: starting two costs 50 to 100 us, which is what
+# one core needs for a pass over 2**20 numbers in memory; at 2**22 both ways are within 5 %, beyond
+# it threads win.
+SHARED_SIZE = 2**22
+# Multiplications of a product from which threads pay off (1 ms on one core).
+SHARED_PRODUCT = 2**26
+# Parts of a product, and ranges of a compiled loop, for any number of threads. More parts cost
+# calls, fewer leave threads waiting for the last one, which may have to wait for a core.
+N_PARTS, N_RANGES = 8, 32
+
+# --- Products ---
+
+# Share of active atoms below which loops over these beat dense products on a CPU. Digits, 256
+# atoms: level at k = 32.
+SPARSE_DENSITY = 1 / 8
+# Rows below which atoms x rows is the faster order of the encoder's product: 16 rows by
+# 1,024 atoms of 4,096 features take 0.9 ms, 1.5 the other way round.
+NARROW_BATCH = 64
+# Atoms below which that order does not pay for turning its result round.
+FEW_ATOMS = 512
+# Features handled at a time by compiled loops: 8 kB of each array, so that a tile of the gradient,
+# the weights and both moments stays in the first-level cache.
+TILE = 2048
+
+# --- Search for the largest ---
+
+# Numbers compared at a time before any is looked at by itself, which vectors do many of at once.
+BLOCK = 128
+# torch's top-k first looks at maxima of groups of this size, along axes at least so long:
+# 3,072 numbers, k = 128, take 17 us a row instead of 40.
+GROUP, LEAST_GROUPED = 8, 512
+# Rows searched in one piece, and numbers from which threads share the pieces.
+SEARCHED_ROWS, SHARED_SEARCH = 64, 2**20
+
+# --- Memory ---
+
+# Pre-activations (transform) and products (pursuit) held at a time: 32 MB.
+CODES_AT_A_TIME = 2**23
+# Rows handled at a time where nothing but memory matters: some MB of images.
+ROWS_AT_A_TIME = 256

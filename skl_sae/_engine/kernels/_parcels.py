@@ -1,0 +1,82 @@
+"""The named tuples that compiled loops take.
+
+Shapes: E members of H atoms over D features, batches of B rows. Members' atoms are worked on as
+one list: atom h of member e is number ``e H + h``, and its row b is number ``e B + b``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._parameters import ActiveAtoms
+
+__all__ = ["ActiveAtoms", "AdamRule", "AdamState", "AtomPicks", "Clock", "Picks", "Range", "Sides"]
+
+# Adam's constants, for all that uses it.
+BETA1, BETA2 = 0.9, 0.999
+# Its usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features; this keeps
+# a step independent of the number of features, rows and members.
+EPSILON = 1e-20
+# After this many steps without a gradient momentum moves an atom by less than 1e-11 of the
+# learning rate, which no float32 weight notices.
+MOMENTUM_STEPS = 256
+
+
+class Range(NamedTuple):
+    """Part of a loop, and who runs it."""
+
+    thread: int
+    number: int  # of this range among all
+    begin: int
+    end: int
+
+
+class Picks(NamedTuple):
+    """Picked atoms of each row, and the gradient of the loss at their activations."""
+
+    indices: np.ndarray  # (E, B, picks), int64
+    values: np.ndarray  # (E, B, picks), float32
+    products: np.ndarray  # (E, B, picks): of the squared error alone
+    gradient: np.ndarray  # (E, B, picks): of the whole loss; counts only where a value is positive
+    weight: np.ndarray  # (E, B), float32: how much each row counts
+    slope: np.ndarray  # (E, B), float64: the gradient at a row's reconstruction, by its residual
+
+
+class AtomPicks(NamedTuple):
+    """The gradient of atom h is the sum of ``values[p] source[rows[p]]`` over its picks p."""
+
+    indptr: np.ndarray  # (E H + 1,): the picks of atom h are those from indptr[h] to indptr[h + 1]
+    rows: np.ndarray  # (picks,), int64
+    values: np.ndarray  # (picks,), float32
+
+
+class Sides(NamedTuple):
+    """What a step needs for each atom besides its picks; both (E H,), float32."""
+
+    projection: np.ndarray  # product of the atom with its own gradient, which that loses
+    bias_gradient: np.ndarray  # how often the centres' gradient loses the atom
+
+
+class AdamState(NamedTuple):
+    """Rows of a matrix, and what Adam remembers of them."""
+
+    weights: np.ndarray  # (n, D), float32
+    first: np.ndarray  # (n, D), float32
+    second: np.ndarray  # (n, D), float32
+    picked_at: np.ndarray  # (n,): last step at which a row had a gradient; 0: never
+    visited_at: np.ndarray  # (n,): last step that its moments include
+    moved_at: np.ndarray  # (n,): last step that its weights include
+
+
+class AdamRule(NamedTuple):
+    """How rows are updated."""
+
+    unit_norm: bool  # whether they are scaled to unit norm after each step
+    max_lag: int  # steps for which a row without a gradient is still visited; 0: left behind
+
+
+class Clock(NamedTuple):
+    """The step under way; steps are counted from 1."""
+
+    step: int
+    rates: np.ndarray  # learning rate of each step, with Adam's correction for its start

@@ -1,0 +1,74 @@
+"""The k largest positive numbers of each row."""
+
+import numpy as np
+
+from .._tuning import BLOCK
+from ._compile import compiled
+
+_WITHOUT_SIGN = np.int32(0x7FFFFFFF)
+_INFINITY = np.int32(0x7F800000)
+
+
+@compiled
+def _sink(keys, indices):
+    """Restore the order of a heap, the smallest first, after its first number has grown."""
+    at, key, index = 0, keys[0], indices[0]
+    while True:
+        below = 2 * at + 1
+        if below + 1 < len(keys) and keys[below + 1] < keys[below]:
+            below += 1
+        if below >= len(keys) or keys[below] >= key:
+            break
+        keys[at], indices[at] = keys[below], indices[below]
+        at = below
+    keys[at], indices[at] = key, index
+
+
+@compiled
+def _keep_largest(row, allowed, keys, indices):
+    """Put the largest of the allowed numbers in a heap of zeros; whether one is no number.
+
+    Positive float32 numbers are in the order of their bits as integers, others are negative then;
+    and of integers vectors find the largest without caring for NaN.
+    """
+    worst = np.int32(0)
+    for start in range(0, len(row), BLOCK):
+        block, largest = row[start : start + BLOCK], np.int32(-1)
+        for number in block:
+            largest = max(largest, number)
+            worst = max(worst, number & _WITHOUT_SIGN)
+        if largest > keys[0]:
+            for h in range(len(block)):
+                if block[h] > keys[0] and allowed[start + h]:
+                    keys[0], indices[0] = block[h], start + h
+                    _sink(keys, indices)
+    return worst > _INFINITY
+
+
+@compiled
+def select_rows(part, preactivations, allowed, active):
+    """Pick the largest positive pre-activations of each row: z = TopK(ReLU(preactivations)).
+
+    Parameters
+    ----------
+    part : Range
+        Of the E B rows.
+    preactivations : ndarray of shape (E, B, H), dtype float32
+        Where to look.
+    allowed : ndarray of shape (E, H), dtype bool
+        Which atoms to look at.
+    active : ActiveAtoms
+        Filled in. Where a row has fewer positive numbers than picks, the rest is 0; a NaN in a row
+        makes all its values NaN, so that it shows in the loss.
+    """
+    indices, values = active
+    n_rows = preactivations.shape[1]
+    bits, keys = preactivations.view(np.int32), values.view(np.int32)
+    for i in range(part.begin, part.end):
+        e, b = divmod(i, n_rows)
+        for pick in range(values.shape[2]):
+            keys[e, b, pick] = 0
+            indices[e, b, pick] = 0
+        if values.shape[2] and _keep_largest(bits[e, b], allowed[e], keys[e, b], indices[e, b]):
+            for pick in range(values.shape[2]):
+                values[e, b, pick] = np.nan

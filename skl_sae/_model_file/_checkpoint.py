@@ -1,0 +1,122 @@
+"""Files of fits that may be interrupted, and go on to the same bits."""
+
+import numpy as np
+
+from .._engine._device import resolve_device
+from .._engine._model import LinearModel
+from .._engine._parameters import Parameters
+from ._constructor import parameters_as_json
+from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
+from ._safetensors import ModelFileError, write_arrays
+from ._schema import check_config
+
+# Parameters that may differ between an interrupted fit and the one that resumes it.
+FREE_PARAMETERS = {
+    "aggregate", "checkpoint_interval", "device", "sparse_output", "verbose", "warm_start",
+}  # fmt: skip
+
+
+class Checkpoint:
+    """A fit as it was after some epoch.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    config : dict
+        As JSON holds it.
+    arrays : dict
+        From str to ndarray.
+    """
+
+    def __init__(self, path, config, arrays):
+        self.path, self.config, self.arrays = path, config, arrays
+
+    @property
+    def first_random_state(self):
+        """State of the generator when the fit began."""
+        return self._random_state("first_random_state")
+
+    def restore(self, trainer):
+        """Let a trainer that has just begun be the one that was interrupted."""
+        config, arrays, scaling = self.config, self.arrays, trainer.scaling
+        same_rows = config["n_rows"] == trainer.n_rows and all(
+            np.array_equal(arrays[name], getattr(scaling, name)) for name in ("offset", "scale")
+        )
+        if not same_rows:
+            raise ModelFileError(self.path, "Expected the rows of the fit that it was written in.")
+        device = resolve_device(trainer.settings.device)
+        if config["sparse"] and device.type != "cpu":
+            raise ModelFileError(self.path, "Expected device='cpu', on which it was written.")
+        parameters = Parameters.from_named(with_prefix(arrays, "engine."))
+        model = LinearModel(parameters, k=config["k"], device=device, fused=config["sparse"])
+        model.restore_optimizer(with_prefix(arrays, "optimizer."), config["n_steps"])
+        trainer.model, trainer.n_steps_before = model, config["n_steps_before"]
+        curves = {name: curve.tolist() for name, curve in with_prefix(arrays, "progress.").items()}
+        trainer.history.restore(
+            config["progress"] | curves, with_prefix(arrays, "best."), arrays["frequency"]
+        )
+        trainer.rng.set_state(self._random_state("random_state"))
+
+    def _random_state(self, name):
+        return ("MT19937", self.arrays[name], *self.config[name])
+
+
+def write_checkpoint(path, estimator, trainer, first_random_state):
+    """Write everything that a fit needs to go on as if it had not been interrupted."""
+    model, history, scaling = trainer.model, trainer.history, trainer.scaling
+    parameters, arrays = parameters_as_json(path, estimator)
+    in_model = model.arrays(caught_up=False).named()
+    arrays |= {f"engine.{name}": array for name, array in in_model.items()}
+    arrays |= optimizer_arrays(model)
+    arrays |= {f"best.{name}": array for name, array in history.best_arrays.items()}
+    arrays |= {"offset": scaling.offset, "scale": np.asarray(scaling.scale)}
+    arrays["frequency"] = history.frequency
+    sizes, curves = without_curves(history.as_json())
+    arrays |= curves
+    config = {
+        "parameters": parameters,
+        "shape": list(model.parameters.shape),
+        "tied": model.parameters.tied,
+        "k": model.k,
+        "n_rows": trainer.n_rows,
+        "thresholds": model.parameters.thresholds is not None,
+        "n_steps": model.n_steps,
+        "n_steps_before": trainer.n_steps_before,
+        "sparse": model.fused,
+        "progress": sizes,
+    }
+    states = {"random_state": trainer.rng.get_state(), "first_random_state": first_random_state}
+    for name, state in states.items():
+        arrays[name] = state[1]
+        config[name] = list(state[2:])
+    write_arrays(path, arrays, metadata("checkpoint", config))
+
+
+def read_checkpoint(path, estimator, n_features):
+    """Read the checkpoint of a fit, which must have the estimator's parameters."""
+    parameters, own_arrays = parameters_as_json(path, estimator)
+
+    def examine(config):
+        check_config("checkpoint", config)
+        _check_same_fit(config, parameters, n_features)
+
+    config, arrays, _ = read(path, "checkpoint", examine)
+    if "init" in arrays and not np.array_equal(arrays["init"], own_arrays["init"]):
+        raise ModelFileError(path, "Expected the same init as that of the interrupted fit.")
+    return Checkpoint(path, config, arrays)
+
+
+def _check_same_fit(config, parameters, n_features):
+    for name in sorted(set(parameters) - FREE_PARAMETERS):
+        got = config["parameters"].get(name)
+        if got != parameters[name]:
+            raise ValueError(
+                f"Expected the checkpoint of a fit with {name}={parameters[name]!r}, "
+                f"got {repr(got)[:80]}. Remove the file to begin anew."
+            )
+    if config["shape"][2] != n_features:
+        raise ValueError(
+            f"Expected the checkpoint of a fit with {n_features} features, "
+            f"got {config['shape'][2]}. Remove the file to begin anew."
+        )

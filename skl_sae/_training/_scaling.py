@@ -1,0 +1,81 @@
+"""The scaled units of a fit: the mean of the data is 0, the mean variance of a feature 1."""
+
+import numpy as np
+
+from .._engine._parameters import Parameters
+from .._engine._tuning import ROWS_AT_A_TIME
+
+# Spread of a feature, relative to its offset, that float32 numbers have by rounding alone.
+_ROUNDING = 2 * np.finfo(np.float32).eps
+_LEAST_BIAS = np.finfo(np.float32).min  # of an atom that is silent whatever the units
+
+
+class Scaling:
+    """How scaled units relate to those of the data: scaled = (data - offset) / scale.
+
+    Parameters
+    ----------
+    offset : array-like of shape (n_features,)
+        Mean of the data; float64, since data may lie far from 0.
+    scale : float
+        Root of the mean variance of a feature.
+    """
+
+    def __init__(self, offset, scale):
+        self.offset, self.scale = np.asarray(offset, np.float64), float(scale)
+        # X - offset by float32 arithmetic: the first part is exact where X is near the offset.
+        self._coarse = self.offset.astype(np.float32)
+        self._fine = (self.offset - self._coarse).astype(np.float32)
+
+    @classmethod
+    def of(cls, X):
+        """Find the units of rows.
+
+        Variation that is no more than the rounding of a feature's own offset counts only where
+        no feature has any other: a constant feature does not hide the variation of the rest.
+        """
+        offset = X.mean(axis=0, dtype=np.float64)
+        variance = np.zeros(X.shape[1])
+        for start in range(0, len(X), ROWS_AT_A_TIME):
+            variance += np.square(X[start : start + ROWS_AT_A_TIME] - offset).sum(axis=0)
+        variance /= len(X)
+        is_rounding = np.sqrt(variance) <= _ROUNDING * np.abs(offset)
+        if is_rounding.all():
+            scale = np.abs(offset).max()
+        else:
+            scale = np.sqrt(np.where(is_rounding, 0, variance).mean())
+        return cls(offset, max(scale, np.finfo(np.float32).tiny) if scale > 0 else 1)
+
+    def scale_rows(self, X):
+        """Rows in scaled units."""
+        rows = X - self._coarse
+        rows -= self._fine
+        rows /= np.float32(self.scale)
+        return rows
+
+    def unscale_rows(self, rows):
+        """Rows in the units of the data, in float64."""
+        return rows * self.scale + self.offset
+
+    def scale_parameters(self, parameters):
+        """Copies of fitted parameters in scaled units."""
+        p, thresholds = parameters, parameters.thresholds
+        if thresholds is not None:
+            thresholds = (thresholds / self.scale).astype(np.float32)
+        return Parameters(
+            p.decoder.copy(),
+            None if p.tied else p.encoder.copy(),
+            (p.bias / self.scale).astype(np.float32),
+            self.scale_rows(p.centers),
+            thresholds,
+        )
+
+    def unscale_parameters(self, parameters):
+        """Parameters in the units of the data; atoms and encoders are the same arrays."""
+        p = parameters
+        bias = np.maximum(self.scale * p.bias.astype(np.float64), _LEAST_BIAS)
+        thresholds = p.thresholds
+        if thresholds is not None:
+            thresholds = (self.scale * thresholds).astype(np.float32)
+        centers = (self.offset + self.scale * p.centers).astype(np.float32)
+        return Parameters(p.decoder, p.encoder, bias.astype(np.float32), centers, thresholds)

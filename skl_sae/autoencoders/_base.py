@@ -1,0 +1,397 @@
+"""What all our autoencoders share: validation, codes, scores, files and pickles."""
+
+import math
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._engine._device import resolve_device
+from .._engine._model import LinearModel
+from .._engine._parameters import Parameters
+from .._engine._pursuit import Pursuit, pursuit_batch_size
+from .._engine._threads import one_thread, product
+from .._engine._tuning import CODES_AT_A_TIME
+from .._model_file._format import CURVES, version
+from .._model_file._model import FittedState, read_model, write_model
+from .._training._loop import Size, Trainer
+from .._training._scaling import Scaling
+from ..metrics import pearson_correlation, row_correlations
+from ._sparse_output import mean_codes, to_csr
+
+# Largest sum of a row's products with an atom.
+_LARGEST_SUM = 1e38
+
+
+class BaseSparseAutoencoder(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Base of all sparse autoencoders: a base class of this package's estimators, and of no others.
+
+    A subclass has the parameters aggregate, checkpoint, device, sparse_output and
+    transform_algorithm; its fit ends with `_set_state`.
+    """
+
+    # --- Public methods ---
+
+    def transform(self, X):
+        """Sparse codes of the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
+            At most ``k_`` activations a row and member (about ``k_`` on average with
+            sparsity="batch_topk"), in the units of the data, and positive unless
+            transform_algorithm="omp"; n_features_out is n_estimators * n_components,
+            or n_components when aggregate="mean".
+        """
+        check_is_fitted(self)
+        self._refuse_sparse_frames()
+        X = self._validate_rows(X, reset=False)
+        codes = self._codes(X)
+        return codes if self.sparse_output else codes.toarray()
+
+    def fit_transform(self, X, y=None):
+        """Fit to X, then return its codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
+            See :meth:`transform`.
+        """
+        self._refuse_sparse_frames()
+        return self.fit(X, y).transform(X)
+
+    def inverse_transform(self, X):
+        """Reconstruct rows from codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_out)
+            Codes, as transform returns them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), float32
+            The mean of the members' reconstructions.
+        """
+        check_is_fitted(self)
+        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
+            )
+        atoms = self.components_
+        if self.aggregate == "mean":
+            atoms = atoms.reshape(len(self.centers_), -1, atoms.shape[1]).mean(axis=0)
+        rows = X @ atoms if sp.issparse(X) else _product(X, atoms)
+        if self.aggregate == "concat":
+            rows /= len(self.centers_)
+        rows += self.centers_.mean(axis=0)
+        return rows
+
+    def score_samples(self, X):
+        """Pearson correlation of each row with its reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        correlations : ndarray of shape (n_samples,), float64
+            Between -1 and 1; 0 for a constant row, whose correlation is undefined.
+        """
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        return np.nan_to_num(row_correlations(X, self._reconstruct(X)), nan=0.0)
+
+    def score(self, X, y=None):
+        """Mean Pearson correlation of rows with their reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        correlation : float
+            See :func:`skl_sae.pearson_correlation`.
+        """
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        return pearson_correlation(X, self._reconstruct(X))
+
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, from which :meth:`load` reads it.
+
+        The file is replaced as a whole or not at all, also when the machine stops half-way.
+        It is in the safetensors format, and runs no code when it is loaded. Callbacks are not
+        kept, nor is ``checkpoint``: whoever made a file shall not choose what is overwritten.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the suffix ``.safetensors``.
+        optimizer : bool, default=False
+            Whether to keep the optimizer's moments too, so that partial_fit goes on as if
+            the model had not been saved; the file is then three times as large. Without
+            them the moments begin anew.
+
+        Raises
+        ------
+        ModelFileError
+            If path is there and is no regular file; if a parameter cannot be kept: random_state
+            must be an int or None, and augmenter None or an :class:`~skl_sae.ImageAugmenter`;
+            or if load would refuse the file, as where n_components is no longer that of the
+            fitted atoms, or where these have been changed to other than unit norm.
+        OSError
+            If the file cannot be written. What was there before is then left as it was.
+
+        Warns
+        -----
+        UserWarning
+            If ``checkpoint`` is set, which the file does not keep.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data[:200]
+        >>> sae = TopKSparseAutoencoder(64, k=4, max_iter=1, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "digits.safetensors")
+        ...     sae.save(path)
+        ...     loaded = TopKSparseAutoencoder.load(path)
+        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
+        True
+        """
+        check_is_fitted(self)
+        write_model(path, self, optimizer=optimizer)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that :meth:`save` wrote; safe also with files from strangers.
+
+        Nothing in the file is run. Its size, format, version, parameters and the names, shapes
+        and types of its arrays are checked before memory is taken for them, then a checksum,
+        and that all numbers are finite and in their range. The checksum tells damage, not
+        malice: whoever can write a file can give it any atoms. No path comes out of it:
+        ``checkpoint`` is None.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        estimator : TopKSparseAutoencoder
+            The fitted estimator.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not a model that this version can read, whole and usable.
+        FileNotFoundError
+            If there is none.
+
+        Warns
+        -----
+        UserWarning
+            If another version of skl_sae wrote the file.
+        """
+        estimator, written_by = read_model(path, cls)
+        if written_by is not None:
+            _warn_of_version(written_by)
+        return estimator
+
+    # --- Validation ---
+
+    def _validate_rows(self, X, *, reset):
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        if getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"Found array with dim {X.ndim}, while dim <= 2 is required by "
+                f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
+            )
+        # A float64 number too large for float32 becomes inf, which is refused just after.
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        largest = _LARGEST_SUM / math.sqrt(X.shape[1])
+        if not -largest < X.min() <= X.max() < largest:
+            raise ValueError(
+                "Input X contains a value too large for sums in float32, which would be infinity: "
+                f"expected numbers below {largest:.1e} for {X.shape[1]} features. Divide X by a "
+                "number."
+            )
+        return X
+
+    def _refuse_sparse_frames(self):
+        container = _get_output_config("transform", self)["dense"]
+        if self.sparse_output and container != "default":
+            raise ValueError(
+                f"{container.capitalize()} output does not support sparse data. Set "
+                "sparse_output=False to output dataframes, or set_output(transform='default')."
+            )
+
+    # --- Codes ---
+
+    @one_thread()
+    def _codes(self, X):
+        """CSR codes of validated rows."""
+        parameters = self._parameters().map(lambda a: a if a.flags.writeable else a.copy())
+        model = LinearModel(parameters, k=self.k_, device=self._transform_device())
+        n_members, n_components, _ = parameters.shape
+        encode, batch_size = model.encode, max(1, CODES_AT_A_TIME // (n_members * n_components))
+        if self.transform_algorithm == "omp":
+            encode, batch_size = Pursuit(model).encode, pursuit_batch_size(n_components, self.k_)
+        parts = []
+        for rows in gen_batches(len(X), batch_size):
+            active = encode(torch.tensor(X[rows], device=model.device))
+            parts.append(to_csr(active, n_components))
+        codes = sp.vstack(parts, format="csr")
+        if self.aggregate == "mean" and n_members > 1:
+            codes = mean_codes(codes, n_members)
+        return codes
+
+    def _reconstruct(self, X):
+        return self.inverse_transform(self._codes(X))
+
+    def _transform_device(self):
+        """The device asked for, or the CPU on a machine that lacks it."""
+        try:
+            return resolve_device(self.device)
+        except ValueError as error:
+            if not getattr(self, "_device_warned", False):
+                warnings.warn(f"{error} Using the CPU.", UserWarning, stacklevel=4)
+                self._device_warned = True
+            return torch.device("cpu")
+
+    @property
+    def _n_features_out(self):
+        n_codes = len(self.components_)
+        return n_codes if self.aggregate == "concat" else n_codes // len(self.centers_)
+
+    # --- State ---
+
+    def _parameters(self):
+        """Fitted parameters, in the units of the data; views of the public arrays."""
+        shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
+        return Parameters(
+            self.components_.reshape(shape),
+            None if self._tied else self.encoder_.reshape(shape),
+            self.encoder_bias_.reshape(shape[:2]),
+            self.centers_,
+            self.activation_thresholds_,
+        )
+
+    def _parameter_attributes(self, parameters):
+        """Fitted attributes that hold parameters in the units of the data."""
+        p = parameters
+        n_features = p.shape[2]
+        components = p.decoder.reshape(-1, n_features)
+        return {
+            "components_": components,
+            "encoder_": components if p.tied else p.encoder.reshape(-1, n_features),
+            "encoder_bias_": p.bias.ravel(),
+            "centers_": p.centers,
+            "activation_thresholds_": p.thresholds,
+            "n_components_": p.shape[1],
+            "_tied": p.tied,
+        }
+
+    def _get_state(self):
+        """Everything that is fitted, as model files take it."""
+        trainer = getattr(self, "_trainer", None)
+        return FittedState(
+            self._parameters(),
+            Scaling(self._offset, self._scale),
+            self.k_,
+            self.n_iter_,
+            {name: getattr(self, name) for name in CURVES.values()},
+            self.best_validation_score_,
+            self.atom_frequency_,
+            getattr(self, "feature_names_in_", None),
+            None if trainer is None else trainer.model,
+        )
+
+    def _set_state(self, state):
+        """Be fitted as a model file says."""
+        vars(self).update(self._parameter_attributes(state.parameters))
+        vars(self).update(state.curves)
+        self._offset, self._scale = state.scaling.offset, state.scaling.scale
+        self.k_, self.n_iter_ = state.k, state.n_iter
+        self.best_validation_score_ = state.best_validation_score
+        self.atom_frequency_ = state.frequency
+        self.n_features_in_ = state.parameters.shape[2]
+        if state.feature_names is not None:
+            self.feature_names_in_ = state.feature_names
+        if state.model is not None:
+            size = Size(state.parameters.shape, state.k)
+            settings = self.get_params(deep=False)
+            self._trainer = Trainer(settings, size, self._tied, None, state.scaling)
+            self._trainer.model = state.model
+
+    def __getstate__(self):
+        # Nothing of torch is kept: the state must load where there is neither the device
+        # nor this version. The optimizer's moments go with it.
+        state = super().__getstate__().copy()
+        state.pop("_trainer", None)
+        state.pop("_device_warned", None)
+        return {**state, "_skl_sae_version": version()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        written_by = state.pop("_skl_sae_version", "an unknown version")
+        if written_by != version():
+            _warn_of_version(written_by)
+        super().__setstate__(state)
+        if getattr(self, "_tied", False):
+            self.encoder_ = self.components_  # one array, which joblib stores twice
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+@one_thread()
+def _product(X, atoms):
+    """NumPy's own product may add up differently with another number of threads."""
+    arrays = (a if a.flags.writeable else a.copy() for a in (X, atoms))
+    return product(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
+
+
+def _warn_of_version(written_by):
+    warnings.warn(
+        f"The model was written by skl_sae {written_by} and is read by {version()}.",
+        UserWarning, stacklevel=3,
+    )  # fmt: skip
