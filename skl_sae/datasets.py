@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from .images._loader import check_sides
+from .images._shapes import check_sides
 
 __all__ = ["load_photographs", "make_cells"]
 

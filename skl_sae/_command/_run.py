@@ -19,7 +19,7 @@ from .._engine.kernels._announce import compiling_announced
 from .._model_file._atomic import replacing
 from .._training._loop import check_memory, resolve_device
 from ..datasets import load_photographs
-from ..images._loader import search_images
+from ..images._finder import search_images
 from ..inspection._estimators import training_mean
 from ..metrics import fraction_of_variance_unexplained
 from ..plotting import TrainingDisplay

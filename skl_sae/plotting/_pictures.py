@@ -10,7 +10,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 from sklearn.utils import _safe_indexing, check_array
 
-from ..images._loader import checked_image_shape
+from ..images._shapes import checked_image_shape
 from ..inspection._estimators import atoms_of_codes, atoms_of_member, last_step, sorted_atoms
 from ..metrics import row_correlations
 from ._axes import new_axes, size_in_points

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_array, column_or_1d, gen_batches
 
 from .._model_file._atomic import replacing
-from ..images._loader import checked_image_shape
+from ..images._shapes import checked_image_shape
 from ..inspection import atom_usage, class_selectivity, match_members
 from ..inspection._estimators import atoms_of_codes, last_step, training_mean
 from ..metrics import row_correlations, unexplained_of_parts
