@@ -11,8 +11,9 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..inspection import activations_of, atom_usage, check_atom
-from ..inspection._estimators import atoms_of_codes, last_step
+from ..inspection import atom_usage
+from ..inspection._activations import activations_of, check_atom
+from ..inspection._estimators import atoms_of_codes, fitted_step
 from ._axes import new_axes
 from ._pictures import AtomDisplay, ReconstructionDisplay
 from ._tables import SearchDisplay, SelectivityDisplay
@@ -80,7 +81,7 @@ class TrainingDisplay:
         display : TrainingDisplay
             What was drawn.
         """
-        estimator, _ = last_step(estimator, needs="loss_curve_")
+        estimator, _ = fitted_step(estimator, needs="loss_curve_")
         display = cls(
             estimator.loss_curve_, estimator.correlation_curve_, estimator.validation_scores_
         )
@@ -171,7 +172,7 @@ class UsageDisplay:
         display : UsageDisplay
             What was drawn.
         """
-        estimator, X = last_step(estimator, X, needs="components_")
+        estimator, X = fitted_step(estimator, X, needs="components_")
         return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
 
     @classmethod

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from sklearn.utils import _safe_indexing, check_array
 
 from ..images._shapes import checked_image_shape
-from ..inspection._estimators import atoms_of_codes, atoms_of_member, last_step, sorted_atoms
+from ..inspection._estimators import atoms_of_codes, atoms_of_member, fitted_step, sorted_atoms
 from ..metrics import row_correlations
 from ._axes import new_axes, size_in_points
 
@@ -103,7 +103,7 @@ class AtomDisplay:
         ValueError
             If there is no such member or atom, or image_shape does not fit.
         """
-        estimator, _ = last_step(estimator, needs="components_")
+        estimator, _ = fitted_step(estimator, needs="components_")
         all_atoms = atoms_of_member(estimator, member)
         atoms = sorted_atoms(estimator, all_atoms, order)
         if order is None or isinstance(order, str):
@@ -226,7 +226,7 @@ class ReconstructionDisplay:
             What was drawn.
         """
         X = _safe_indexing(X, slice(n_images))
-        estimator, X = last_step(estimator, X, needs="components_")
+        estimator, X = fitted_step(estimator, X, needs="components_")
         codes = estimator.transform(X)
         display = cls(
             X, estimator.inverse_transform(codes),

@@ -18,7 +18,7 @@ from sklearn.utils import check_array, column_or_1d, gen_batches
 from .._model_file._atomic import replacing
 from ..images._shapes import checked_image_shape
 from ..inspection import atom_usage, class_selectivity, match_members
-from ..inspection._estimators import atoms_of_codes, last_step, training_mean
+from ..inspection._estimators import atoms_of_codes, fitted_step, training_mean
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import (
     CorrelationCurves,
@@ -115,7 +115,7 @@ class SAEReport:
     """
 
     def __init__(self, estimator, X, y=None, *, image_shape, filenames=None):
-        estimator, X = last_step(estimator, X, needs="centers_")
+        estimator, X = fitted_step(estimator, X, needs="centers_")
         self._X = check_array(X, dtype=np.float32, input_name="X")
         self._image_shape = checked_image_shape(image_shape, self._X.shape[1])
         self._classes, self._labels = _checked_classes(y, len(self._X))
