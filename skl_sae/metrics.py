@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 
-_ROWS_AT_A_TIME = 256
+_ROWS_AT_A_TIME = 256  # in float64; few enough for a processor's cache
 
 
 def pearson_correlation(X, X_reconstructed):
@@ -159,6 +159,7 @@ def row_correlations(X, X_reconstructed):
     for rows in gen_batches(len(X), _ROWS_AT_A_TIME):
         target, target_constant = _standardize(X[rows])
         reconstruction, reconstruction_constant = _standardize(X_reconstructed[rows])
+        # Rounding may lead beyond 1.
         correlation = np.einsum("ij,ij->i", target, reconstruction).clip(-1, 1)
         correlation[reconstruction_constant] = 0
         correlation[target_constant] = np.nan
@@ -176,6 +177,7 @@ def _standardize(rows):
     centred = rows / scale
     centred -= centred.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1)
+    # Values that differ by rounding only are at most a few eps from their mean, each of them.
     constant = length <= 4 * np.finfo(rows.dtype).eps * np.sqrt(rows.shape[1])
     centred /= np.where(constant, 1, length)[:, None]
     return centred, constant

@@ -12,6 +12,7 @@ from ..metrics import fraction_of_variance_unexplained
 
 def fitted_pca(images, k, seed):
     """Fit PCA with as many components as a member has active atoms, if there are as many."""
+    # There are no more directions than samples or features.
     n_directions = min(k, len(images.train), images.data.shape[1])
     return PCA(n_directions, random_state=seed).fit(images.data[images.train])
 
@@ -46,6 +47,7 @@ def _member_reconstructions(sae, codes):
     """Yield each member's own reconstruction from the members' codes side by side."""
     n_components = sae.n_components
     for e, center in enumerate(sae.centers_):
+        # Not inverse_transform, which adds up all members and divides by their number.
         atoms = slice(e * n_components, (e + 1) * n_components)
         yield codes[:, atoms] @ sae.components_[atoms] + center
 
@@ -61,6 +63,7 @@ def say_classes(progress, images, sae, codes, pca):
             correlations = (f"{pearson_correlation(X, r):.4f}" for r in (ours, pcas))
             rows.append((_printable(name), str(len(test)), *correlations))
     _say_table(progress.say, ["Held out, by class", "images", "correlation", "PCA's"], rows)
+    # In each fold there has to be one image of each class.
     n_folds = min(5, *np.bincount(images.target))
     if len(images.target_names) < 2 or n_folds < 2:
         progress.say("\nNo classifier: that takes two classes, of two images each.")

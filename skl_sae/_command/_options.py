@@ -121,7 +121,7 @@ def _refuse(expected, text):
 
 def _whole(text):
     """Return a whole number, or None."""
-    # Python's int also takes underscores, spaces and digits of other scripts.
+    # Python's int also takes underscores, spaces, digits of other scripts, and any length.
     return int(text) if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and len(text) < 19 else None
 
 

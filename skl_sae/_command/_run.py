@@ -59,6 +59,7 @@ def _warnings_as_notes(progress):
             said.add(text)
             progress.note(text)
 
+    # Not record=True, which would keep the warnings until the end.
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = note
@@ -71,6 +72,7 @@ def _run(options, progress):
     sae, seconds = _fitted(images, options, progress)
     progress.begin("Coding all images")
     codes = sae.transform(images.data)
+    # Before all comparisons, so that a failure there loses nothing.
     progress.begin("Writing model and codes")
     written = _write_files(sae, images, codes, options)
     progress.begin("Comparing with PCA")

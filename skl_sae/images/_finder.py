@@ -130,10 +130,8 @@ def _list_images(folder):
                 _add(path, found, seen)
             continue
         current = folders.pop(0)
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in visited:  # links may lead in a circle
+        if not _is_new(current, visited):
             continue
-        visited.add((status.st_dev, status.st_ino))
         for entry in _visible_entries(current, is_top=current == folder):
             if entry.is_symlink():
                 links.append((entry.path, os.path.isdir(entry.path)))
@@ -142,6 +140,15 @@ def _list_images(folder):
             else:
                 _add(entry.path, found, seen)
     return sorted(found, key=os.fsencode)
+
+
+def _is_new(folder, visited):
+    """Return whether a folder was not visited before, and note it: links may form a circle."""
+    status = os.stat(folder)
+    place = status.st_dev, status.st_ino
+    is_new = place not in visited
+    visited.add(place)
+    return is_new
 
 
 def _visible_entries(folder, is_top):

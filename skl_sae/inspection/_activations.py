@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 def activations_of(codes):
     """Return the absolute values of codes as a new CSR array, float64, with no stored zeros."""
     codes = check_array(codes, accept_sparse="csr", dtype=np.float64, input_name="codes")
+    # A copy, since check_array may return the caller's own array.
     activations = sp.csr_array(codes, copy=True)
     activations.sum_duplicates()
     np.abs(activations.data, out=activations.data)

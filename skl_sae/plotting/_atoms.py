@@ -91,7 +91,7 @@ class AtomDisplay(_Display):
         estimator, _ = fitted_step(estimator, needs="components_")
         all_atoms = atoms_of_member(estimator, member)
         atoms = sorted_atoms(estimator, all_atoms, order)
-        if order is None or isinstance(order, str):
+        if order is None or isinstance(order, str):  # atoms given by index are all shown
             atoms = atoms[:n_atoms]
         components = np.asarray(estimator.components_)[atoms]
         display = cls(components, image_shape=image_shape, captions=list(map(str, atoms)))
@@ -132,6 +132,7 @@ class AtomDisplay(_Display):
             raise ValueError(f"Expected {len(pictures)} captions, got {len(captions)}.")
         if ax is None:
             n_columns = min(n_columns or 8, len(pictures))
-            ax = axes_for_pictures(-(-len(pictures) // n_columns), n_columns, pictures[0])
+            n_rows = -(-len(pictures) // n_columns)  # rounded up
+            ax = axes_for_pictures(n_rows, n_columns, pictures[0])
         draw_pictures(ax, pictures, captions, n_columns=n_columns)
         return self._drawn_on(ax)

@@ -160,6 +160,11 @@ def _write_headers(ax, headers, top, cell):
 
 def _write(ax, x, y, text, size):
     ax.annotate(
-        text, (x, y), xytext=(0, 2), textcoords="offset points", fontsize=size, ha="center",
+        text,
+        (x, y),
+        xytext=(0, 2),
+        textcoords="offset points",
+        fontsize=size,
+        ha="center",
         parse_math=False,
-    )  # fmt: skip
+    )

@@ -84,6 +84,7 @@ class ReconstructionDisplay(_Display):
         display : ReconstructionDisplay
             The display, drawn.
         """
+        # First, so that no others are transformed. X may be a DataFrame, or a list of paths.
         X = _safe_indexing(X, slice(n_images))
         estimator, X = fitted_step(estimator, X, needs="components_")
         codes = estimator.transform(X)

@@ -80,9 +80,16 @@ class SearchDisplay(_Display):
 
     @classmethod
     def from_results(
-        cls, cv_results, *, x="k", group="n_components", scoring="score",
-        score_name="Correlation", ax=None, **kwargs,
-    ):  # fmt: skip
+        cls,
+        cv_results,
+        *,
+        x="k",
+        group="n_components",
+        scoring="score",
+        score_name="Correlation",
+        ax=None,
+        **kwargs,
+    ):
         """Draw the scores in a search's ``cv_results_``.
 
         If other parameters were searched too, the best of their combinations is shown.
@@ -115,23 +122,17 @@ class SearchDisplay(_Display):
             score.
         """
         _check_scoring(cv_results, scoring)
-        searched = list(dict.fromkeys(name for params in cv_results["params"] for name in params))
-        keys = {name: _searched_name(name, searched) for name in (group, x)}
-        shown = [name for name in keys if keys[name] is not None]
-        if not shown:
-            raise ValueError(f"Expected a search over {x!r} or {group!r}, got one over {searched}.")
-        x = shown[-1]
-        group = shown[0] if len(shown) == 2 else ""
-        places = [
-            (params.get(keys.get(group), ""), params.get(keys[x], ""))
-            for params in cv_results["params"]
-        ]
+        names, places = _places(cv_results["params"], group, x)
         groups, values = map(_distinct, zip(*places, strict=True))
         scores, deviations = _best_scores(cv_results, scoring, places, groups, values)
         display = cls(
-            scores, deviations, groups=groups, values=values, names=(group, x),
+            scores,
+            deviations,
+            groups=groups,
+            values=values,
+            names=names,
             score_name=score_name,
-        )  # fmt: skip
+        )
         return display.plot(ax, **kwargs)
 
     def plot(self, ax=None, *, kind="curves", cmap="viridis"):
@@ -166,10 +167,14 @@ class SearchDisplay(_Display):
             # Shifted, so that no bar hides another. The end of the map is too light on white.
             shift = (i + 1) / (n_groups + 1) - 0.5
             ax.errorbar(
-                np.arange(len(self.values)) + 0.4 * shift, self.scores[i], self.deviations[i],
-                marker=_MARKERS[i % len(_MARKERS)], capsize=3, label=str(group),
+                np.arange(len(self.values)) + 0.4 * shift,
+                self.scores[i],
+                self.deviations[i],
+                marker=_MARKERS[i % len(_MARKERS)],
+                capsize=3,
+                label=str(group),
                 color=cmap(0.85 * i / max(n_groups - 1, 1)),
-            )  # fmt: skip
+            )
         ax.set_xticks(range(len(self.values)), list(map(str, self.values)))
         ax.set_xlim(-0.5, len(self.values) - 0.5)
         ax.set_ylabel(f"{self.score_name}, held out")
@@ -196,6 +201,20 @@ def _check_scoring(cv_results, scoring):
         prefix = "mean_test_"
         names = [name.removeprefix(prefix) for name in cv_results if name.startswith(prefix)]
         raise ValueError(f"Expected scoring to be one of {names}, got {scoring!r}.")
+
+
+def _places(params, group, x):
+    """Return the names of the searched ones of two parameters, and their values in each fit."""
+    searched = list(dict.fromkeys(name for fit in params for name in fit))
+    keys = {name: _searched_name(name, searched) for name in (group, x)}
+    shown = [name for name in keys if keys[name] is not None]
+    if not shown:
+        raise ValueError(f"Expected a search over {x!r} or {group!r}, got one over {searched}.")
+    x = shown[-1]
+    # Of one parameter alone there is one group, without a name.
+    group = shown[0] if len(shown) == 2 else ""
+    places = [(fit.get(keys.get(group), ""), fit.get(keys[x], "")) for fit in params]
+    return (group, x), places
 
 
 def _best_scores(cv_results, scoring, places, groups, values):

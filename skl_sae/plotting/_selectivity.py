@@ -115,8 +115,10 @@ class SelectivityDisplay(_Display):
         if len(labels) != len(classes):
             raise ValueError(f"Expected {len(classes)} display_labels, got {len(labels)}.")
         auc = self.selectivity.auc[:, atoms]
+        # From 0 to 1, so that 0.5, no information, is the middle of the map.
         image = ax.imshow(auc, vmin=0, vmax=1, cmap=cmap, aspect="auto", interpolation="nearest")
         ax.figure.colorbar(image, ax=ax, label="AUC")
+        # Lines between the atoms of one class and those of the next.
         borders = np.arange(n_atoms, len(atoms), n_atoms) - 0.5
         ax.vlines(borders, -0.5, len(labels) - 0.5, "0.4", lw=1)
         note = self._mark_chance(ax, atoms, n_atoms)

@@ -102,7 +102,7 @@ class UsageDisplay(_Display):
         ax.plot(np.arange(n_atoms + 1), cumulative_share(usage.share))
         self._mark_80_percent(ax, n_atoms)
         n_dead = np.count_nonzero(usage.dead)
-        if n_dead:
+        if n_dead:  # they have no share, so they are the last
             label = f"{n_dead} dead"
             ax.axvspan(n_atoms - n_dead, n_atoms, color="0.5", alpha=0.2, lw=0, label=label)
             ax.legend(loc="lower right")
@@ -119,5 +119,8 @@ class UsageDisplay(_Display):
         ax.plot(n, 0.8, "o", color="C0")
         ax.annotate(
             f"{n} of {n_atoms} atoms ({100 * self.usage.fraction_for_80:.0f} %)\nhave 80 %",
-            (n, 0.8), xytext=(8, -8), textcoords="offset points", va="top",
-        )  # fmt: skip
+            (n, 0.8),
+            xytext=(8, -8),
+            textcoords="offset points",
+            va="top",
+        )

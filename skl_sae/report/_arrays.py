@@ -9,6 +9,7 @@ def evenly_ranked(values, n):
     """Return the indices, ascending, of n values evenly spaced in rank, with both ends."""
     if len(values) <= n:
         return np.arange(len(values))
+    # Even in rank, so that the worst, the best and the median are among them.
     ranks = np.linspace(0, len(values) - 1, n).round().astype(np.int64)
     return np.sort(np.argsort(values, kind="stable")[ranks])
 

@@ -318,9 +318,14 @@ class SAEReport:
         if self._classes is None or len(self._classes) < 2:
             return {}
         selectivity = class_selectivity(self._codes, self._labels)
+        # Of thousands of classes a page shows a few for each atom.
         best = np.argsort(-selectivity.auc[:, atoms], axis=0, kind="stable")[:_N_CLASSES]
-        figures = {"auc": selectivity.auc, "rate": selectivity.frequency,
-                   "difference": selectivity.difference, "p": selectivity.p_adjusted}  # fmt: skip
+        figures = {
+            "auc": selectivity.auc,
+            "rate": selectivity.frequency,
+            "difference": selectivity.difference,
+            "p": selectivity.p_adjusted,
+        }
         return {"class": packed(best.T, "u2")} | {
             name: packed(values[best, atoms].T, "f4") for name, values in figures.items()
         }
