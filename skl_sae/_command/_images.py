@@ -1,4 +1,4 @@
-"""The images that the command learns: of a folder, or crops of photographs."""
+"""Images that the command learns: of a folder, or crops of photographs."""
 
 import numpy as np
 from sklearn.model_selection import train_test_split

@@ -1,4 +1,4 @@
-"""The output folder of the command, marked so that later runs do not learn from it."""
+"""Output folder of the command, marked so that later runs do not learn from it."""
 
 import os
 import stat

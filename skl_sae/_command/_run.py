@@ -1,4 +1,4 @@
-"""The run of `python -m skl_sae`: load images, fit, print figures, and write files."""
+"""Run `python -m skl_sae`: load images, fit, print figures, and write files."""
 
 import contextlib
 import csv

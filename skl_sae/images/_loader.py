@@ -150,7 +150,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         return rows
 
     def _rows(self, paths, update):
-        """Return the rows and the texts of warnings; ``update`` gets numbers of loaded files."""
+        """Return the rows and the texts of warnings; call ``update(n)`` after n more files."""
         self._check_max_pixels()
         rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
         animated = []
@@ -217,8 +217,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
 
     def _check_max_pixels(self):
         # Pillow refuses images beyond its own limit, a global flag that is not ours to change. So
-        # a larger max_pixels could not be honoured. The default is never refused, though: it was
-        # not asked for, and whoever lowers Pillow's limit wants that one to hold.
+        # a larger max_pixels could not be honoured. The default is accepted in any case, since a
+        # user who lowers Pillow's limit wants that limit to hold.
         if Image.MAX_IMAGE_PIXELS is None:
             return
         limit = 2 * Image.MAX_IMAGE_PIXELS

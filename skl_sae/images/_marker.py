@@ -1,4 +1,4 @@
-"""The marker file by which the command's output is told from images to learn."""
+"""Marker file that distinguishes the command's output from images to learn."""
 
 import contextlib
 import os

@@ -48,7 +48,8 @@ def atoms_of_member(estimator, member):
     atoms = np.arange(len(estimator.components_))
     if member is None:
         return atoms
-    n_members = len(getattr(estimator, "centers_", [None]))  # PCA and the like have no centers_
+    # PCA and similar estimators have no centers_, and count as one member.
+    n_members = len(getattr(estimator, "centers_", [None]))
     if member not in range(n_members):
         raise ValueError(f"Expected a member from 0 to {n_members - 1}, got {member!r}.")
     return atoms.reshape(n_members, -1)[member]

@@ -1,4 +1,4 @@
-"""The samples on which atoms fire most strongly."""
+"""top_samples: where atoms fire most strongly."""
 
 from numbers import Integral
 

@@ -1,4 +1,4 @@
-"""The HTML document around the report's data. All text from outside is escaped here."""
+"""Parts of the HTML document, with text and data made safe for it."""
 
 import base64
 import hashlib
@@ -37,10 +37,7 @@ def policy(template):
 
 
 def filled(template, **contents):
-    """Fill the template's places ``{{name}}``.
-
-    In one pass, so that names in the contents are not filled.
-    """
+    """Fill the template's places ``{{name}}`` in one pass: contents are not searched for more."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: contents[place.group(1)], template)
 
 

@@ -226,7 +226,7 @@ class SAEReport:
     def _page_data(self, usage, correlations, atoms, images):
         """Return the data, and names and contents of the sheets of thumbnails.
 
-        ``atoms`` and ``images`` are the indices of those shown; in the data they are counted anew.
+        ``atoms`` and ``images`` are the indices of those shown; in the data they count from 0.
         """
         codes = self._codes[images]
         reconstructions = self._estimator.inverse_transform(codes)
