@@ -7,7 +7,8 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
     from ._model_file._safetensors import ModelFileError
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
-    from .images._loader import ImageLoader, ImageLoadError, find_images
+    from .images._finder import find_images
+    from .images._loader import ImageLoader, ImageLoadError
     from .metrics import pearson_correlation, reconstruction_correlation
 
 __version__ = "0.1.0"
@@ -32,7 +33,7 @@ _MODULES = {
     "ImageLoader": "images._loader",
     "ModelFileError": "_model_file._safetensors",
     "TopKSparseAutoencoder": "autoencoders._topk",
-    "find_images": "images._loader",
+    "find_images": "images._finder",
     "pearson_correlation": "metrics",
     "reconstruction_correlation": "metrics",
 }

@@ -1,4 +1,4 @@
-"""python -m skl_sae [FOLDER]: learn images, print figures beside PCA's, and write a report."""
+"""Command ``python -m skl_sae [FOLDER]``: learn images, compare with PCA, write a report."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ from ._command._progress import Progress
 
 
 def main(arguments=None):
-    """Run the command; returns the exit status."""
+    """Run the command and return its exit status."""
     options = parsed(arguments)
     try:
         with Progress() as progress:
             learned = "crops of two photographs" if options.folder is None else "images of a folder"
             progress.say(f"skl_sae {__version__}: Top-K sparse autoencoders learn {learned}.")
             progress.begin("Loading libraries")
-            # Not before: torch and scikit-learn take seconds.
+            # Not earlier: importing torch and scikit-learn takes seconds.
             from ._command._run import run
 
             run(options, progress)
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has gone; so Python must not flush it again
+    except BrokenPipeError:  # the reader has gone, so Python must not flush the rest on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""Images that need no download: crops of scikit-learn's two photographs, and synthetic cells."""
+"""Images without a download: crops of scikit-learn's two photographs, and synthetic cells."""
 
 from numbers import Integral
 from pathlib import Path
@@ -10,13 +10,13 @@ from sklearn.datasets import load_sample_images
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from .images._loader import check_sides
+from .images._shapes import check_sides
 
 __all__ = ["load_photographs", "make_cells"]
 
-# Crops for testing come from the bottom of each photograph, crops for training from the
-# rest, with this many rows of pixels between them that belong to neither. Both parts of both
-# photographs show structure; a strip at the side would be leaves and sky only.
+# Test crops come from the bottom of each photograph and training crops from the rest, with a gap
+# of this many rows of pixels between them. Both parts of both photographs show structure, whereas
+# a strip at the side would be leaves and sky only.
 _TEST_FRACTION = 0.3
 _GAP = 4
 _SCALES = (64, 160)  # smallest and largest side of a crop, in pixels of the photograph
@@ -33,11 +33,10 @@ _SCALES = (64, 160)  # smallest and largest side of a crop, in pixels of the pho
     prefer_skip_nested_validation=True,
 )
 def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train", random_state=0):
-    """Random crops, at several scales, of scikit-learn's two sample photographs.
+    """Load random crops, at several scales, of scikit-learn's two sample photographs.
 
     The crops of ``subset="test"`` come from a strip of each photograph that no crop of
-    ``subset="train"`` touches, so what is measured on them is held out. Nothing is
-    downloaded.
+    ``subset="train"`` overlaps, so they are held-out data. Nothing is downloaded.
 
     Parameters
     ----------
@@ -48,9 +47,9 @@ def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train
     mode : {"RGB", "L"}, default="RGB"
         Colour (three numbers a pixel) or grey (one number a pixel).
     subset : {"train", "test"}, default="train"
-        Which part of the photographs to crop.
+        Part of the photographs to crop.
     random_state : int, RandomState instance or None, default=0
-        Determines the place and scale of the crops.
+        Seed or generator of the positions and scales of the crops.
 
     Returns
     -------
@@ -58,13 +57,13 @@ def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train
         Dictionary-like object, with the following attributes.
 
         data : ndarray of shape (n_samples, height * width * channels), dtype float32
-            One image a row, values in [0, 1], C order of (height, width, channels).
+            Images as rows, values in [0, 1], in C order of (height, width, channels).
         target : ndarray of shape (n_samples,), dtype int64
-            Which photograph a crop was taken from.
+            Index of each crop's photograph.
         target_names : list of str
-            The names of the photographs.
+            Names of the photographs.
         image_shape : tuple
-            Shape of one image: (height, width, 3), or (height, width) when grey.
+            Shape of an image: (height, width, 3), or (height, width) if grey.
 
     Examples
     --------
@@ -92,19 +91,19 @@ def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train
 
 
 def _strip(image, subset):
-    """The part of a photograph that belongs to one subset."""
+    """Return the part of a photograph that belongs to a subset."""
     border = int(image.shape[0] * (1 - _TEST_FRACTION))
     return image[: border - _GAP // 2] if subset == "train" else image[border + _GAP // 2 :]
 
 
 def _random_crop(image, size, rng):
-    """One crop of the aspect of ``size`` (width, height), its scale drawn log-uniformly."""
+    """Crop and resample to ``size`` (width, height), at a log-uniform scale."""
     aspect = size[0] / size[1]
     longest = np.exp(rng.uniform(*np.log(_SCALES)))
     crop_width, crop_height = longest * min(1, aspect), longest / max(1, aspect)
     shrink = min(1, image.width / crop_width, image.height / crop_height)
     crop_width, crop_height = crop_width * shrink, crop_height * shrink
-    # A shrunk side equals the strip's only up to rounding, hence the max.
+    # A reduced side equals the strip's only up to rounding, hence the max and the min.
     left = rng.uniform(0, max(0, image.width - crop_width))
     top = rng.uniform(0, max(0, image.height - crop_height))
     right = min(left + crop_width, image.width)
@@ -123,22 +122,22 @@ def _random_crop(image, size, rng):
     prefer_skip_nested_validation=True,
 )
 def make_cells(folder, n_samples=39, size=600, random_state=0):
-    """Write a small set of synthetic grey pictures of cells, in two classes, as PNG files.
+    """Write synthetic grey images of cells, in two classes, as PNG files.
 
     Cells of the class ``round`` are roundish, with one nucleus and a fine grain; cells of
-    the class ``spindle`` are long, with two nuclei and a coarse grain along their length.
-    Place, angle, size, outline, brightness and background differ from picture to picture.
+    the class ``spindle`` are elongated, with two nuclei and a coarse grain along their length.
+    Position, angle, size, outline, brightness and background vary from image to image.
 
     Parameters
     ----------
     folder : str or pathlib.Path
-        Where to write; made if it does not exist. Each class becomes a sub-folder.
+        Folder to write to; made if it does not exist. Each class becomes a sub-folder.
     n_samples : int, default=39
-        Number of pictures; the first class gets the odd one.
+        Number of images. If it is odd, the first class has one more than the second.
     size : int, default=600
-        Height and width of each picture in pixels.
+        Height and width of each image in pixels.
     random_state : int, RandomState instance or None, default=0
-        Determines the pictures. The same seed writes the same pixels.
+        Seed or generator of the images. The same seed writes the same pixels.
 
     Returns
     -------
@@ -146,9 +145,9 @@ def make_cells(folder, n_samples=39, size=600, random_state=0):
         Dictionary-like object, with the following attributes.
 
         filenames : ndarray of shape (n_samples,), dtype object
-            The paths written, as str, class after class.
+            Paths of the files, as str, sorted by class.
         target : ndarray of shape (n_samples,), dtype int64
-            The class of each picture.
+            Class of each image.
         target_names : list of str
             ``["round", "spindle"]``.
 
@@ -179,32 +178,41 @@ def make_cells(folder, n_samples=39, size=600, random_state=0):
 
 
 def _draw_cell(label, size, rng):
-    """One picture, values about [0, 1]: background, textured body, nuclei, noise."""
+    """Draw one image, values about [0, 1]: background, textured body, nuclei, noise."""
+    # The order of the draws is part of what a seed means.
     spindle = label == 1
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     centre_x, centre_y = rng.uniform(-0.15, 0.15, size=2)
     angle = rng.uniform(0, np.pi)
+    # Coordinates of the pixels along the cell's longer axis, and across it.
     along = np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)
     across = -np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)
     length = rng.uniform(0.55, 0.75) if spindle else rng.uniform(0.42, 0.55)
     width = length * (rng.uniform(0.3, 0.42) if spindle else rng.uniform(0.85, 1.0))
 
-    polar = np.arctan2(across / width, along / length)
-    lobes = np.arange(2, 7)
-    phases, heights = rng.uniform(0, 2 * np.pi, lobes.size), rng.normal(0, 0.08, lobes.size)
-    waves = heights / lobes * np.cos(lobes * polar[..., None] + phases)
-    wobble = waves.sum(axis=-1)
-    radius = np.hypot(along / length, across / width) / (1 + wobble)
-    edge = 0.02 / width
-    body = 1 / (1 + np.exp((radius - 1) / edge))
-
-    coarse = size * (0.02 if spindle else 0.007)
-    grain = gaussian_filter(rng.standard_normal((size, size)), coarse)
-    stripes = np.sin(2 * np.pi * along / 0.12) if spindle else 0.0
-    texture = 0.10 * grain / grain.std() + 0.05 * stripes
-    picture = rng.uniform(0.1, 0.25) + 0.06 * (np.cos(angle) * x + np.sin(angle) * y)
-    picture = picture + body * (rng.uniform(0.3, 0.45) + texture - 0.1 * np.minimum(radius, 1))
+    radius = _cell_radius(along / length, across / width, rng)
+    body = 1 / (1 + np.exp((radius - 1) / (0.02 / width)))
+    texture = _cell_texture(along, spindle, rng)
+    image = rng.uniform(0.1, 0.25) + 0.06 * (np.cos(angle) * x + np.sin(angle) * y)
+    image = image + body * (rng.uniform(0.3, 0.45) + texture - 0.1 * np.minimum(radius, 1))
     for place in (-0.35, 0.35) if spindle else (rng.uniform(-0.15, 0.15),):
         distance = np.hypot(along - place * length, across) / (0.45 * width)
-        picture = picture + 0.25 * body / (1 + np.exp((distance - 1) / 0.08))
-    return picture + rng.normal(0, 0.015, (size, size))
+        image = image + 0.25 * body / (1 + np.exp((distance - 1) / 0.08))
+    return image + rng.normal(0, 0.015, (size, size))
+
+
+def _cell_radius(along, across, rng):
+    """Return the distance from the centre, 1 at an outline of an ellipse with random waves."""
+    lobes = np.arange(2, 7)
+    phases, heights = rng.uniform(0, 2 * np.pi, lobes.size), rng.normal(0, 0.08, lobes.size)
+    polar = np.arctan2(across, along)
+    waves = heights / lobes * np.cos(lobes * polar[..., None] + phases)
+    return np.hypot(along, across) / (1 + waves.sum(axis=-1))
+
+
+def _cell_texture(along, spindle, rng):
+    """Return grain, and for spindles stripes."""
+    size = len(along)
+    grain = gaussian_filter(rng.standard_normal((size, size)), size * (0.02 if spindle else 0.007))
+    stripes = np.sin(2 * np.pi * along / 0.12) if spindle else 0.0
+    return 0.10 * grain / grain.std() + 0.05 * stripes

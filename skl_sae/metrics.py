@@ -1,4 +1,7 @@
-"""The Pearson correlation between rows and their reconstructions."""
+"""Measures of how well samples are reconstructed: correlation and unexplained variance.
+
+Sums are in float64, and over a few hundred samples at a time, so that no large copy is made.
+"""
 
 import warnings
 
@@ -6,32 +9,32 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 
-_ROWS_AT_A_TIME = 256
+_ROWS_AT_A_TIME = 256  # in float64; few enough for a processor's cache
 
 
 def pearson_correlation(X, X_reconstructed):
-    """Mean over rows of the Pearson correlation between rows and their reconstructions.
+    """Mean Pearson correlation between samples and their reconstructions.
 
-    The sums are centred and in float64, so a large common offset does no harm. A row of X
-    that is constant up to rounding has no correlation and is left out, with one warning
-    that counts such rows; a constant reconstruction of a row that varies counts as 0.
+    The sums are centred and in float64, so a large common offset does no harm. A sample that
+    is constant up to rounding has no correlation and is left out, with one warning that
+    counts such samples; a constant reconstruction of a varying sample counts as 0.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        The rows as they are.
+        Samples.
     X_reconstructed : array-like of shape (n_samples, n_features)
-        The rows as they were reconstructed.
+        Their reconstructions.
 
     Returns
     -------
     correlation : float
-        Between -1 and 1; never NaN.
+        Mean correlation, between -1 and 1; never NaN.
 
     Raises
     ------
     ValueError
-        If every row of X is constant, or the shapes differ.
+        If every sample is constant, or the shapes differ.
 
     Examples
     --------
@@ -60,23 +63,23 @@ def pearson_correlation(X, X_reconstructed):
 def reconstruction_correlation(estimator, X, y=None):
     """Score an estimator by the Pearson correlation of its reconstruction.
 
-    A scorer: pass it as ``scoring=`` wherever scikit-learn takes one.
+    This is a scorer: pass it as ``scoring=`` wherever scikit-learn takes one.
 
     Parameters
     ----------
     estimator : fitted estimator with transform and inverse_transform
-        Anything that codes and reconstructs, such as
+        Any estimator that codes and reconstructs, such as
         :class:`~sklearn.decomposition.PCA`. A Pipeline is compared at the input of its last
         step, so earlier steps need no ``inverse_transform``.
     X : array-like of shape (n_samples, n_features)
-        What the estimator transforms.
+        Samples to transform.
     y : None
         Ignored.
 
     Returns
     -------
     correlation : float
-        See :func:`pearson_correlation`.
+        Mean correlation, as by :func:`pearson_correlation`.
 
     Examples
     --------
@@ -87,41 +90,50 @@ def reconstruction_correlation(estimator, X, y=None):
     >>> round(reconstruction_correlation(PCA(8).fit(X), X), 2)
     0.91
     """
-    if isinstance(estimator, Pipeline):
-        if len(estimator) > 1:
-            X = estimator[:-1].transform(X)
-        estimator = estimator[-1]
+    estimator, X = unwrap_pipeline(estimator, X)
     return pearson_correlation(X, estimator.inverse_transform(estimator.transform(X)))
 
 
-def fraction_of_variance_unexplained(X, X_reconstructed, mean):
-    """Fraction of the variance of rows about a mean that their reconstructions leave unexplained.
+def unwrap_pipeline(estimator, X=None):
+    """Return the last step of a Pipeline and its input; any other estimator with X itself."""
+    if isinstance(estimator, Pipeline):
+        if X is not None and len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator[-1]
+    return estimator, X
 
-    That is the sum of squared errors, divided by that of always answering the mean: 0 for a
-    perfect reconstruction, 1 for the mean itself. The mean is that of the training rows, which
-    is all that a model could answer without looking; so figures of few rows, or of one class,
-    compare with others. Sums are in float64.
+
+def fraction_of_variance_unexplained(X, X_reconstructed, mean):
+    """Fraction of the variance about a mean that reconstructions leave unexplained (FVU).
+
+    With samples x, their reconstructions x' and the mean m of the training samples, it is
+
+        sum ||x - x'||^2 / sum ||x - m||^2
+
+    which is 0 for a perfect reconstruction and 1 for the constant answer m. The mean is that of
+    the training samples because no model knows another, so figures of few samples, or of one
+    class, are comparable.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        The rows as they are.
+        Samples.
     X_reconstructed : ndarray of shape (n_samples, n_features)
-        The rows as they were reconstructed.
+        Their reconstructions.
     mean : ndarray of shape (n_features,)
-        The mean of the training rows.
+        Mean of the training samples.
 
     Returns
     -------
     fraction : float
-        At least 0; NaN if every row is the mean.
+        At least 0; NaN if every sample is the mean.
     """
     parts = ((X[rows], X_reconstructed[rows]) for rows in gen_batches(len(X), _ROWS_AT_A_TIME))
     return unexplained_of_parts(parts, mean)
 
 
 def unexplained_of_parts(parts, mean):
-    """The same of pairs of rows and reconstructions, which need not be there all at once."""
+    """Compute the same from an iterable of samples and reconstructions, part by part."""
     error = spread = 0.0
     for X, X_reconstructed in parts:
         error += np.square(np.subtract(X, X_reconstructed, dtype=np.float64)).sum()
@@ -130,7 +142,10 @@ def unexplained_of_parts(parts, mean):
 
 
 def row_correlations(X, X_reconstructed):
-    """Pearson correlation of each row, float64; NaN where the row of X is constant."""
+    """Pearson correlation of each sample, float64; NaN where the sample is constant.
+
+    It is the scalar product of the standardized sample and reconstruction.
+    """
     X = check_array(X, dtype=(np.float64, np.float32), input_name="X")
     X_reconstructed = check_array(
         X_reconstructed, dtype=(np.float64, np.float32), input_name="X_reconstructed"
@@ -143,24 +158,26 @@ def row_correlations(X, X_reconstructed):
     result = np.empty(len(X))
     for rows in gen_batches(len(X), _ROWS_AT_A_TIME):
         target, target_constant = _standardize(X[rows])
-        guess, guess_constant = _standardize(X_reconstructed[rows])
-        correlation = np.einsum("ij,ij->i", target, guess).clip(-1, 1)
-        correlation[guess_constant] = 0
+        reconstruction, reconstruction_constant = _standardize(X_reconstructed[rows])
+        # Rounding may lead beyond 1.
+        correlation = np.einsum("ij,ij->i", target, reconstruction).clip(-1, 1)
+        correlation[reconstruction_constant] = 0
         correlation[target_constant] = np.nan
         result[rows] = correlation
     return result
 
 
 def _standardize(rows):
-    """Rows in float64 with mean 0 and length 1, and which of them are constant.
+    """Return rows in float64 with mean 0 and length 1, and which of them are constant.
 
-    Constant means up to rounding in the type that the rows came in.
+    Constant means up to rounding in the dtype of the rows.
     """
     largest = np.abs(rows).max(axis=1).astype(np.float64)
     scale = np.where(largest > 0, largest, 1)[:, None]  # so that no square overflows
     centred = rows / scale
     centred -= centred.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1)
+    # Values that differ by rounding only are at most a few eps from their mean, each of them.
     constant = length <= 4 * np.finfo(rows.dtype).eps * np.sqrt(rows.shape[1])
     centred /= np.where(constant, 1, length)[:, None]
     return centred, constant

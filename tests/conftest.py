@@ -14,6 +14,9 @@ from sklearn import get_config
 
 from skl_sae import TopKSparseAutoencoder
 
+# Fixtures of a folder's tests have nothing to collect, and would all be the module `conftest`.
+collect_ignore_glob = ["*/conftest.py"]
+
 
 def global_state():
     """What no call may change."""

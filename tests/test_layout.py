@@ -23,7 +23,7 @@ ALLOWED = {
     "autoencoders": {"_model_file", "_training", "_engine", "metrics"},
     "inspection": {"metrics"},
     "plotting": {"inspection", "images", "metrics"},
-    "report": {"plotting", "inspection", "images", "metrics", "_model_file"},
+    "report": {"inspection", "images", "metrics", "_model_file"},
     "_command": {
         "report", "plotting", "inspection", "autoencoders", "_model_file", "_training", "_engine",
         "images", "datasets", "metrics",

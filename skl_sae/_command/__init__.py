@@ -1,1 +1,4 @@
-"""The command ``python -m skl_sae``. Nothing is imported here: its first line comes first."""
+"""The command ``python -m skl_sae``.
+
+Nothing is imported here, so that the command's first line comes before its libraries.
+"""

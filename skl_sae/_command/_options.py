@@ -1,4 +1,4 @@
-"""The command's options, checked as far as that is possible without torch or a look at images."""
+"""Options of the command, checked as far as possible without torch and without reading images."""
 
 import argparse
 import math
@@ -11,17 +11,25 @@ from ._output import check_writable, picture_to_be_replaced
 
 PROGRAM = "python -m skl_sae"
 _LARGEST_SEED = 2**32 - 1  # of NumPy's generator
+_DESCRIPTION = (
+    "Train Top-K sparse autoencoders on the images of a folder, or on crops of the two photographs "
+    "that come with scikit-learn; print held-out figures beside PCA's; and write model.safetensors "
+    "(for TopKSparseAutoencoder.load), codes.npz (the codes of all images), training.png, "
+    "report.html (the held-out images and the atoms, to look at in a browser) and, for a folder, "
+    "images.csv (the file of each row of the codes). Sub-folders are classes. Output of earlier "
+    "runs is not learned."
+)
 
 
 class OptionError(ValueError):
-    """An option that turned out unusable; the message names it as argparse does."""
+    """An unusable option; the message names it in the style of argparse."""
 
     def __init__(self, option, problem):
         super().__init__(f"argument {option}: {problem}")
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """Argument parser that reports errors in one line."""
 
     def error(self, message):
         message = " ".join(message.split())
@@ -29,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parsed(arguments=None):
-    """The options; ends the process with one line if one of them is wrong."""
+    """Return the options; if one of them is wrong, end the process with one line."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -40,7 +48,7 @@ def parsed(arguments=None):
 
 
 def _check_together(options):
-    """What takes more than one option, or a look at the disk."""
+    """Check what depends on several options or on the disk."""
     if options.k > options.n_components:
         raise OptionError(
             "--k", f"Expected at most --n-components={options.n_components}, got {options.k}."
@@ -63,41 +71,48 @@ def _check_together(options):
 def _parser():
     parser = _Parser(
         prog=PROGRAM,
-        description="Train Top-K sparse autoencoders on the images of a folder, or on crops of "
-        "the two photographs that come with scikit-learn; print held-out figures beside PCA's; "
-        "and write model.safetensors (for TopKSparseAutoencoder.load), codes.npz (the codes of "
-        "all images), training.png, report.html (the held-out images and the atoms, to look at "
-        "in a browser) and, for a folder, images.csv (which row is which file). Sub-folders are "
-        "classes. What an earlier run wrote is not learned.",
+        description=_DESCRIPTION,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = parser.add_argument
+    _add_image_options(parser.add_argument)
+    _add_model_options(parser.add_argument)
+    _add_run_options(parser.add_argument)
+    return parser
+
+
+def _add_image_options(add):
     add("folder", nargs="?", metavar="FOLDER", help="images to learn; without one, the photographs")
     add("--size", type=_height_and_width, default="64x64", metavar="HxW", help="in pixels")
     add("--mode", choices=["RGB", "L"], default="RGB", help="colour or grey")
     add("--aspect", choices=["stretch", "crop", "pad"], default="stretch",
-        help="how pictures of another shape are brought to the size")  # fmt: skip
+        help="how images of another shape are brought to the size")  # fmt: skip
     add("--on-error", choices=["warn", "raise"], default="warn",
         help="leave out unreadable files, and images beside folders of classes, with a note; or "
-        "stop at them")  # fmt: skip
-    add("--augment", action="store_true", help="learn five fresh variants of each image, too")
+        "stop with an error")  # fmt: skip
+    add("--augment", action="store_true", help="also learn five new variants of each image")
+
+
+def _add_model_options(add):
     add("--n-components", type=_count, default=1024, metavar="N", help="atoms of a member")
     add("--k", type=_count_or_fraction, default=64, help="active atoms, or a fraction of N")
-    add("--members", type=_count, default=3, metavar="E", help="autoencoders side by side")
-    add("--consistency", type=_weight, default=0.0, metavar="C", help="pulls members together")
-    add("--epochs", type=_count, default=10, metavar="N", help="passes over the training rows")
-    add("--batch-size", type=_count, default=32, metavar="N", help="rows of a training step")
-    add("--learning-rate", type=_rate, default="auto", metavar="R", help="Adam's step")
-    add("--untied", action="store_true", help="encoder with weights of its own")
-    add("--transform-algorithm", choices=["topk", "omp"], default="topk", help="how to code")
+    add("--members", type=_count, default=3, metavar="E", help="number of autoencoders")
+    add("--consistency", type=_weight, default=0.0, metavar="C",
+        help="weight of the term that makes the members' codes similar")  # fmt: skip
+    add("--epochs", type=_count, default=10, metavar="N", help="passes over the training images")
+    add("--batch-size", type=_count, default=32, metavar="N", help="images of a training step")
+    add("--learning-rate", type=_rate, default="auto", metavar="R", help="step size of Adam")
+    add("--untied", action="store_true", help="separate weights for the encoder")
+    add("--transform-algorithm", choices=["topk", "omp"], default="topk", help="coding method")
     add("--init", choices=["pca", "orthogonal", "random"], default="pca", help="initial atoms")
+
+
+def _add_run_options(add):
     add("--device", type=_device, default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--seed", type=_seed, default=0, metavar="N", help="seed of every random choice")
-    add("--output", type=Path, default=OUTPUT_FOLDER, metavar="FOLDER", help="where to write")
-    return parser
+    add("--seed", type=_seed, default=0, metavar="N", help="seed of all random numbers")
+    add("--output", type=Path, default=OUTPUT_FOLDER, metavar="FOLDER", help="folder to write to")
 
 
-# --- Kinds of values: each returns the value, or says what was expected ---
+# --- Types of values: each returns the value, or says what was expected ---
 
 
 def _refuse(expected, text):
@@ -105,12 +120,13 @@ def _refuse(expected, text):
 
 
 def _whole(text):
-    """A whole number, or None."""
+    """Return a whole number, or None."""
+    # Python's int also takes underscores, spaces, digits of other scripts, and any length.
     return int(text) if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and len(text) < 19 else None
 
 
 def _number(text):
-    """A finite number, or None."""
+    """Return a finite number, or None."""
     try:
         number = float(text)
     except ValueError:
@@ -168,7 +184,7 @@ def _seed(text):
 
 
 def _device(text):
-    # Whether there is one takes torch to say, and is asked once that is there.
+    # Whether this machine has it is checked later, because only torch can tell.
     if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", text, re.ASCII):
         _refuse("auto, cpu, cuda, cuda:N or mps", text)
     return text

@@ -1,4 +1,4 @@
-"""The folder that the command writes into, and how later runs know it from pictures to learn."""
+"""Output folder of the command, marked so that later runs do not learn from it."""
 
 import os
 import stat
@@ -12,10 +12,10 @@ _EXPLANATION = "# Written by python -m skl_sae, which takes none of these for pi
 
 
 def mark(folder):
-    """Make an output folder, with a marker that says what in it is no picture to learn.
+    """Make an output folder, with a marker that lists the files that are not images to learn.
 
-    That is everything in a folder that was empty. Where something else was before, only the
-    command's own files are named, so that nobody's pictures vanish.
+    In a folder that was empty, it lists everything. Otherwise only the command's own files, so
+    that images of the user are never skipped.
     """
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, MARKER)
@@ -27,17 +27,18 @@ def mark(folder):
 
 
 def picture_to_be_replaced(folder, pictures):
-    """The training curves' path, if a picture of the folder to learn is there that is no output."""
+    """Return the path of the training curves if they would replace an image to learn, or None."""
     path = os.path.join(folder, "training.png")
     inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(pictures)).split(os.sep)
     hidden = any(part == OUTPUT_FOLDER or part.startswith(".") for part in inside if part != ".")
     if hidden or not os.path.exists(path) or marked(folder)[0]:
-        return None  # above the folder, left out in any case, not there, or known as output
+        return None  # skipped by find_images, absent, or written by an earlier run
     return path
 
 
 def check_writable(folder):
-    """Raise an OSError unless the command's files can be written there; leaves nothing behind."""
+    """Raise an OSError unless the command's files can be written there; leave nothing behind."""
+    # The folder may not exist yet: what counts is the nearest one above it that does.
     parent = os.path.abspath(folder)
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)

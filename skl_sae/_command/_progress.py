@@ -1,4 +1,4 @@
-"""What a long command is doing: a bar on a terminal, lines in a log, and never long silence."""
+"""Progress of a long command: a bar on a terminal, lines in a log, and no long silence."""
 
 import contextlib
 import io
@@ -11,21 +11,21 @@ from tqdm import tqdm
 
 from ._options import PROGRAM
 
-_FRAME = 0.25  # seconds from one look at the time to the next
-# Seconds after which a log gets another line. It shall be two at most, but LAPACK called by SciPy
-# lets no other thread of Python run, for a second of a busy machine's time.
+_FRAME = 0.25  # seconds between two updates
+# Seconds after which a log gets another line. Two are the aim, but while SciPy calls LAPACK no
+# other Python thread runs, which may take a second on a busy machine.
 _SILENCE = 0.8
 _PAUSE = 0.5  # seconds; interruptions closer together than that are one
 _WIDEST_BAR = 30
-# Before that much time has passed, what is left is anybody's guess.
+# The remaining time is not estimated from less than this.
 _SECONDS_TO_JUDGE = 1.0
 
 
 class Progress:
-    """Tells a stream which stage a command is in, from a thread of its own.
+    """Context that shows on a stream which stage a command is in, from a separate thread.
 
-    Used as a context. ``begin`` names a stage, which lasts until the next one or ``end``; in it,
-    ``add`` or ``reach`` say how much is done. ``say`` writes a line that stays, flushed.
+    ``begin`` names a stage, which lasts until the next one or until ``end``; ``add`` or ``reach``
+    tell how much of it is done. ``say`` writes and flushes a permanent line.
     """
 
     def __init__(self, stream=None):
@@ -43,39 +43,43 @@ class Progress:
     def __exit__(self, *_):
         self._closed.set()
         self._thread.join()
-        with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+        with contextlib.suppress(OSError, ValueError):  # the reader may be gone
             self.end()
             self._face.close()
 
     def begin(self, name, total=None, detail=None):
-        """Enter a stage; ``detail`` is a function that words how much of the total is done."""
+        """Begin a stage; ``detail(done, total)`` returns text on how much of it is done."""
         with self._lock:
             self._stage = _Stage(name, total, detail)
             self._face.begin(self._stage)
 
     def end(self):
+        """End the stage."""
         with self._lock:
             self._stage = None
             self._face.end()
 
     def add(self, n):
+        """Tell that n more are done."""
         with self._lock:
             self._stage.reach(self._stage.done + n)
 
     def reach(self, n):
+        """Tell that n are done."""
         with self._lock:
             self._stage.reach(n)
 
     def interrupt(self, name):
-        """Show another name for a while, until it is None."""
+        """Show another name for the stage, until called with None."""
         with self._lock:
             if self._stage is not None:
                 self._stage.interrupt(name)
                 self._face.show(self._stage)
 
     def say(self, text="", stream=None):
-        """Write a line, to another stream if one is given."""
+        """Write a line to the stream, or to another one."""
         stream = self._stream if stream is None else stream
+        # Names of files may hold what the stream cannot encode.
         encoding = getattr(stream, "encoding", None) or "utf-8"
         text = text.encode(encoding, "replace").decode(encoding)
         with self._lock:
@@ -87,7 +91,7 @@ class Progress:
 
     @contextlib.contextmanager
     def saying_what_is_printed(self):
-        """Take over what is printed meanwhile, line by line."""
+        """Say, line by line, what is printed in this context."""
         with contextlib.redirect_stdout(_Lines(self.say)) as lines:
             yield
             lines.close()
@@ -101,14 +105,14 @@ class Progress:
 
 
 class _Stage:
-    """A name, how much is done of how much, and since when."""
+    """Name of a stage, its total and how much of it is done, with times."""
 
     def __init__(self, name, total, detail):
         self.name, self.total = name, total
         self.detail = detail or (lambda done, total: f"{done:,} of {total:,}")
         self.done, self.began = 0, time.monotonic()
         self.meanwhile, self.interrupted_at, self.resumed_at = None, None, None
-        self.first = None  # when something was done for the first time, and how much
+        self.first = None  # time and amount of what was done first
 
     def reach(self, n):
         self.done = n
@@ -125,7 +129,7 @@ class _Stage:
         self.meanwhile, self.resumed_at = name, None
 
     def resume(self):
-        """End an interruption, unless it is over for so short a time that it may come again."""
+        """End an interruption once it has been over long enough not to come back at once."""
         if self.resumed_at is not None and time.monotonic() - self.resumed_at > _PAUSE:
             self.meanwhile, self.resumed_at = None, None
 
@@ -142,7 +146,7 @@ class _Stage:
         return self.meanwhile or self.name
 
     def figures(self):
-        """How far it is, and how long it takes."""
+        """Return text on the progress and the time."""
         now = time.monotonic()
         if not self.is_counted:
             seconds = now - (self.interrupted_at if self.meanwhile else self.began)
@@ -152,13 +156,14 @@ class _Stage:
     def _time_left(self, now):
         if self.first is None or now - self.first[0] < _SECONDS_TO_JUDGE or self.is_done:
             return ""
+        # The first step may have waited for a compiler, so it does not count.
         since, n = self.first
         rate = (self.done - n) / (now - since)
         return f", {_duration((self.total - self.done) / rate)} left" if rate else ""
 
 
 def _duration(seconds):
-    """A time in words, in its two largest units."""
+    """Format a time in its two largest units."""
     minutes, seconds = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
@@ -170,15 +175,15 @@ def _is_terminal(stream):
 
 
 def _size(stream):
-    """Columns of a terminal that can be written without a new line, and rows."""
+    """Return the columns of a terminal that can be written without a line break, and its rows."""
     size = os.terminal_size((0, 0))
     with contextlib.suppress(OSError, ValueError, AttributeError):
         size = os.get_terminal_size(stream.fileno())
-    return (size.columns or 80) - 1, size.lines or 24  # some say that they have none
+    return (size.columns or 80) - 1, size.lines or 24  # some terminals report 0
 
 
 class _Log:
-    """Lines: one when a stage begins, and one whenever nothing was written for a while."""
+    """Progress as lines: one when a stage begins, and one after each period of silence."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -212,15 +217,15 @@ class _Log:
 
 
 class _QuietBar(tqdm):
-    monitor_interval = 0  # the thread here does what tqdm's own would
+    monitor_interval = 0  # no thread of tqdm, as Progress has its own
 
 
 class _Bar:
-    """One line at the bottom, painted anew where it stands and gone at the end."""
+    """Progress as one line at the bottom, repainted in place and removed at the end."""
 
     def __init__(self, stream):
         self._stream = stream
-        # With a delay, nothing is painted before there is something to say.
+        # The delay keeps tqdm from painting an empty bar now.
         self._bar = _QuietBar(total=1, file=stream, leave=False, bar_format=" ", delay=1)
         self._bar.dynamic_ncols = _size
         self._shown = None
@@ -265,11 +270,11 @@ class _Bar:
 
     def _clear(self):
         self._bar.clear()
-        self._stream.flush()  # with the cursor at the left, whatever stream writes next
+        self._stream.flush()  # moves the cursor to the left, before another stream writes
 
 
 class _Lines(io.TextIOBase):
-    """A stream that hands on whole lines."""
+    """Stream that passes on whole lines."""
 
     def __init__(self, write_line):
         self._write_line, self._rest = write_line, ""

@@ -1,19 +1,20 @@
-"""How a folder that the command wrote is known from pictures to learn."""
+"""Marker file that distinguishes the command's output from images to learn."""
 
 import contextlib
 import os
 
-# A folder of this name is left out when images are looked for.
+# Folders of this name are skipped when images are searched.
 OUTPUT_FOLDER = "skl_sae_output"
-# A file of this name says which other files of its folder are output.
+# A file of this name lists which other files of its folder are output.
 MARKER = ".skl_sae_output"
 EVERYTHING = "*"
 
 
 def marked(folder):
-    """Names of the files of a folder that a marker there calls output; and whether all is."""
+    """Return the names of the files that a folder's marker lists, and whether it lists all."""
     names = set()
-    with contextlib.suppress(OSError, UnicodeDecodeError):  # one that cannot be read marks nothing
+    # A marker that cannot be read marks nothing.
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         with open(os.path.join(folder, MARKER), encoding="utf-8") as file:
             names.update(file.read(2**16).splitlines())
     return names, EVERYTHING in names

@@ -1,19 +1,22 @@
-"""What displays read off a fitted estimator."""
+"""Helpers to read fitted estimators."""
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ..metrics import unwrap_pipeline
 
-def last_step(estimator, X=None, *, needs):
-    """The estimator itself, or of a Pipeline the last step, with the rows that it is given.
 
-    ``needs`` is the fitted attribute that it must have.
+def fitted_step(estimator, X=None, *, needs):
+    """Unwrap a Pipeline, and check that the estimator has the fitted attribute ``needs``.
+
+    Returns
+    -------
+    estimator : estimator
+        Last step of a Pipeline, or the estimator itself.
+    X : array-like or None
+        Input of that step.
     """
-    if isinstance(estimator, Pipeline):
-        if X is not None and len(estimator) > 1:
-            X = estimator[:-1].transform(X)
-        estimator = estimator[-1]
+    estimator, X = unwrap_pipeline(estimator, X)
     if not hasattr(estimator, needs):
         check_is_fitted(estimator)
         raise ValueError(f"Expected an estimator with {needs}, got {estimator!r}.")
@@ -21,15 +24,19 @@ def last_step(estimator, X=None, *, needs):
 
 
 def training_mean(estimator):
-    """The mean of the rows that the estimator was fitted to, which is noted along with its scale.
+    """Return the mean of the training samples.
 
-    The members' centres began there and were then learned, so they are something else.
+    The members' centres start from it, but are then learned, so they are not the same.
     """
     return estimator._offset
 
 
 def atoms_of_codes(estimator):
-    """One atom for each column of the codes: the members' mean where the codes are such."""
+    """Return one atom for each column of the codes.
+
+    If the codes are the mean of the members' codes, the atoms are the mean of the members'
+    atoms: ``inverse_transform`` decodes with all members and averages, and decoding is linear.
+    """
     atoms = estimator.components_
     if getattr(estimator, "aggregate", None) == "mean":
         atoms = atoms.reshape(len(estimator.centers_), -1, atoms.shape[1]).mean(axis=0)
@@ -37,10 +44,11 @@ def atoms_of_codes(estimator):
 
 
 def atoms_of_member(estimator, member):
-    """Numbers of the atoms of a member, or of all members."""
+    """Return the indices of a member's atoms in ``components_``; of all atoms for None."""
     atoms = np.arange(len(estimator.components_))
     if member is None:
         return atoms
+    # PCA and similar estimators have no centers_, and count as one member.
     n_members = len(getattr(estimator, "centers_", [None]))
     if member not in range(n_members):
         raise ValueError(f"Expected a member from 0 to {n_members - 1}, got {member!r}.")
@@ -48,18 +56,28 @@ def atoms_of_member(estimator, member):
 
 
 def sorted_atoms(estimator, atoms, order):
-    """Those of these atoms that order names; or all of them, by use or as they are."""
+    """Sort indices of atoms by use, keep them, or select some of them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator.
+    atoms : ndarray of int
+        Indices of consecutive atoms.
+    order : "use", None or array-like of int
+        Sort by descending use, keep the order, or select these atoms in this order.
+    """
     if order is None:
         return atoms
     if isinstance(order, str):
         if order != "use":
             raise ValueError(f"Expected order='use', None or numbers of atoms, got {order!r}.")
-        last_step(estimator, needs="atom_frequency_")
+        fitted_step(estimator, needs="atom_frequency_")
         return atoms[np.argsort(-estimator.atom_frequency_[atoms], kind="stable")]
-    named = np.asarray(order)
-    if named.ndim != 1 or not len(named):
-        raise ValueError(f"Expected a list of numbers of atoms, got shape {named.shape}.")
-    wrong = named[~np.isin(named, atoms)]
+    selected = np.asarray(order)
+    if selected.ndim != 1 or not len(selected):
+        raise ValueError(f"Expected a list of numbers of atoms, got shape {selected.shape}.")
+    wrong = selected[~np.isin(selected, atoms)]
     if len(wrong):
         raise ValueError(f"Expected atoms from {atoms[0]} to {atoms[-1]}, got {wrong[0]}.")
-    return named.astype(np.int64)
+    return selected.astype(np.int64)

@@ -1,38 +1,50 @@
-"""What the report shows of atoms and images, for all of them at once."""
+"""Arrays of the report, computed for all atoms or images at once."""
 
 import numpy as np
 
+from ..inspection._usage import cumulative_share
+
 
 def evenly_ranked(values, n):
-    """Numbers of n values, evenly spaced in rank, both ends among them, in their order."""
+    """Return the indices, ascending, of n values evenly spaced in rank, with both ends."""
     if len(values) <= n:
         return np.arange(len(values))
+    # Even in rank, so that the worst, the best and the median are among them.
     ranks = np.linspace(0, len(values) - 1, n).round().astype(np.int64)
     return np.sort(np.argsort(values, kind="stable")[ranks])
 
 
-def top_images(codes, n):
-    """The n strongest codes of each column: rows, -1 where there are fewer, and the codes.
+def strongest_codes(codes, norms, n):
+    """Return, for each sample, the n atoms that add most to its reconstruction, and their codes.
 
-    What inspection.top_samples finds for one atom, for all in one sort.
+    An atom of norm |d| and code z adds a vector of length |z| |d|.
     """
-    entries = codes.tocoo()
-    order = np.lexsort((entries.row, -np.abs(entries.data), entries.col))
-    column = entries.col[order]
-    first = np.searchsorted(column, np.arange(codes.shape[1]))
-    rank = np.arange(len(order)) - first[column]
-    kept = rank < n
-    rows = np.full((codes.shape[1], n), -1)
-    values = np.zeros(rows.shape)
-    rows[column[kept], rank[kept]] = entries.row[order][kept]
-    values[column[kept], rank[kept]] = entries.data[order][kept]
-    return rows, values
+    strongest = []
+    for start, end in zip(codes.indptr[:-1], codes.indptr[1:], strict=True):
+        atoms, values = codes.indices[start:end], codes.data[start:end]
+        order = np.argsort(-np.abs(values) * norms[atoms], kind="stable")[:n]
+        strongest.append((atoms[order], values[order]))
+    return strongest
 
 
 def nearest_atoms(gram, member, n_nearest):
-    """The nearest atoms by cosine: one in each other member, or n_nearest where there is none.
+    """Find the nearest atoms by cosine: one in each other member, or n_nearest of one member.
 
-    Returns atoms, -1 where there are fewer, and cosines, the nearest first.
+    Parameters
+    ----------
+    gram : ndarray of shape (n_atoms, n_atoms)
+        Scalar products of the atoms.
+    member : ndarray of shape (n_atoms,)
+        Member of each atom.
+    n_nearest : int
+        Number of atoms to find if there is only one member.
+
+    Returns
+    -------
+    nearest : ndarray of shape (n_atoms, n)
+        Indices of atoms, nearest first; -1 if there are fewer.
+    cosines : ndarray of shape (n_atoms, n)
+        Their cosines.
     """
     lengths = np.sqrt(gram.diagonal())
     cosine = gram / np.outer(lengths, lengths).clip(np.finfo(np.float32).tiny)
@@ -49,43 +61,59 @@ def nearest_atoms(gram, member, n_nearest):
     order = np.argsort(-cosines, axis=1, kind="stable")
     nearest = np.take_along_axis(nearest, order, axis=1)
     cosines = np.take_along_axis(cosines, order, axis=1)
+    # An atom itself, and for several members all of its own member, have the cosine -inf.
     return np.where(np.isfinite(cosines), nearest, -1), np.nan_to_num(cosines, neginf=0)
 
 
 def histograms(codes, atoms, n_bins):
-    """Counts of each atom's codes between its smallest, or 0, and its largest, or 0."""
+    """Count each atom's codes in n_bins from its smallest, or 0, to its largest, or 0.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_atoms, n_bins)
+        Counts of codes that are not 0.
+    low, high : ndarray of shape (n_atoms,)
+        Limits of the bins.
+    """
     codes = codes[:, atoms]
     low = codes.min(axis=0).toarray().ravel().clip(max=0)
     high = codes.max(axis=0).toarray().ravel().clip(min=0)
     width = np.where(high > low, high - low, 1)
     column = codes.indices
-    place = ((codes.data - low[column]) / width[column] * n_bins).astype(np.int64)
-    place = column * n_bins + place.clip(0, n_bins - 1)
-    counts = np.bincount(place, minlength=len(atoms) * n_bins)
+    bins = ((codes.data - low[column]) / width[column] * n_bins).astype(np.int64)
+    # One count over all pairs of column and bin; the largest code belongs to the last bin.
+    pairs = column * n_bins + bins.clip(0, n_bins - 1)
+    counts = np.bincount(pairs, minlength=len(atoms) * n_bins)
     return counts.reshape(len(atoms), n_bins), low, high
 
 
 def cumulative(share, n=200):
-    """The sum of the largest shares, at n + 1 evenly spaced numbers of them from 0 to all."""
-    curve = np.concatenate([[0], np.cumsum(np.sort(share)[::-1])])
+    """Return the sum of the largest shares, at n + 1 evenly spaced numbers of atoms."""
+    curve = cumulative_share(share)
     return np.interp(np.linspace(0, len(curve) - 1, n + 1), np.arange(len(curve)), curve)
 
 
 class CorrelationCurves:
-    """Correlations of images with their reconstructions, as the atoms are added up one by one.
+    """Correlations of images with their reconstructions, as atoms are added one by one.
 
-    They need products of atoms, images and centre only, so no reconstruction is formed.
+    With the image x, the centre b and atoms d_j, all less their own means over the features, the
+    correlation of x with s = b + sum_j z_j d_j is <x, s> / (|x| |s|), where
+
+        <x, s> = <x, b> + sum_j z_j <x, d_j>
+        |s|^2  = |b|^2 + 2 sum_j z_j <b, d_j> + sum_ij z_i z_j <d_i, d_j>
+
+    so scalar products are enough, and no reconstruction is formed.
 
     Parameters
     ----------
     rows : ndarray of shape (n_images, n_features)
-        The images.
+        Images.
     atoms : ndarray of shape (n_atoms, n_features)
-        The atoms.
+        Atoms.
     gram : ndarray of shape (n_atoms, n_atoms)
-        Their scalar products.
+        Scalar products of the atoms.
     centre : ndarray of shape (n_features,)
-        What is there before any atom.
+        Reconstruction without any atom.
     """
 
     def __init__(self, rows, atoms, gram, centre):
@@ -93,18 +121,23 @@ class CorrelationCurves:
         centre = centre - centre.mean()
         means = atoms.mean(axis=1)
         self._gram = gram - atoms.shape[1] * np.outer(means, means)
-        self._of_atoms, self._of_centre = rows @ atoms.T, rows @ centre
+        # Images and centre have mean 0, so that the atoms' means make no difference here.
+        self._image_atoms, self._image_centre = rows @ atoms.T, rows @ centre
         self._centre_atoms, self._centre_square = atoms @ centre, float(centre @ centre)
         self._lengths = np.linalg.norm(rows, axis=1)
 
     def curve(self, i, active, codes):
-        """Correlation of image i with the centre, with one atom, two and so on; 0 if undefined."""
+        """Correlate image i with the centre, with one atom added, with two and so on.
+
+        0 stands for an undefined correlation.
+        """
         z = codes.astype(np.float64)
         products = z[:, None] * self._gram[np.ix_(active, active)] * z
-        # Adding an atom adds its products with all atoms before it, twice, and with itself.
+        # An added atom adds its products with all atoms before it, twice, and with itself.
         added = 2 * np.tril(products, -1).sum(axis=1) + products.diagonal()
         added += 2 * z * self._centre_atoms[active]
         square = self._centre_square + np.concatenate([[0], np.cumsum(added)])
-        product = self._of_centre[i] + np.cumsum(np.append(0, z * self._of_atoms[i, active]))
+        image_atoms = self._image_atoms[i, active]
+        product = self._image_centre[i] + np.cumsum(np.append(0, z * image_atoms))
         length = np.sqrt(square.clip(0)) * self._lengths[i]
         return np.divide(product, length, np.zeros_like(length), where=length > 0).clip(-1, 1)

@@ -1,4 +1,4 @@
-"""Thumbnails of rows of pixels: shrunk, as bytes, many on one sheet, the sheets as WebP."""
+"""Thumbnails of images: shrunk, converted to bytes, and tiled on sheets in WebP format."""
 
 import base64
 import io
@@ -9,12 +9,12 @@ from PIL import Image
 LONGEST_SIDE = 64
 TILES_ACROSS = 16
 TILES_A_SHEET = TILES_ACROSS**2
-# Tried one after the other until a sheet is small enough. None is lossless.
+# Tried in turn until a sheet is small enough. None is lossless.
 _QUALITIES = (None, 90, 80, 65, 50, 30, 10)
 
 
 def tile_shape(image_shape):
-    """Height, width and channels of a thumbnail: the image's, its longer side at most 64."""
+    """Return height, width and channels of a thumbnail, its longer side at most 64."""
     height, width, *channels = image_shape
     shrinkage = min(1, LONGEST_SIDE / max(height, width))
     sides = (max(1, round(side * shrinkage)) for side in (height, width))
@@ -22,9 +22,10 @@ def tile_shape(image_shape):
 
 
 def shrink(rows, image_shape):
-    """Thumbnails (n, height, width, channels) of rows, in the units of the rows.
+    """Shrink rows to thumbnails (n, height, width, channels), in the units of the rows.
 
-    Each pixel is the mean of those it covers, so sums of images become sums of thumbnails.
+    Each pixel is the mean of those it covers. This is linear, so the page's script can add up
+    thumbnails of atoms to a thumbnail of the reconstruction.
     """
     height, width, n_channels = tile_shape(image_shape)
     images = rows.reshape(len(rows), *image_shape[:2], n_channels)
@@ -35,23 +36,24 @@ def shrink(rows, image_shape):
 
 
 def _means(n_from, n_to):
-    """The matrix that takes means of n_from pixels in a line to n_to pixels."""
+    """Return the matrix that averages a line of n_from pixels to n_to pixels."""
     borders = np.arange(n_to + 1) * n_from / n_to
     pixels = np.arange(n_from)
+    # The part of each old pixel that lies between the borders of each new one.
     covered = np.minimum(borders[1:, None], pixels + 1) - np.maximum(borders[:-1, None], pixels)
     return (covered.clip(0) * n_to / n_from).astype(np.float32)
 
 
 def image_bytes(tiles, low, high):
-    """Thumbnails as bytes: low is black, high is white."""
+    """Convert thumbnails to bytes: low is black, high is white."""
     return np.rint((tiles - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
 
 
 def signed_bytes(tiles):
-    """Thumbnails as bytes around 128, which is 0, and what one step of each thumbnail means.
+    """Convert thumbnails to bytes around 128, which is 0; return also the value of one step.
 
-    The largest half per cent of the numbers of a thumbnail is clipped: a few pixels would make
-    all others grey.
+    The largest half per cent of a thumbnail's absolute values is clipped, since otherwise a few
+    pixels could make all others grey.
     """
     size = np.abs(tiles.reshape(len(tiles), -1))
     rank = size.shape[1] - 1 - size.shape[1] // 200
@@ -62,27 +64,27 @@ def signed_bytes(tiles):
 
 
 def sheets(parts, n_tiles, budget):
-    """WebP files, in base64, of the sheets of thumbnails.
+    """Yield the sheets of thumbnails as WebP files in base64.
 
     Parameters
     ----------
     parts : iterable of uint8 ndarray of shape (n, height, width, channels)
-        The thumbnails of one sheet after the other.
+        Thumbnails of each sheet.
     n_tiles : int
         Number of all thumbnails.
     budget : int
-        About how many bytes all sheets may take, base64 included. What the first leave over
-        serves the others.
+        Approximate size limit of all sheets in bytes, including base64. What the first ones
+        do not use is available to the others.
 
     Yields
     ------
     sheet : str
-        A WebP file in base64.
+        WebP file in base64.
     """
     remaining, quality = budget * 3 // 4, 0
     for tiles in parts:
         allowed = remaining * len(tiles) // n_tiles
-        # Lossless is at best a third of the bytes, on pictures as these.
+        # Lossless compression leaves at least a third of the bytes of such images.
         if quality == 0 and tiles.nbytes > 3 * allowed:
             quality = 1
         picture = _sheet(tiles)
@@ -96,7 +98,7 @@ def sheets(parts, n_tiles, budget):
 
 
 def _sheet(tiles):
-    """One picture of thumbnails, 16 side by side."""
+    """Tile thumbnails on one image, 16 side by side."""
     n, height, width, n_channels = tiles.shape
     n_down = -(-n // TILES_ACROSS)
     grid = np.zeros((n_down * TILES_ACROSS, height, width, n_channels), np.uint8)
@@ -107,7 +109,7 @@ def _sheet(tiles):
 
 
 def _webp(picture, quality):
-    """From pixels alone, so nothing of a photograph's metadata is in it."""
+    """Encode as WebP. Only pixels are passed, so no metadata of a photograph is included."""
     file = io.BytesIO()
     if quality is None:
         picture.save(file, "WEBP", lossless=True, quality=50, method=2)

@@ -18,7 +18,7 @@ from sklearn.model_selection import cross_val_score
 
 from skl_sae import TopKSparseAutoencoder, find_images
 from skl_sae import __main__ as command
-from skl_sae._command import _run as _command
+from skl_sae._command import _figures, _images, _run
 from skl_sae._command._output import FILES, mark
 from skl_sae._model_file import _atomic
 from skl_sae.datasets import load_photographs, make_cells
@@ -124,7 +124,7 @@ def test_printed_figures_are_those_of_the_members(X):
 
     sae = TopKSparseAutoencoder(16, k=4, n_estimators=3, max_iter=1, random_state=0).fit(X)
     codes = sae.transform(X)
-    members = list(_command._member_reconstructions(sae, codes))
+    members = list(_figures._member_reconstructions(sae, codes))
     np.testing.assert_allclose(
         np.mean(members, axis=0), sae.inverse_transform(codes), rtol=1e-5, atol=1e-6
     )
@@ -286,7 +286,7 @@ def test_fault_122_a_stray_picture(cells, tmp_path, capsys):
 )  # fmt: skip
 def test_fault_120_options_are_checked_before_images(option, value, tmp_path, capsys, monkeypatch):
     """In one line that names the option; and nothing is left behind."""
-    monkeypatch.setattr(_command, "search_images", lambda *_: pytest.fail("images are read"))
+    monkeypatch.setattr(_images, "search_images", lambda *_: pytest.fail("images are read"))
     (tmp_path / "file").touch()
     (tmp_path / "out" / "codes.npz").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
@@ -309,8 +309,8 @@ def test_warnings_are_notes_in_a_line(cells, tmp_path, capsys, monkeypatch):
             warnings.warn("something\nodd", UserWarning, stacklevel=1)
         return fitted(*arguments)
 
-    fitted = _command._fitted
-    monkeypatch.setattr(_command, "_fitted", fit)
+    fitted = _run._fitted
+    monkeypatch.setattr(_run, "_fitted", fit)
     arguments = [str(cells), *SMALL, "--size", "8", "--output", str(tmp_path / "out")]
     assert command.main(arguments) == 0
     assert "python -m skl_sae: note: something odd\n" in capsys.readouterr().err

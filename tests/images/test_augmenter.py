@@ -16,8 +16,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skl_sae import ImageAugmenter
 from skl_sae.datasets import load_photographs
-from skl_sae.images import _augmenter
-from skl_sae.images._augmenter import corner_maps, crop_maps, rotation_maps, scale_maps, shift_maps
+from skl_sae.images import _augmenter, _homography
+from skl_sae.images._homography import (
+    CORNERS,
+    corner_maps,
+    crop_maps,
+    rotation_maps,
+    scale_maps,
+    shift_maps,
+)
 
 OFF = {
     "rotation": 0,
@@ -54,7 +61,7 @@ def variants(images, seed=0, **parameters):
 
 def resample(images, maps):
     arguments = torch.from_numpy(images), torch.from_numpy(maps)
-    return _augmenter._resample(*arguments).numpy()
+    return _homography.resample(*arguments).numpy()
 
 
 # --- Geometry, exactly ---
@@ -103,12 +110,12 @@ def test_crop_of_whole_pixels(images):
 
 
 def test_corners_go_where_they_are_sent():
-    corners = _augmenter._CORNERS + np.random.default_rng(0).uniform(-0.4, 0.4, (5, 4, 2))
+    corners = CORNERS + np.random.default_rng(0).uniform(-0.4, 0.4, (5, 4, 2))
     maps = corner_maps(corners)
-    homogeneous = np.concatenate([_augmenter._CORNERS, np.ones((4, 1))], axis=1)
+    homogeneous = np.concatenate([CORNERS, np.ones((4, 1))], axis=1)
     places = homogeneous @ maps.transpose(0, 2, 1)
     np.testing.assert_allclose(places[..., :2] / places[..., 2:], corners, atol=1e-12)
-    np.testing.assert_allclose(corner_maps(_augmenter._CORNERS[None])[0], np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(corner_maps(CORNERS[None])[0], np.eye(3), atol=1e-12)
 
 
 def test_all_geometry_against_pillow(photographs):
@@ -169,7 +176,7 @@ def test_brightness_and_contrast(photographs):
         ({"rotation": 90}, rotation_maps(np.array([np.pi / 2]), 1.0)),
         ({"translation": 2 / 7}, shift_maps(np.array([4 / 7]), np.array([4 / 7]))),
         ({"crop": 0.25}, crop_maps(np.full((2, 1), 0.25), np.full((2, 1), 0.25))),
-        ({"perspective": 0.3}, corner_maps(_augmenter._CORNERS[None] + 0.3)),
+        ({"perspective": 0.3}, corner_maps(CORNERS[None] + 0.3)),
     ],
 )
 def test_amounts_are_the_largest(images, parameter, map_):

@@ -1,100 +1,23 @@
-"""The report as a document; what it shows, against brute force; and in a browser."""
+"""The report as a document, and what it shows, against brute force."""
 
 import base64
 import hashlib
-import io
-import json
 import os
 import re
-import shutil
 import webbrowser
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
+from pages import HOSTILE, Parser, X, Y, fitted, page_data, tiles
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skl_sae import TopKSparseAutoencoder, pearson_correlation, report
+from skl_sae import TopKSparseAutoencoder, pearson_correlation
 from skl_sae.inspection import atom_usage, class_selectivity, top_samples
-from skl_sae.report import SAEReport, _thumbnails
-
-DIGITS = load_digits()
-X, Y = DIGITS.data[:120], DIGITS.target[:120]
-HOSTILE = [
-    "</script><script>window.hacked = 1</script>",
-    "<img src=x onerror='window.hacked = 1'>",
-    '"><svg onload="window.hacked = 1">',
-    "../../etc/x", "#?%00.png", "{{data}}", "<!--", "a\u2028b\u202ec", "\udcff.png", "&lt;b&gt;",
-]  # fmt: skip
-
-
-def fitted(**parameters):
-    parameters = {"n_components": 24, "k": 4, "n_estimators": 2, "max_iter": 2} | parameters
-    return TopKSparseAutoencoder(random_state=0, device="cpu", **parameters).fit(X)
-
-
-@pytest.fixture(scope="module")
-def sae():
-    sae = fitted()
-    # Of 48 atoms some shall be dead: these fire on no row.
-    sae.encoder_bias_ = np.where(np.arange(48) % 16 == 3, np.float32(-1e6), sae.encoder_bias_)
-    return sae
-
-
-class Parser(HTMLParser):
-    """Tags with their attributes, and the texts of scripts by their id."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.attributes, self.texts = [], [], {}
-        self._script = None
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        self._script = dict(attrs).get("id", tag) if tag in ("script", "style") else None
-
-    def handle_endtag(self, tag):
-        self._script = None
-
-    def handle_data(self, data):
-        if self._script:
-            self.texts[self._script] = self.texts.get(self._script, "") + data
-
-
-def page_data(page):
-    """What the page's script reads, its arrays decoded."""
-
-    def decoded(value):
-        if isinstance(value, dict) and len(value) == 1:
-            ((dtype, content),) = value.items()
-            if re.fullmatch("[fiu][24]", dtype):
-                return np.frombuffer(base64.b64decode(content), f"<{dtype}")
-        return {k: decoded(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-    return decoded(json.loads(Parser(page).texts["data"]))
-
-
-def tiles(page, kind, n, shape):
-    """The first n thumbnails of one kind, from the page's sheets."""
-    texts = Parser(page).texts
-    height, width, _ = shape
-    result = []
-    for i in range(n):
-        content = base64.b64decode(texts[f"{kind}-{i // 256}"])
-        sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-        row, column = divmod(i % 256, 16)
-        result.append(sheet[row * height :, column * width :][:height, :width])
-    return np.array(result)
-
+from skl_sae.report import SAEReport, _report, _summary
 
 # --- The document ---
 
@@ -226,8 +149,8 @@ def test_atoms_add_up_to_the_reconstruction(parameters):
 
 def test_limits(sae, monkeypatch):
     for name, value in {"_MOST_ATOMS": 10, "_MOST_IMAGES": 7, "_MOST_CODES": 3}.items():
-        monkeypatch.setattr(report, name, value)
-    monkeypatch.setattr(report, "_MOST_TO_MATCH", 0)
+        monkeypatch.setattr(_report, name, value)
+    monkeypatch.setattr(_summary, "_MOST_TO_MATCH", 0)
     page = SAEReport(sae, X, Y, image_shape=(8, 8)).html()
     data, scores = page_data(page), sae.score_samples(X)
     assert "7 images shown" in page and "the 10 atoms used most shown" in page
@@ -264,29 +187,6 @@ def test_constant_images(sae):
     assert "<dt>Correlation</dt><dd>undefined</dd>" in page
     assert (page_data(page)["images"]["correlation"] == 0).all()
     assert page_data(page)["range"] == [3, 4]
-
-
-def test_large_images_are_shrunk():
-    rng = np.random.default_rng(0)
-    rows = rng.random((6, 96 * 128 * 3), dtype=np.float32)
-    small = _thumbnails.shrink(rows, (96, 128, 3))
-    assert small.shape == (6, 48, 64, 3) == (6, *_thumbnails.tile_shape((96, 128, 3)))
-    blocks = rows.reshape(6, 48, 2, 64, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_allclose(small, blocks, rtol=1e-5)
-    odd = _thumbnails.shrink(rows[:, : 100 * 90], (100, 90))
-    assert odd.shape == (6, 64, 58, 1)
-    np.testing.assert_allclose(odd.mean(axis=(1, 2, 3)), rows[:, :9000].mean(axis=1), rtol=1e-4)
-    assert _thumbnails.tile_shape((1, 500)) == (1, 64, 1)
-
-
-@pytest.mark.parametrize("budget", [100_000, 300_000])
-def test_sheets_keep_to_the_budget(budget):
-    noise = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
-    contents = list(_thumbnails.sheets([noise[:256], noise[256:]], 300, budget))
-    assert sum(map(len, contents)) <= budget
-    picture = Image.open(io.BytesIO(base64.b64decode(contents[1])))
-    assert picture.format == "WEBP" and picture.size == (256, 48)
-    assert not picture.getexif() and not picture.info.get("icc_profile")
 
 
 # --- Checks and files ---
@@ -382,233 +282,3 @@ def test_open_and_notebook(sae, tmp_path, monkeypatch):
     attributes = {name: value for _, name, value in parsed.attributes}
     assert attributes["srcdoc"] == page.html()
     assert attributes["sandbox"] == "allow-scripts"
-
-
-# --- In a browser ---
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
-DRAWN = "root => [...root.querySelectorAll('canvas')].every(c => c.dataset.drawn)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def report_file(sae, tmp_path_factory):
-    names = [HOSTILE[i % len(HOSTILE)] + str(i) for i in range(len(X))]
-    labels = np.array(HOSTILE, dtype=object)[Y]
-    path = tmp_path_factory.mktemp("report") / "report #1.html"
-    SAEReport(sae, X, labels, image_shape=(8, 8), filenames=names).write_html(path)
-    return path
-
-
-@pytest.fixture
-def page(browser, report_file):
-    """The report, opened from disk; fails if the page complains or asks for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(report_file.as_uri())
-    page.wait_for_function(f"({DRAWN})(document)")
-    yield page
-    asked = [url for url in requests if not url.startswith("data:")]
-    hacked = page.evaluate("window.hacked")
-    context.close()
-    assert complaints == []
-    assert asked == [report_file.as_uri()]
-    assert hacked is None
-
-
-def shown(page, kind):
-    """Numbers of the tiles of a gallery, as they stand."""
-    tiles = page.locator(f".grid.{kind}s > .tile")
-    return tiles.evaluate_all(f"tiles => tiles.map(t => Number(t.dataset.{kind}))")
-
-
-def bytes_of(page, selector):
-    """The first channel of a canvas."""
-    canvas = page.locator(selector)
-    script = """canvas => Array.from(canvas.getContext("2d").getImageData(
-        0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 === 0)"""
-    return np.array(canvas.evaluate(script))
-
-
-@needs_chromium
-def test_browser_sorts_and_filters(page, report_file):
-    data = page_data(report_file.read_text(encoding="utf-8"))
-    atoms, images = data["atoms"], data["images"]
-    assert shown(page, "atom") == list(range(48))
-    assert len(shown(page, "image")) == 12
-    page.locator("#images .more").click()
-    assert shown(page, "image") == list(range(24))
-    page.select_option("#image-sort", "worst")
-    assert shown(page, "image")[0] == images["correlation"].argmin()
-    page.select_option("#image-sort", "best")
-    assert shown(page, "image")[0] == images["correlation"].argmax()
-    page.select_option("#image-class", value="3")
-    assert {images["label"][i] for i in shown(page, "image")} == {3}
-
-    page.select_option("#atom-sort", "share")
-    assert shown(page, "atom")[0] == atoms["share"].argmax()
-    page.select_option("#atom-sort", "selectivity")
-    best = atoms["auc"].reshape(48, -1)[:, 0]
-    assert shown(page, "atom")[0] == best.argmax()
-    page.select_option("#atom-sort", "number")
-    page.select_option("#atom-member", label="2")
-    assert [atoms["column"][j] for j in shown(page, "atom")] == list(range(24, 48))
-    page.select_option("#atom-use", "dead")
-    dead = shown(page, "atom")
-    assert 35 in {atoms["column"][j] for j in dead}
-    assert (atoms["frequency"][dead] == 0).all()
-    assert page.locator("#atoms .count").inner_text() == f"{len(dead)} of 48 atoms."
-    page.select_option("#atom-use", "live")
-    page.select_option("#atom-class", value="2")
-    assert {atoms["class"].reshape(48, -1)[j, 0] for j in shown(page, "atom")} <= {2}
-    page.select_option("#atom-class", value="")
-    assert len(shown(page, "atom")) == 24 - len(dead)
-
-
-@needs_chromium
-def test_browser_opens_an_atom(page, report_file, sae):
-    data = page_data(report_file.read_text(encoding="utf-8"))
-    page.locator(".grid.atoms > .tile").nth(2).click()
-    dialog = page.locator("dialog")
-    column = data["atoms"]["column"][2]
-    assert page.locator("#dialog-title").inner_text().startswith(f"Atom {column}, of member")
-    page.wait_for_function(f"({DRAWN})(document.querySelector('dialog'))")
-    top = dialog.locator(".top .tile").evaluate_all("tiles => tiles.map(t => +t.dataset.image)")
-    assert top == top_samples(sae.transform(X), column, 12).tolist()
-    assert dialog.locator("svg .bar").count() == 24
-    assert "AUC" in dialog.inner_text()
-
-    nearest = data["atoms"]["nearest"].reshape(48, -1)[2, 0]
-    dialog.locator(".nearest .tile").first.click()
-    assert f"Atom {data['atoms']['column'][nearest]}," in page.locator("#dialog-title").inner_text()
-    page.locator("#back").click()
-    assert f"Atom {column}," in page.locator("#dialog-title").inner_text()
-    page.keyboard.press("ArrowRight")
-    assert f"Atom {data['atoms']['column'][3]}," in page.locator("#dialog-title").inner_text()
-    page.keyboard.press("Escape")
-    assert not dialog.is_visible()
-    page.select_option("#atom-use", "dead")
-    page.locator(".grid.atoms > .tile").first.click()
-    assert "fires on none" in dialog.inner_text()
-
-
-@needs_chromium
-def test_browser_builds_an_image_up(page, report_file, sae):
-    data = page_data(report_file.read_text(encoding="utf-8"))
-    guess = sae.inverse_transform(sae.transform(X[4:5]))[0]
-    page.locator(".grid.images > .tile").nth(4).click()
-    assert page.locator("#dialog-title").inner_text() == data["images"]["name"][4]
-    page.wait_for_function("document.querySelector('dialog output').textContent")
-    original, built, _ = (f"dialog .views figure:nth-child({i}) canvas" for i in (1, 2, 3))
-    np.testing.assert_allclose(bytes_of(page, original), X[4] / 16 * 255, atol=0.6)
-    np.testing.assert_allclose(bytes_of(page, built), guess.clip(0, 16) / 16 * 255, atol=0.6)
-
-    first, last = data["images"]["indptr"][4:6]
-    slider, output = page.locator("dialog input[type=range]"), page.locator("dialog output")
-    assert slider.get_attribute("max") == str(last - first)
-    total = sae.centers_.mean(axis=0)
-    for step in range(last - first + 1):
-        slider.fill(str(step))
-        # The page has atoms of one byte a pixel, and three decimals.
-        shown = re.search(r"correlation (\S+)", output.inner_text())[1].replace("\u2212", "-")
-        expected = pearson_correlation(X[[4]], total[None])
-        assert float(shown) == pytest.approx(expected, abs=0.01)
-        np.testing.assert_allclose(bytes_of(page, built), total.clip(0, 16) / 16 * 255, atol=4)
-        if step < last - first:
-            column = data["atoms"]["column"][data["images"]["atom"][first + step]]
-            code = data["images"]["code"][first + step]
-            total = total + code * sae.components_[column] / 2
-    slider.press("Home")
-    assert "the centre alone" in output.inner_text()
-    assert page.locator("dialog .tile.silent").count() == last - first
-    page.locator("dialog .tile").first.click()
-    assert "Atom" in page.locator("#dialog-title").inner_text()
-    page.locator("#close").click()
-    assert not page.locator("dialog").is_visible()
-
-
-@needs_chromium
-def test_browser_keyboard_and_names(page):
-    names = page.locator(".grid.images .tile").evaluate_all("tiles => tiles.map(t => t.title)")
-    assert names[:2] == [HOSTILE[0] + "0", HOSTILE[1] + "1"]
-    unnamed = "document.querySelectorAll('canvas:not([aria-label]), button:not([aria-label])')"
-    labels = page.evaluate(f"[...{unnamed}].map(e => e.textContent.trim())")
-    assert all(labels)
-    page.locator(".grid.atoms > .tile").first.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    grid = "getComputedStyle(document.querySelector('.grid.atoms'))"
-    columns = page.evaluate(f"{grid}.gridTemplateColumns.split(' ').length")
-    focused = "Number(document.activeElement.dataset.atom)"
-    assert page.evaluate(focused) == 1 + columns
-    page.keyboard.press("Enter")
-    assert page.locator("dialog").is_visible()
-    page.keyboard.press("Escape")
-    assert page.evaluate(focused) == 1 + columns
-
-
-@needs_chromium
-def test_browser_themes_and_widths(page):
-    colour = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(colour)
-    page.locator("#theme").click()
-    dark = page.evaluate(colour)
-    assert dark != light
-    page.locator("#theme").click()
-    assert page.evaluate(colour) == light
-    page.set_viewport_size({"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") == 400
-    page.locator(".grid.images > .tile").first.click()
-    assert page.evaluate("document.querySelector('dialog .body').scrollWidth") <= 400
-
-
-@needs_chromium
-def test_browser_shows_it_in_a_notebook(browser, sae):
-    page = browser.new_page()
-    page.set_content(
-        SAEReport(sae, X[:20], image_shape=(8, 8), filenames=HOSTILE * 2)._repr_html_()
-    )
-    frame = page.frame_locator("iframe")
-    frame.locator(".grid.atoms > .tile").first.click()
-    assert "Atom" in frame.locator("#dialog-title").inner_text()
-    frame.locator("#close").click()
-    assert page.evaluate("window.hacked") is None
-    page.close()
-
-
-@needs_chromium
-def test_browser_shows_what_was_not_counted_one_by_one(browser, sae, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_MOST_CODES", 3)
-    path = tmp_path / "report.html"
-    SAEReport(sae, X[:20], image_shape=(8, 8)).write_html(path)
-    page = browser.new_page()
-    page.goto(path.as_uri())
-    page.locator(".grid.images > .tile").first.click()
-    page.wait_for_function("document.querySelector('dialog output').textContent")
-    n_active = sae.transform(X[:1]).nnz
-    assert f"all {n_active} atoms" in page.locator("dialog output").inner_text()
-    guess = sae.inverse_transform(sae.transform(X[:1]))[0]
-    built = bytes_of(page, "dialog .views figure:nth-child(2) canvas")
-    scale = X[:20].max()
-    np.testing.assert_allclose(built, guess.clip(0, scale) / scale * 255, atol=0.6)
-    page.locator("dialog input[type=range]").press("ArrowLeft")
-    assert f"3 of {n_active} atoms" in page.locator("dialog output").inner_text()
-    page.close()

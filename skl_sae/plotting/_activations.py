@@ -1,0 +1,125 @@
+"""ActivationDisplay: how strongly atoms fire."""
+
+import math
+
+import numpy as np
+
+from ..inspection._activations import activations_of, check_atom
+from ._axes import new_axes
+from ._display import _Display
+
+
+class ActivationDisplay(_Display):
+    """Histogram of activations, with logarithmic counts.
+
+    Parameters
+    ----------
+    activations : array-like of shape (n_active,)
+        Activations: absolute values of the codes that are not 0.
+    n_codes : int
+        Number of codes, including those that are 0.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the drawing.
+    figure_ : matplotlib Figure
+        Figure of the Axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import TopKSparseAutoencoder
+    >>> from skl_sae.plotting import ActivationDisplay
+    >>> X = load_digits().data[:200]
+    >>> sae = TopKSparseAutoencoder(32, k=4, max_iter=5, random_state=0).fit(X)
+    >>> display = ActivationDisplay.from_estimator(sae, X)
+    >>> display.ax_.get_yscale()
+    'log'
+    """
+
+    def __init__(self, activations, n_codes):
+        self.activations = activations
+        self.n_codes = n_codes
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, atom=None, ax=None, **kwargs):
+        """Draw the activations of a fitted estimator's atoms on the samples of X.
+
+        Parameters
+        ----------
+        estimator : estimator with transform
+            Fitted autoencoder, or a Pipeline that ends with one.
+        X : array-like of shape (n_samples, n_features)
+            Samples to transform.
+        atom : int or None, default=None
+            See :meth:`from_codes`.
+        ax : matplotlib Axes or None, default=None
+            See :meth:`plot`.
+        **kwargs : dict
+            Other parameters of :meth:`plot`.
+
+        Returns
+        -------
+        display : ActivationDisplay
+            The display, drawn.
+        """
+        return cls.from_codes(estimator.transform(X), atom=atom, ax=ax, **kwargs)
+
+    @classmethod
+    def from_codes(cls, codes, *, atom=None, ax=None, **kwargs):
+        """Draw the activations in codes.
+
+        Parameters
+        ----------
+        codes : {array-like, sparse matrix} of shape (n_samples, n_atoms)
+            Codes, as transform returns them.
+        atom : int or None, default=None
+            Index of an atom, a column of codes; None takes all atoms together.
+        ax : matplotlib Axes or None, default=None
+            See :meth:`plot`.
+        **kwargs : dict
+            Other parameters of :meth:`plot`.
+
+        Returns
+        -------
+        display : ActivationDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such atom.
+        """
+        activations = activations_of(codes)
+        if atom is not None:
+            check_atom(atom, activations.shape[1])
+            activations = activations[:, [atom]]
+        return cls(activations.data, math.prod(activations.shape)).plot(ax, **kwargs)
+
+    def plot(self, ax=None, *, bins=50):
+        """Draw the histogram.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; None makes a figure.
+        bins : int, str or array-like, default=50
+            Bins, as in :func:`numpy.histogram`.
+
+        Returns
+        -------
+        display : ActivationDisplay
+            The display itself.
+        """
+        ax = new_axes() if ax is None else ax
+        counts, edges = np.histogram(self.activations, bins=bins)
+        ax.set_yscale("log", nonpositive="clip")
+        # From half a code, so that a bin of one code is visible on a logarithmic axis.
+        ax.stairs(counts, edges, fill=True, baseline=0.5)
+        ax.set_ylim(0.5, 2 * max(counts.max(), 1))
+        percent = 100 * len(self.activations) / self.n_codes
+        ax.set_title(f"{percent:.1f} % of the codes are not 0", fontsize="medium")
+        ax.set(xlabel="Activation", ylabel="Number of codes")
+        ax.grid(alpha=0.3)
+        return self._drawn_on(ax)

@@ -1,0 +1,138 @@
+"""AtomDisplay: atoms as pictures."""
+
+import numpy as np
+
+from ..inspection._estimators import atoms_of_member, fitted_step, sorted_atoms
+from ._display import _Display
+from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
+
+
+class AtomDisplay(_Display):
+    """Atoms as pictures.
+
+    Parameters
+    ----------
+    components : array-like of shape (n_atoms, n_features)
+        Atoms to show, in this order.
+    image_shape : tuple of (int, int) or (int, int, int)
+        Height, width and, in colour, 3.
+    captions : sequence of str or None, default=None
+        Text above each atom. None counts from 0.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with an image for each atom.
+    figure_ : matplotlib Figure
+        Figure of the Axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import TopKSparseAutoencoder
+    >>> from skl_sae.plotting import AtomDisplay
+    >>> X = load_digits().data[:200]
+    >>> sae = TopKSparseAutoencoder(32, k=4, max_iter=5, random_state=0).fit(X)
+    >>> display = AtomDisplay.from_estimator(sae, image_shape=(8, 8), n_atoms=20)
+    >>> len(display.ax_.images), display.ax_.get_title()
+    (20, '20 of 32 atoms, most used first')
+
+    The atoms that mark each class best, one class in each row:
+
+    >>> from skl_sae.inspection import class_selectivity, discriminative_atoms
+    >>> selectivity = class_selectivity(sae.transform(X), load_digits().target[:200])
+    >>> atoms = discriminative_atoms(selectivity, n=6).ravel()
+    >>> display = AtomDisplay.from_estimator(
+    ...     sae, image_shape=(8, 8), order=atoms, n_columns=6
+    ... )
+    """
+
+    def __init__(self, components, *, image_shape, captions=None):
+        self.components = components
+        self.image_shape = image_shape
+        self.captions = captions
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, image_shape, order="use", n_atoms=64, member=None, ax=None, **kwargs
+    ):
+        """Draw atoms of a fitted estimator, with their indices in ``components_``.
+
+        Parameters
+        ----------
+        estimator : estimator with ``components_``
+            Fitted autoencoder, or a Pipeline that ends with one. PCA and other estimators
+            with ``components_`` need another order than "use".
+        image_shape : tuple of (int, int) or (int, int, int)
+            Height, width and, in colour, 3.
+        order : "use", None or array-like of int, default="use"
+            Order of the atoms: "use" begins with those that fired on most training samples of
+            the last epoch; None keeps the order of ``components_``; indices select these
+            atoms, in this order.
+        n_atoms : int or None, default=64
+            Largest number of atoms, unless order selects them. None shows all.
+        member : int or None, default=None
+            Index of a member, to show its atoms only.
+        ax : matplotlib Axes or None, default=None
+            See :meth:`plot`.
+        **kwargs : dict
+            Other parameters of :meth:`plot`.
+
+        Returns
+        -------
+        display : AtomDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member or atom, or image_shape does not fit.
+        """
+        estimator, _ = fitted_step(estimator, needs="components_")
+        all_atoms = atoms_of_member(estimator, member)
+        atoms = sorted_atoms(estimator, all_atoms, order)
+        if order is None or isinstance(order, str):  # atoms given by index are all shown
+            atoms = atoms[:n_atoms]
+        components = np.asarray(estimator.components_)[atoms]
+        display = cls(components, image_shape=image_shape, captions=list(map(str, atoms)))
+        display.plot(ax, **kwargs)
+        of_member = "" if member is None else f" of member {member}"
+        how = ", most used first" if isinstance(order, str) else ""
+        title = f"{len(atoms)} of {len(all_atoms)} atoms{of_member}{how}"
+        display.ax_.set_title(title, fontsize="medium")
+        return display
+
+    def plot(self, ax=None, *, scale="diverging", cmap=None, n_columns=None):
+        """Draw the atoms.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; None makes a figure.
+        scale : {"diverging", "picture"} or tuple of (float, float), default="diverging"
+            Scale of the colours. "diverging" shows each atom from minus to plus its largest
+            absolute value, with 0 in the middle: white in the default map for grey, grey in
+            colour. "picture" shows each atom from its smallest to its largest value, as black
+            to white or in colour. Two numbers are the limits for all atoms.
+        cmap : str, matplotlib Colormap or None, default=None
+            Colour map of grey atoms. None is "RdBu_r" on the diverging scale, else "gray".
+        n_columns : int or None, default=None
+            Number of atoms side by side. None fills the given Axes; on a new figure it is 8.
+
+        Returns
+        -------
+        display : AtomDisplay
+            The display itself.
+        """
+        pictures = pictures_of(self.components, self.image_shape, scale, cmap)
+        captions = self.captions
+        if captions is None:
+            captions = list(map(str, range(len(pictures))))
+        if len(captions) != len(pictures):
+            raise ValueError(f"Expected {len(pictures)} captions, got {len(captions)}.")
+        if ax is None:
+            n_columns = min(n_columns or 8, len(pictures))
+            n_rows = -(-len(pictures) // n_columns)  # rounded up
+            ax = axes_for_pictures(n_rows, n_columns, pictures[0])
+        draw_pictures(ax, pictures, captions, n_columns=n_columns)
+        return self._drawn_on(ax)

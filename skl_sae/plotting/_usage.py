@@ -1,0 +1,126 @@
+"""UsageDisplay: how few atoms carry most of the reconstruction."""
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ..inspection import atom_usage
+from ..inspection._estimators import atoms_of_codes, fitted_step
+from ..inspection._usage import cumulative_share
+from ._axes import new_axes
+from ._display import _Display
+
+
+class UsageDisplay(_Display):
+    """Cumulative share of the reconstruction by number of atoms.
+
+    The curve is the share of the reconstruction that the atoms of the largest shares have
+    together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %.
+
+    Parameters
+    ----------
+    usage : Bunch
+        Result of :func:`skl_sae.inspection.atom_usage`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the drawing.
+    figure_ : matplotlib Figure
+        Figure of the Axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import TopKSparseAutoencoder
+    >>> from skl_sae.plotting import UsageDisplay
+    >>> X = load_digits().data[:200]
+    >>> sae = TopKSparseAutoencoder(32, k=4, max_iter=5, random_state=0).fit(X)
+    >>> display = UsageDisplay.from_estimator(sae, X)
+    >>> display.ax_.get_ylabel()
+    'Share of the reconstruction'
+    """
+
+    def __init__(self, usage):
+        self.usage = usage
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, ax=None):
+        """Draw how much a fitted estimator uses its atoms for the samples of X.
+
+        Parameters
+        ----------
+        estimator : estimator with ``components_`` and transform
+            Fitted autoencoder, or a Pipeline that ends with one.
+        X : array-like of shape (n_samples, n_features)
+            Samples to transform.
+        ax : matplotlib Axes or None, default=None
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : UsageDisplay
+            The display, drawn.
+        """
+        estimator, X = fitted_step(estimator, X, needs="components_")
+        return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
+
+    @classmethod
+    def from_codes(cls, codes, components=None, *, ax=None):
+        """Draw how much atoms are used in codes.
+
+        Parameters
+        ----------
+        codes : {array-like, sparse matrix} of shape (n_samples, n_atoms)
+            Codes, as transform returns them.
+        components : array-like of shape (n_atoms, n_features) or None, default=None
+            Atoms, one for each column of codes. None means atoms of unit norm.
+        ax : matplotlib Axes or None, default=None
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : UsageDisplay
+            The display, drawn.
+        """
+        return cls(atom_usage(codes, components)).plot(ax)
+
+    def plot(self, ax=None):
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : UsageDisplay
+            The display itself.
+        """
+        ax = new_axes() if ax is None else ax
+        usage, n_atoms = self.usage, len(self.usage.share)
+        ax.plot(np.arange(n_atoms + 1), cumulative_share(usage.share))
+        self._mark_80_percent(ax, n_atoms)
+        n_dead = np.count_nonzero(usage.dead)
+        if n_dead:  # they have no share, so they are the last
+            label = f"{n_dead} dead"
+            ax.axvspan(n_atoms - n_dead, n_atoms, color="0.5", alpha=0.2, lw=0, label=label)
+            ax.legend(loc="lower right")
+        ax.set(xlabel="Atoms, largest share first", ylabel="Share of the reconstruction")
+        ax.set(xlim=(0, n_atoms), ylim=(0, 1.02))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        ax.grid(alpha=0.3)
+        return self._drawn_on(ax)
+
+    def _mark_80_percent(self, ax, n_atoms):
+        n = self.usage.atoms_for_80
+        ax.plot([0, n, n], [0.8, 0.8, 0], ":", color="0.4")
+        ax.plot(n, 0.8, "o", color="C0")
+        ax.annotate(
+            f"{n} of {n_atoms} atoms ({100 * self.usage.fraction_for_80:.0f} %)\nhave 80 %",
+            (n, 0.8),
+            xytext=(8, -8),
+            textcoords="offset points",
+            va="top",
+        )

@@ -1,0 +1,72 @@
+"""Parts of the HTML document, with text and data made safe for it."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+
+import numpy as np
+
+
+def packed(values, dtype):
+    """Encode an array for the page's script: little-endian numbers in base64, named by dtype."""
+    content = np.ascontiguousarray(values, dtype=f"<{dtype}").tobytes()
+    return {dtype: base64.b64encode(content).decode("ascii")}
+
+
+def json_for_script(data):
+    """Encode as JSON in which no HTML parser finds the end of a script, or any markup."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII alone
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def policy(template):
+    """Return a content security policy: only the page's own style, script and embedded images."""
+
+    def digest(tag):
+        content = re.search(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL).group(1)
+        return base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
+
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest('style')}'; "
+        f"script-src 'sha256-{digest('script')}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def filled(template, **contents):
+    """Fill the template's places ``{{name}}`` in one pass: contents are not searched for more."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: contents[place.group(1)], template)
+
+
+def definitions(figures):
+    """Return a definition list of names, values and explanations."""
+    return "\n".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        f"<dd>{html.escape(explanation)}</dd></div>"
+        for name, value, explanation in figures
+    )
+
+
+def parameter_rows(estimator):
+    """Return the table rows of the estimator's parameters, with non-default ones marked."""
+    defaults = type(estimator)().get_params(deep=False)
+    rows = []
+    for name, value in sorted(estimator.get_params(deep=False).items()):
+        text = _described(value)
+        changed = ' class="changed"' if text != _described(defaults[name]) else ""
+        rows.append(
+            f'<tr{changed}><th scope="row">{html.escape(name)}</th>'
+            f"<td>{html.escape(text)}</td></tr>"
+        )
+    return "\n".join(rows)
+
+
+def _described(value):
+    # A parameter may be an array of initial atoms, or any text.
+    if hasattr(value, "shape"):
+        return f"array of shape {tuple(value.shape)}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]} …"

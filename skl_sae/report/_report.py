@@ -1,0 +1,382 @@
+"""SAEReport: its figures, and the data from which the page's script draws."""
+
+import html
+import tempfile
+import webbrowser
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_array, column_or_1d, gen_batches
+
+from .._model_file._atomic import replacing
+from ..images._shapes import checked_image_shape
+from ..inspection import atom_usage, class_selectivity
+from ..inspection._estimators import atoms_of_codes, fitted_step, training_mean
+from ..inspection._samples import strongest_samples
+from ..metrics import row_correlations, unexplained_of_parts
+from ._arrays import (
+    CorrelationCurves,
+    cumulative,
+    evenly_ranked,
+    histograms,
+    nearest_atoms,
+    strongest_codes,
+)
+from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy
+from ._summary import summary
+from ._thumbnails import (
+    TILES_A_SHEET,
+    TILES_ACROSS,
+    image_bytes,
+    sheets,
+    shrink,
+    signed_bytes,
+    tile_shape,
+)
+
+# Limits of what is shown, so that a page stays under 15 MB. Figures are of all images and atoms.
+_MOST_ATOMS, _MOST_IMAGES = 4096, 1000
+_MOST_CODES = 256  # of an image that are added one by one; the others are added together
+_BUDGETS = {"atom": 6_400_000, "image": 1_600_000, "guess": 1_600_000}  # bytes of thumbnails
+_N_TOP, _N_BINS, _N_NEAREST, _N_CLASSES = 12, 24, 4, 5
+_ROWS_AT_A_TIME = 256
+
+
+class SAEReport:
+    """HTML page about a fitted autoencoder's atoms and its reconstructions of given images.
+
+    The page has a summary, the training curves, the images beside their reconstructions and a
+    gallery of the atoms, which can be sorted and filtered. Opening an atom shows the images on
+    which it fires most strongly; opening an image shows the atoms that compose it, one by one.
+    The page is a single file: it loads nothing else, and shows names and labels as plain text.
+
+    Parameters
+    ----------
+    estimator : TopKSparseAutoencoder or Pipeline
+        Fitted estimator, or a Pipeline that ends with one. It is read once, on construction.
+    X : array-like of shape (n_samples, n_features)
+        Images as rows, or other input of the estimator's transform. Held-out images are more
+        informative. For a Pipeline, the page shows the input of its last step.
+    y : array-like of shape (n_samples,), default=None
+        Class of each sample: numbers or str.
+    image_shape : tuple
+        Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
+        channels.
+    filenames : array-like of shape (n_samples,), default=None
+        Name of each sample.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of X, y and filenames differ, image_shape does not fit X, or the
+        estimator is not a TopKSparseAutoencoder.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+
+    Notes
+    -----
+    Images are shown on the scale [0, 1] if X lies in it, else from the smallest value of X, in
+    black, to the largest, in white. Each atom is shown on its own scale around 0: red for
+    positive and blue for negative values of grey images, around middle grey for colour images.
+
+    Here an atom is dead if it fires on none of the given samples. With ``aggregate="mean"`` a
+    column of the codes belongs to all members; its atom is then the mean of the members' atoms,
+    with which inverse_transform decodes. Codes by ``transform_algorithm="omp"`` have a sign;
+    their activation is the absolute value.
+
+    Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
+    reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
+    figures are computed from all. Thumbnails have at most 64 pixels on their longer side, and
+    are compressed to keep the page under 15 MB. A notebook that shows the report stores the
+    page.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import TopKSparseAutoencoder
+    >>> from skl_sae.report import SAEReport
+    >>> digits = load_digits()
+    >>> sae = TopKSparseAutoencoder(64, k=8, max_iter=2, random_state=0).fit(digits.data[:500])
+    >>> held_out = slice(500, 700)
+    >>> report = SAEReport(
+    ...     sae, digits.data[held_out], digits.target[held_out], image_shape=(8, 8)
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report.write_html(os.path.join(folder, "report.html"))
+    ...     print(os.listdir(folder))
+    ['report.html']
+    """
+
+    def __init__(self, estimator, X, y=None, *, image_shape, filenames=None):
+        estimator, X = fitted_step(estimator, X, needs="centers_")
+        self._X = check_array(X, dtype=np.float32, input_name="X")
+        self._image_shape = checked_image_shape(image_shape, self._X.shape[1])
+        self._classes, self._labels = _checked_classes(y, len(self._X))
+        self._names = _checked_names(filenames, len(self._X))
+        self._estimator = estimator
+        codes = estimator.transform(X)  # not self._X: the names of a DataFrame are checked
+        self._codes = sp.csr_array(codes if sp.issparse(codes) else np.asarray(codes))
+        self._centre = estimator.centers_.mean(axis=0)
+        self._atoms = atoms_of_codes(estimator)
+        # If the codes are the members' mean, so are the atoms, as if there were one member.
+        self._n_members = len(estimator.centers_) * len(self._atoms) // len(estimator.components_)
+        self._weight = 1 / self._n_members
+
+    # --- Public methods ---
+
+    def html(self):
+        """Make the page.
+
+        Returns
+        -------
+        page : str
+            Complete HTML document.
+        """
+        # Mean atoms have no unit norm, by which usage has to be weighted.
+        is_mean = len(self._atoms) < len(self._estimator.components_)
+        usage = atom_usage(self._codes, self._atoms if is_mean else None)
+        correlations, unexplained = self._reconstruction_figures()
+        atoms = np.lexsort((-usage.share, -usage.frequency))[:_MOST_ATOMS]
+        images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
+        data, sprites = self._page_data(usage, correlations, atoms, images)
+        figures = summary(self._estimator, self._codes, usage, correlations, unexplained)
+        template = (files(__package__) / "report.html").read_text(encoding="utf-8")
+        return filled(
+            template,
+            policy=html.escape(policy(template)),
+            subtitle=html.escape(self._subtitle(len(atoms), len(images))),
+            figures=definitions(figures),
+            parameters=parameter_rows(self._estimator),
+            data=json_for_script(data),
+            sprites="\n".join(
+                f'<script type="text/plain" id="{name}">{content}</script>'
+                for name, content in sprites
+            ),
+        )
+
+    def write_html(self, path):
+        """Write the page.
+
+        An existing file is replaced once the new page is complete; its permissions are kept.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Path of the file, in an existing folder.
+        """
+        content = self.html().encode("utf-8")
+        with replacing(path) as file:
+            file.write(content)
+
+    def open(self):
+        """Write the page to a temporary file, which is kept, and open it in the web browser.
+
+        Returns
+        -------
+        path : pathlib.Path
+            Path of the temporary file.
+        """
+        path = Path(tempfile.mkdtemp(prefix="skl_sae_")) / "report.html"
+        self.write_html(path)
+        webbrowser.open(path.as_uri())
+        return path
+
+    def _repr_html_(self):
+        """Return the page in a frame for notebooks, without access to the notebook."""
+        return (
+            '<iframe title="Sparse autoencoder report" sandbox="allow-scripts" width="100%" '
+            f'height="800" frameborder="0" srcdoc="{html.escape(self.html())}"></iframe>'
+        )
+
+    def _reconstruction_figures(self):
+        """Return each sample's correlation (NaN if constant), and the unexplained variance."""
+        correlations = np.empty(len(self._X))
+
+        def parts():
+            # Reconstructions of all samples may be too many for the memory.
+            for rows in gen_batches(len(self._X), _ROWS_AT_A_TIME):
+                reconstruction = self._estimator.inverse_transform(self._codes[rows])
+                correlations[rows] = row_correlations(self._X[rows], reconstruction)
+                yield self._X[rows], reconstruction
+
+        unexplained = unexplained_of_parts(parts(), training_mean(self._estimator))
+        return correlations, unexplained
+
+    def _subtitle(self, n_atoms, n_images):
+        height, width, *channels = self._image_shape
+        kind = "colour" if channels == [3] else "grey"
+        n_members = len(self._estimator.centers_)
+        parts = [
+            f"{len(self._X):,} {kind} images of {height}x{width} pixels",
+            f"{n_members} member{'s' if n_members > 1 else ''} of "
+            f"{len(self._estimator.components_) // n_members:,} atoms",
+        ]
+        if n_images < len(self._X):
+            parts.append(f"{n_images:,} images shown, from the worst to the best")
+        if n_atoms < self._codes.shape[1]:
+            parts.append(f"the {n_atoms:,} atoms used most shown")
+        return " · ".join(parts)
+
+    # --- Data of the page's script ---
+
+    def _page_data(self, usage, correlations, atoms, images):
+        """Return the data, and names and contents of the sheets of thumbnails.
+
+        ``atoms`` and ``images`` are the indices of those shown; in the data they count from 0.
+        """
+        codes = self._codes[images]
+        reconstructions = self._estimator.inverse_transform(codes)
+        codes, atom_rows = codes[:, atoms], self._atoms[atoms]
+        gram = atom_rows @ atom_rows.T
+        curves = CorrelationCurves(self._X[images], atom_rows, gram, self._centre)
+        steps, sprites = self._sprites(atom_rows, self._X[images], reconstructions)
+        data = self._general_data(usage) | {
+            "atoms": {
+                **self._atom_data(usage, atoms, codes, gram),
+                "step": packed(steps * self._weight, "f4"),
+            },
+            "images": self._image_data(correlations, images, codes, gram, curves),
+        }
+        return data, sprites
+
+    def _general_data(self, usage):
+        estimator = self._estimator
+        return {
+            "tile": tile_shape(self._image_shape),
+            "across": TILES_ACROSS,
+            "range": self._range(),
+            "centre": packed(shrink(self._centre[None], self._image_shape), "f4"),
+            "classes": self._classes,
+            "members": self._n_members,
+            "curves": {
+                "loss": packed(estimator.loss_curve_, "f4"),
+                "correlation": packed(estimator.correlation_curve_, "f4"),
+                "held_out": packed(estimator.validation_scores_ or [], "f4"),
+                "share": packed(cumulative(usage.share), "f4"),
+            },
+        }
+
+    def _range(self):
+        """Return the values shown in black and in white."""
+        low, high = float(self._X.min()), float(self._X.max())
+        if 0 <= low and high <= 1:
+            return [0.0, 1.0]
+        return [low, high if low < high else low + 1]
+
+    def _sprites(self, atoms, images, reconstructions):
+        """Return one step of each atom's bytes, in units of X; and names and contents of sheets."""
+        steps, limits = np.empty(len(atoms)), self._range()
+
+        def atom_tiles(rows):
+            tiles, steps[rows] = signed_bytes(shrink(atoms[rows], self._image_shape))
+            return tiles
+
+        def image_tiles(source, rows):
+            return image_bytes(shrink(source[rows], self._image_shape), *limits)
+
+        kinds = {
+            "atom": (len(atoms), atom_tiles),
+            "image": (len(images), partial(image_tiles, images)),
+            "guess": (len(images), partial(image_tiles, reconstructions)),
+        }
+        sprites = []
+        for kind, (n, tiles) in kinds.items():
+            parts = map(tiles, gen_batches(n, TILES_A_SHEET))
+            contents = sheets(parts, n, _BUDGETS[kind])
+            sprites += [(f"{kind}-{i}", content) for i, content in enumerate(contents)]
+        return steps, sprites
+
+    def _atom_data(self, usage, atoms, codes, gram):
+        """Return figures of each atom, from all samples, and its strongest among those shown."""
+        member = atoms // (self._codes.shape[1] // self._n_members)
+        top, activations = strongest_samples(codes, _N_TOP)
+        nearest, cosines = nearest_atoms(gram, member, _N_NEAREST)
+        counts, low, high = histograms(self._codes, atoms, _N_BINS)
+        return {
+            "column": packed(atoms, "u4"),
+            "member": packed(member, "u2"),
+            "frequency": packed(usage.frequency[atoms], "f4"),
+            "mean": packed(usage.mean_activation[atoms], "f4"),
+            "max": packed(usage.max_activation[atoms], "f4"),
+            "share": packed(usage.share[atoms], "f4"),
+            "top": packed(top, "i4"),
+            "top_code": packed(activations, "f4"),
+            "nearest": packed(nearest, "i4"),
+            "cosine": packed(cosines, "f4"),
+            "histogram": packed(counts, "u4"),
+            "low": packed(low, "f4"),
+            "high": packed(high, "f4"),
+            **self._class_data(atoms),
+        }
+
+    def _class_data(self, atoms):
+        """Return the classes that each atom marks best, if there are two or more."""
+        if self._classes is None or len(self._classes) < 2:
+            return {}
+        selectivity = class_selectivity(self._codes, self._labels)
+        # Of thousands of classes a page shows a few for each atom.
+        best = np.argsort(-selectivity.auc[:, atoms], axis=0, kind="stable")[:_N_CLASSES]
+        figures = {
+            "auc": selectivity.auc,
+            "rate": selectivity.frequency,
+            "difference": selectivity.difference,
+            "p": selectivity.p_adjusted,
+        }
+        return {"class": packed(best.T, "u2")} | {
+            name: packed(values[best, atoms].T, "f4") for name, values in figures.items()
+        }
+
+    def _image_data(self, correlations, images, codes, gram, curves):
+        """Return each image's strongest codes, and its correlation as they add up."""
+        strongest = strongest_codes(codes, np.sqrt(gram.diagonal()), _MOST_CODES)
+        sums = [
+            curves.curve(i, atoms, values * self._weight)
+            for i, (atoms, values) in enumerate(strongest)
+        ]
+        data = {
+            "row": packed(images, "u4"),
+            "correlation": packed(np.nan_to_num(correlations[images]), "f4"),
+            "active": packed(np.diff(self._codes.indptr)[images], "u4"),
+            "indptr": packed(np.cumsum([0, *(len(atoms) for atoms, _ in strongest)]), "u4"),
+            "atom": packed(np.concatenate([atoms for atoms, _ in strongest]), "u2"),
+            "code": packed(np.concatenate([values for _, values in strongest]), "f4"),
+            "curve": packed(np.rint(np.concatenate(sums) * 32767), "i2"),
+        }
+        if self._names is not None:
+            data["name"] = [self._names[i] for i in images]
+        if self._labels is not None:
+            data["label"] = packed(self._labels[images], "u2")
+        return data
+
+
+# --- Checks ---
+
+
+def _checked_classes(y, n_samples):
+    """Return the classes as str and the index of each sample's; None and None without y."""
+    if y is None:
+        return None, None
+    y = column_or_1d(y)
+    if len(y) != n_samples:
+        raise ValueError(f"Expected {n_samples} labels, as X has rows, got {len(y)}.")
+    if y.dtype.kind == "f":
+        if not np.array_equal(y, np.floor(y)):
+            raise ValueError("Expected classes in y, got numbers that are not whole.")
+        y = y.astype(np.int64)
+    if y.dtype.kind == "O":
+        y = y.astype(str)
+    classes, labels = np.unique(y, return_inverse=True)
+    return [str(name) for name in classes], labels
+
+
+def _checked_names(filenames, n_samples):
+    if filenames is None:
+        return None
+    names = [filenames] if isinstance(filenames, str) else list(map(str, filenames))
+    if len(names) != n_samples:
+        raise ValueError(f"Expected {n_samples} filenames, as X has rows, got {len(names)}.")
+    return names

@@ -1,0 +1,77 @@
+"""Figures of the report's summary, with their explanations."""
+
+import numpy as np
+
+from ..inspection import match_members
+
+# Pairs of members times n_components**3. Matching takes about a second for a tenth of this.
+_MOST_TO_MATCH = 1e11
+
+
+def summary(estimator, codes, usage, correlations, unexplained):
+    """Return name, value and explanation of each figure.
+
+    Parameters
+    ----------
+    estimator : TopKSparseAutoencoder
+        Fitted estimator.
+    codes : csr_array of shape (n_samples, n_atoms)
+        Codes of the report's images.
+    usage : Bunch
+        Result of atom_usage for them.
+    correlations : ndarray of shape (n_samples,)
+        Correlations with the reconstructions; NaN if undefined.
+    unexplained : float
+        Fraction of variance unexplained; NaN if undefined.
+    """
+    varying = correlations[~np.isnan(correlations)]
+    mean = f"{varying.mean():.4f}" if len(varying) else "undefined"
+    figures = [
+        ("Correlation", mean, "of an image with its reconstruction, on average"),
+        (
+            "FVU",
+            "undefined" if np.isnan(unexplained) else f"{unexplained:.4f}",
+            "fraction of the variance of these images, about the mean of the training images, "
+            "that is left unexplained",
+        ),
+        *_usage_figures(estimator, codes, usage),
+    ]
+    stability = _stability(estimator)
+    if stability is not None:
+        explanation = "mean cosine of atoms matched between members"
+        figures.append(("Stability", f"{stability:.3f}", explanation))
+    return figures
+
+
+def _usage_figures(estimator, codes, usage):
+    n_atoms, n_dead = len(usage.dead), int(usage.dead.sum())
+    n_active = np.diff(codes.indptr)
+    n_dead_in_training = int((estimator.atom_frequency_ == 0).sum())
+    return [
+        (
+            "Active atoms",
+            f"{n_active.mean():,.1f}",
+            f"an image, on average; {n_active.max():,} at most",
+        ),
+        (
+            "Dead atoms",
+            f"{100 * n_dead / n_atoms:.1f} %",
+            f"{n_dead:,} of {n_atoms:,} fire on none of these images; in the last epoch of "
+            f"training {n_dead_in_training:,} of {len(estimator.components_):,}",
+        ),
+        (
+            "Atoms for 80 %",
+            f"{100 * usage.fraction_for_80:.1f} %",
+            f"{usage.atoms_for_80:,} atoms carry 80 % of the reconstructions' energy",
+        ),
+    ]
+
+
+def _stability(estimator):
+    """Return the members' stability; None for one member, or if it would take long."""
+    n_members = len(estimator.centers_)
+    n_components = len(estimator.components_) // n_members
+    n_pairs = n_members * (n_members - 1) // 2
+    if not 0 < n_pairs * n_components**3 <= _MOST_TO_MATCH:
+        return None
+    return match_members(estimator).stability

@@ -1,0 +1,76 @@
+"""Estimators for reports, and what is on a report's page."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from skl_sae import TopKSparseAutoencoder
+
+DIGITS = load_digits()
+X, Y = DIGITS.data[:120], DIGITS.target[:120]
+HOSTILE = [
+    "</script><script>window.hacked = 1</script>",
+    "<img src=x onerror='window.hacked = 1'>",
+    '"><svg onload="window.hacked = 1">',
+    "../../etc/x", "#?%00.png", "{{data}}", "<!--", "a\u2028b\u202ec", "\udcff.png", "&lt;b&gt;",
+]  # fmt: skip
+
+
+def fitted(**parameters):
+    parameters = {"n_components": 24, "k": 4, "n_estimators": 2, "max_iter": 2} | parameters
+    return TopKSparseAutoencoder(random_state=0, device="cpu", **parameters).fit(X)
+
+
+class Parser(HTMLParser):
+    """Tags with their attributes, and the texts of scripts by their id."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.texts = [], [], {}
+        self._script = None
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+        self._script = dict(attrs).get("id", tag) if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self._script = None
+
+    def handle_data(self, data):
+        if self._script:
+            self.texts[self._script] = self.texts.get(self._script, "") + data
+
+
+def page_data(page):
+    """What the page's script reads, its arrays decoded."""
+
+    def decoded(value):
+        if isinstance(value, dict) and len(value) == 1:
+            ((dtype, content),) = value.items()
+            if re.fullmatch("[fiu][24]", dtype):
+                return np.frombuffer(base64.b64decode(content), f"<{dtype}")
+        return {k: decoded(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return decoded(json.loads(Parser(page).texts["data"]))
+
+
+def tiles(page, kind, n, shape):
+    """The first n thumbnails of one kind, from the page's sheets."""
+    texts = Parser(page).texts
+    height, width, _ = shape
+    result = []
+    for i in range(n):
+        content = base64.b64decode(texts[f"{kind}-{i // 256}"])
+        sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        row, column = divmod(i % 256, 16)
+        result.append(sheet[row * height :, column * width :][:height, :width])
+    return np.array(result)
