@@ -8,11 +8,12 @@ import warnings
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, gen_batches
+from sklearn.utils.validation import _check_sample_weight
 
 _ROWS_AT_A_TIME = 256  # in float64; few enough for a processor's cache
 
 
-def pearson_correlation(X, X_reconstructed):
+def pearson_correlation(X, X_reconstructed, *, sample_weight=None):
     """Mean Pearson correlation between samples and their reconstructions.
 
     The sums are centred and in float64, so a large common offset does no harm. A sample that
@@ -25,6 +26,8 @@ def pearson_correlation(X, X_reconstructed):
         Samples.
     X_reconstructed : array-like of shape (n_samples, n_features)
         Their reconstructions.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        Weights of the samples in the mean; None for equal weights.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def pearson_correlation(X, X_reconstructed):
     Raises
     ------
     ValueError
-        If every sample is constant, or the shapes differ.
+        If every sample is constant, the shapes differ, or weights are negative or all 0.
 
     Examples
     --------
@@ -43,6 +46,10 @@ def pearson_correlation(X, X_reconstructed):
     0.0
     """
     correlations = row_correlations(X, X_reconstructed)
+    weight = None
+    if sample_weight is not None:
+        weight = check_weights(sample_weight, correlations)
+        correlations, weight = correlations[weight > 0], weight[weight > 0]
     varying = ~np.isnan(correlations)
     n_constant = len(correlations) - np.count_nonzero(varying)
     if n_constant == len(correlations):
@@ -57,10 +64,19 @@ def pearson_correlation(X, X_reconstructed):
             UserWarning,
             stacklevel=2,
         )
-    return float(correlations[varying].mean())
+    if weight is not None:
+        weight = weight[varying]
+    return float(np.average(correlations[varying], weights=weight))
 
 
-def reconstruction_correlation(estimator, X, y=None):
+def check_weights(sample_weight, X):
+    """Weights of samples in float64; a ValueError if any is negative or all are 0."""
+    return _check_sample_weight(
+        sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+    )
+
+
+def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
     """Score an estimator by the Pearson correlation of its reconstruction.
 
     This is a scorer: pass it as ``scoring=`` wherever scikit-learn takes one.
@@ -75,6 +91,8 @@ def reconstruction_correlation(estimator, X, y=None):
         Samples to transform.
     y : None
         Ignored.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        Weights of the samples in the mean; None for equal weights.
 
     Returns
     -------
@@ -91,7 +109,8 @@ def reconstruction_correlation(estimator, X, y=None):
     0.91
     """
     estimator, X = unwrap_pipeline(estimator, X)
-    return pearson_correlation(X, estimator.inverse_transform(estimator.transform(X)))
+    X_reconstructed = estimator.inverse_transform(estimator.transform(X))
+    return pearson_correlation(X, X_reconstructed, sample_weight=sample_weight)
 
 
 def unwrap_pipeline(estimator, X=None):

@@ -95,19 +95,9 @@ def above(values, thresholds):
     return trimmed(largest, largest.values >= thresholds[:, None, None])
 
 
-def fitting_threshold(activations, k, weight=None):
-    """Find the threshold, a tensor above 0, that k of a row's activations (B, H) reach on average.
-
-    ``weight`` (B,) is what the rows count for in the average; None if alike.
-    """
-    if weight is None:
-        smallest = activations.flatten().topk(k * len(activations)).values[-1]
-    else:
-        activations, weight = activations[weight > 0], weight[weight > 0]
-        largest, indices = activations.flatten().sort(descending=True)
-        spent = weight.double()[indices // activations.shape[1]].cumsum(0)
-        last = int((spent <= k * weight.double().sum() * (1 + 1e-6)).sum()) - 1
-        smallest = largest[max(0, last)]
+def fitting_threshold(activations, k):
+    """Find the threshold, above 0, that k of a row's activations (B, H) reach on average."""
+    smallest = activations.flatten().topk(k * len(activations)).values[-1]
     return smallest.clamp(min=torch.finfo(torch.float32).tiny)
 
 

@@ -83,6 +83,7 @@ class Trainer:
         self.size, self.tied, self.rng, self.scaling = size, tied, rng, scaling
         self.model = None
         self.history = History()
+        self.held_out = None  # rows that judge, or those of early stopping
         self.n_rows = 0  # of the first epoch
         self.n_planned_steps = None  # None disables the schedule of the learning rate
         self.n_steps_before = 0  # of models that this one replaced
@@ -113,28 +114,28 @@ class Trainer:
             A fit to go on with.
         """
         self.all_rows, self.start = rows, start
-        train, self.held_out = hold_out(rows, self._n_held_out(len(rows)), self.rng)
+        train, self.held_out = hold_out(rows, self._n_held_out(rows.n_samples), self.rng)
         self.epochs = EpochRows(train, self.settings.augmenter, self.rng)
         first = self.epochs.draw()
         # Rows that judge are learned, too, in the end: the offset is the mean of all.
         learned_as_given = self.settings.augmenter is None and not self.settings.early_stopping
-        self.scaling = Scaling.of((rows if learned_as_given else first).X)
-        self.n_rows = len(first)
+        self.scaling = Scaling.of(rows if learned_as_given else first)
+        self.n_rows = first.n_rows
         if interrupted is None:
             self.make_model(first, start)
             self._judge_start()
         else:
             interrupted.restore(self)
-        self._plan_steps(len(train))
+        self._plan_steps(train.n_rows)
 
-    def _n_held_out(self, n_rows):
-        """Number of rows that early stopping holds out, or that judge the fit for a while."""
+    def _n_held_out(self, n_samples):
+        """Number of samples that early stopping holds out, or that judge the fit for a while."""
         if not self.settings.early_stopping:
-            return n_judges(n_rows)
-        n_held_out = max(1, int(self.settings.validation_fraction * n_rows))
-        if n_held_out >= n_rows:
+            return n_judges(n_samples)
+        n_held_out = max(1, int(self.settings.validation_fraction * n_samples))
+        if n_held_out >= n_samples:
             raise ValueError(
-                f"Expected at least 2 samples for early stopping, got n_samples={n_rows}."
+                f"Expected at least 2 samples for early stopping, got n_samples={n_samples}."
             )
         return n_held_out
 
@@ -145,7 +146,7 @@ class Trainer:
         n_early = max_iter if self.settings.early_stopping else int(_JUDGED * max_iter)
         self.n_planned_steps = sum(
             n_epochs * math.ceil(variants * n_rows / self.settings.batch_size)
-            for n_epochs, n_rows in ((n_early, n_train), (max_iter - n_early, len(self.all_rows)))
+            for n_epochs, n_rows in ((n_early, n_train), (max_iter - n_early, self.all_rows.n_rows))
         )
 
     def make_model(self, rows, start=None):
@@ -167,7 +168,7 @@ class Trainer:
 
     @property
     def _has_held_out(self):
-        return len(getattr(self, "held_out", ())) > 0
+        return self.held_out is not None and self.held_out.n_rows > 0
 
     def _initial_parameters(self, rows):
         """Parameters to start from, in scaled units."""
@@ -178,9 +179,10 @@ class Trainer:
             generator = torch.Generator().manual_seed(int(self.rng.randint(2**31 - 1)))
             scaled = judges = None
             if init == "pca":
-                scaled = torch.from_numpy(self.scaling.scale_rows(rows.X))
+                scaled = torch.from_numpy(self.scaling.scale_rows(rows.copies()))
                 if self._has_held_out:
-                    judges = torch.from_numpy(self.scaling.scale_rows(self.held_out.X))
+                    judges = self.held_out.copies()
+                    judges = torch.from_numpy(self.scaling.scale_rows(judges))
             code = Code(self.size.k, self.settings.sparsity == "topk")
             known = self.history.choices
             parameters, self.history.choices = initial_parameters(
@@ -239,7 +241,7 @@ class Trainer:
     def train_epoch(self, rows):
         """Train on rows once, and judge what came of it."""
         history = self.history
-        history.add(*self.run_epoch(rows, len(rows), history.n_epochs))
+        history.add(*self.run_epoch(rows, rows.n_rows, history.n_epochs))
         if self.settings.early_stopping:
             history.add_score(self.score(self.held_out), self.model)
         elif history.is_judging:
@@ -325,17 +327,17 @@ class Trainer:
         if self.history.best_arrays:
             self._settle()
         if self.settings.transform_algorithm == "omp":
-            n_rows, n_features = len(self.all_rows), self.size.shape[2]
-            self._adapt_atoms(min(_MOST_ROUNDS, _ROUNDS * n_rows // n_features))
+            n_samples, n_features = self.all_rows.n_samples, self.size.shape[2]
+            self._adapt_atoms(min(_MOST_ROUNDS, _ROUNDS * n_samples // n_features))
         # What only a fit needs would take memory while the object lives.
-        del self.all_rows, self.held_out, self.epochs, self.start
-        self.watch = self.n_planned_steps = None
+        del self.all_rows, self.epochs, self.start
+        self.held_out = self.watch = self.n_planned_steps = None
 
     def _settle(self):
         history, rows = self.history, self.all_rows
         is_principal = self.start is None and isinstance(self.settings.init, str)
         if history.has_begun_best and is_principal and self.settings.init == "pca":
-            self.scaling = Scaling.of(rows.X)
+            self.scaling = Scaling.of(rows)
             self.make_model(rows)
             history.frequency = None
             thresholds = self.model.parameters.thresholds
@@ -361,21 +363,29 @@ class Trainer:
     def _adapt_atoms(self, n_rounds):
         """Adapt the atoms to orthogonal matching pursuit."""
         self.model.catch_up()
-        p, rows = self.model.parameters, self._scaled(self.all_rows.X)
+        p, rows = self.model.parameters, self._scaled(self.all_rows.copies())
         for center, atoms in zip(p.centers, p.decoder, strict=True):
             adapt_atoms(rows - center, atoms, self.size.k, n_rounds)
 
     # --- Measures ---
 
+    def _parts(self, rows, batch_size):
+        """Rows a few at a time: of the data, scaled, and their weights."""
+        for batch in gen_batches(rows.n_rows, batch_size):
+            X, weight = rows.X[batch], rows.weight
+            weight = np.ones(len(X)) if weight is None else weight[batch]
+            yield X, self._scaled(X), weight
+
     @one_thread()
     def _firing_frequency(self, rows):
-        """Fraction of the rows on which each atom fires."""
+        """Fraction of the samples on which each atom fires."""
         fired = torch.zeros_like(self.model.parameters.bias)
-        for batch in gen_batches(len(rows), ROWS_AT_A_TIME):
-            active = self.model.encode(self._scaled(rows.X[batch]))
+        for _, scaled, weight in self._parts(rows, ROWS_AT_A_TIME):
+            active = self.model.encode(scaled)
             fires = (active.values > 0).to(fired)
+            fires *= torch.from_numpy(weight).to(fired)[:, None]
             fired.scatter_add_(1, active.indices.flatten(1), fires.flatten(1))
-        return (fired.cpu().numpy() / np.float32(len(rows))).ravel()
+        return (fired.cpu().numpy() / np.float32(rows.n_samples)).ravel()
 
     @one_thread()
     def error(self, rows):
@@ -384,12 +394,12 @@ class Trainer:
         Thresholds are for the while such that the rows have k active atoms on average, as many
         as in training.
         """
-        total = 0.0
+        total, X = 0.0, rows.copies()
         with self._thresholds_fitted_to(rows):
-            for batch in gen_batches(len(rows), ROWS_AT_A_TIME):
-                scaled = self._scaled(rows.X[batch])
+            for batch in gen_batches(len(X), ROWS_AT_A_TIME):
+                scaled = self._scaled(X[batch])
                 total += self.model.error(scaled, self.settings.consistency) * len(scaled)
-        return total / len(rows)
+        return total / len(X)
 
     @contextlib.contextmanager
     def _thresholds_fitted_to(self, rows):
@@ -406,8 +416,8 @@ class Trainer:
     @one_thread()
     def _fit_thresholds(self, rows):
         """Find thresholds that k of a row's activations reach, on average over some of the rows."""
-        some = rows[:: 1 + len(rows) // _THRESHOLD_ROWS]
-        self.model.fit_thresholds(self._scaled(some.X))
+        X = rows.copies()
+        self.model.fit_thresholds(self._scaled(X[:: 1 + len(X) // _THRESHOLD_ROWS]))
 
     def _threshold_factors(self, rows):
         """How much lower the thresholds must be for rows held out to get as many atoms."""
@@ -418,12 +428,11 @@ class Trainer:
     def score(self, rows):
         """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
         total = 0.0
-        for batch in gen_batches(len(rows), self.settings.batch_size):
-            X = rows.X[batch]
-            reconstruction = self.model.reconstruct(self._scaled(X)).cpu().numpy()
+        for X, scaled, weight in self._parts(rows, self.settings.batch_size):
+            reconstruction = self.model.reconstruct(scaled).cpu().numpy()
             correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
-            total += np.nan_to_num(correlations, nan=0.0).sum()
-        return float(total / len(rows))
+            total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
+        return float(total / rows.n_samples)
 
 
 class Mean:

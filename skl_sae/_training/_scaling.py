@@ -28,17 +28,21 @@ class Scaling:
         self._fine = (self.offset - self._coarse).astype(np.float32)
 
     @classmethod
-    def of(cls, X):
-        """Find the units of rows.
+    def of(cls, rows):
+        """Find the units of an ArrayRows.
 
         Variation that is no more than the rounding of a feature's own offset counts only where
         no feature has any other: a constant feature does not hide the variation of the rest.
         """
-        offset = X.mean(axis=0, dtype=np.float64)
-        variance = np.zeros(X.shape[1])
+        X, weight = rows.X, rows.weight
+        offset, variance = _mean(X, weight), np.zeros(X.shape[1])
         for start in range(0, len(X), ROWS_AT_A_TIME):
-            variance += np.square(X[start : start + ROWS_AT_A_TIME] - offset).sum(axis=0)
-        variance /= len(X)
+            part = slice(start, start + ROWS_AT_A_TIME)
+            squares = np.square(X[part] - offset)
+            if weight is not None:
+                squares *= weight[part, None]
+            variance += squares.sum(axis=0)
+        variance /= len(X) if weight is None else weight.sum()
         is_rounding = np.sqrt(variance) <= _ROUNDING * np.abs(offset)
         if is_rounding.all():
             scale = np.abs(offset).max()
@@ -79,3 +83,14 @@ class Scaling:
             thresholds = (self.scale * thresholds).astype(np.float32)
         centers = (self.offset + self.scale * p.centers).astype(np.float32)
         return Parameters(p.decoder, p.encoder, bias.astype(np.float32), centers, thresholds)
+
+
+def _mean(X, weight):
+    """Mean of rows, in float64."""
+    if weight is None:
+        return X.mean(axis=0, dtype=np.float64)
+    total = np.zeros(X.shape[1])
+    for start in range(0, len(X), ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        total += (X[part] * weight[part, None]).sum(axis=0)
+    return total / weight.sum()

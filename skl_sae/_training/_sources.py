@@ -13,6 +13,8 @@ from .._engine._parameters import Batch
 # Least and largest number of samples that judge a fit, and the number from which a tenth is no
 # longer needed.
 MIN_JUDGES, ENOUGH_JUDGES, MAX_JUDGES = 5, 16, 2**10
+# Copies made of rows with weights, at most, unless there are more rows; a start looks at no more.
+_MOST_COPIES = 2**15
 
 
 class RowSource(Protocol):
@@ -33,24 +35,53 @@ class ArrayRows:
     X : ndarray of shape (n_rows, n_features)
         The rows.
     weight : ndarray of shape (n_rows,) or None
-        How much each counts; None for 1.
+        Positive weights. Whole ones are numbers of copies, others are 1 on average; None for 1.
     """
 
     def __init__(self, X, weight=None):
         self.X, self.weight = X, weight
         self.n_rows, self.n_features = X.shape
 
-    def __len__(self):
-        return self.n_rows
+    @classmethod
+    def of(cls, X, weight):
+        """Rows with the weights that a user gives, or None; rows of weight 0 are left out."""
+        if weight is None:
+            return cls(X)
+        if not (weight > 0).all():
+            X, weight = X[weight > 0], weight[weight > 0]
+        if (weight == 1).all():
+            return cls(X)
+        is_whole = (weight == np.floor(weight)).all()
+        return cls(X, weight if is_whole else weight * (len(X) / weight.sum()))
+
+    @property
+    def n_samples(self):
+        """Number of samples that the rows stand for, with all copies."""
+        return self.n_rows if self.weight is None else round(float(self.weight.sum()))
 
     def __getitem__(self, rows):
         return ArrayRows(self.X[rows], None if self.weight is None else self.weight[rows])
 
     def batches(self, batch_size, rng):
         order = rng.permutation(self.n_rows)
+        weight = self.weight
+        if weight is not None:
+            weight = (weight / weight.mean()).astype(np.float32)
         for batch in gen_batches(self.n_rows, batch_size):
             rows = order[batch]
-            yield Batch(self.X[rows], None if self.weight is None else self.weight[rows])
+            yield Batch(self.X[rows], None if weight is None else weight[rows])
+
+    def copies(self):
+        """Every row as often as its weight says, for what has no use for weights.
+
+        Weights that are no whole numbers, or more copies than would be looked at, are rounded such
+        that no sum of weights in order changes by more than a half.
+        """
+        if self.weight is None:
+            return self.X
+        n = min(self.n_samples, max(self.n_rows, _MOST_COPIES))
+        upto = np.floor(np.cumsum(self.weight) * (n / self.weight.sum()) + 0.5).astype(np.int64)
+        return np.repeat(self.X, np.diff(upto, prepend=0), axis=0)
 
 
 class EpochRows:
@@ -77,10 +108,10 @@ class EpochRows:
         """Weights of variants, which come in blocks of one variant of each row."""
         if self.rows.weight is None:
             return None
-        n_blocks, rest = divmod(len(X), len(self.rows))
+        n_blocks, rest = divmod(len(X), self.rows.n_rows)
         if rest:
             raise ValueError(
-                f"Expected the augmenter to make a multiple of {len(self.rows)} rows, which have "
+                f"Expected the augmenter to make a multiple of {self.rows.n_rows} rows, which have "
                 f"weights, got {len(X)}."
             )
         return np.tile(self.rows.weight, n_blocks)
@@ -94,14 +125,25 @@ def check_generator(random_state):
 
 
 def hold_out(rows, n_held_out, rng):
-    """Split rows into those to train on and those held out, each in their order."""
+    """Split rows into those to train on and those held out, each in their order.
+
+    Copies of a row are rows of their own, of which some may be held out.
+    """
     if not n_held_out:
         return rows, rows[:0]
-    order = rng.permutation(len(rows))
-    return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
+    if rows.weight is None or (rows.weight != np.floor(rows.weight)).any():
+        order = rng.permutation(rows.n_rows)
+        return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
+    order = rng.permutation(rows.n_samples)
+    row_of_copy = np.repeat(np.arange(rows.n_rows), rows.weight.astype(np.int64))
+    parts = []
+    for chosen in (order[n_held_out:], order[:n_held_out]):
+        counts = np.bincount(row_of_copy[chosen], minlength=rows.n_rows).astype(np.float64)
+        parts.append(ArrayRows(rows.X[counts > 0], counts[counts > 0]))
+    return tuple(parts)
 
 
-def n_judges(n_rows):
-    """Number of rows that judge a fit for a while: a twentieth, or up to a tenth if few."""
-    n = min(max(n_rows // 20, ENOUGH_JUDGES), n_rows // 10, MAX_JUDGES)
+def n_judges(n_samples):
+    """Number of samples that judge a fit for a while: a twentieth, or up to a tenth if few."""
+    n = min(max(n_samples // 20, ENOUGH_JUDGES), n_samples // 10, MAX_JUDGES)
     return n if n >= MIN_JUDGES else 0

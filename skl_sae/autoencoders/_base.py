@@ -62,7 +62,7 @@ class BaseSparseAutoencoder(
         codes = self._codes(X)
         return codes if self.sparse_output else codes.toarray()
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, sample_weight=None):
         """Fit to X, then return its codes.
 
         Parameters
@@ -71,6 +71,8 @@ class BaseSparseAutoencoder(
             The rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in :meth:`fit`.
 
         Returns
         -------
@@ -78,7 +80,7 @@ class BaseSparseAutoencoder(
             See :meth:`transform`.
         """
         self._refuse_sparse_frames()
-        return self.fit(X, y).transform(X)
+        return self.fit(X, y, sample_weight).transform(X)
 
     def inverse_transform(self, X):
         """Reconstruct rows from codes.
@@ -125,7 +127,7 @@ class BaseSparseAutoencoder(
         X = self._validate_rows(X, reset=False)
         return np.nan_to_num(row_correlations(X, self._reconstruct(X)), nan=0.0)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Mean Pearson correlation of rows with their reconstructions.
 
         Parameters
@@ -134,6 +136,8 @@ class BaseSparseAutoencoder(
             The rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean; None for equal weights.
 
         Returns
         -------
@@ -142,7 +146,7 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        return pearson_correlation(X, self._reconstruct(X))
+        return pearson_correlation(X, self._reconstruct(X), sample_weight=sample_weight)
 
     def save(self, path, *, optimizer=False):
         """Write the fitted model to one file, from which :meth:`load` reads it.

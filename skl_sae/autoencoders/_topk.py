@@ -21,6 +21,7 @@ from .._model_file._constructor import parameters_as_json
 from .._training._loop import Size, Trainer, check_memory
 from .._training._scaling import Scaling
 from .._training._sources import ArrayRows, check_generator
+from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder
 
 _DEAD_AFTER_BATCHES = 100
@@ -336,7 +337,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Learn the atoms from the rows of X.
 
         Parameters
@@ -345,6 +346,13 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
             The rows, such as flattened images. Computed in float32.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples; None for equal weights. Whole numbers are numbers of copies: in
+            one batch of all samples the result is that of repeating them (with batch top-k up to
+            the last activation of its budget). Others are divided by their mean. Samples of weight
+            0 are left out. With an augmenter a sample's weight is that of its variants, which must
+            come in blocks of one variant of each sample, as those of
+            :class:`~skl_sae.ImageAugmenter` do.
 
         Returns
         -------
@@ -366,7 +374,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         """
         seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
         try:
-            return self._fit(X, y)
+            return self._fit(X, y, sample_weight)
         except BaseException:
             # What was fitted before, if anything, stays whole.
             for name in _SEEN:
@@ -374,27 +382,28 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
             vars(self).update(seen)
             raise
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, sample_weight):
         self._trainer = None  # an earlier optimizer's moments would only take memory
         start = None
         if self.warm_start and hasattr(self, "components_"):
             start = self._parameters()
         X = self._validate_rows(X, reset=start is None)
-        size, tied = self._check_size(X.shape, start)
+        rows = self._weighted(X, sample_weight)
+        size, tied = self._check_size((rows.n_samples, rows.n_features), start)
         rng = check_generator(self.random_state)
         interrupted = self._interrupted_fit(X.shape[1])
         if interrupted is not None:
             rng.set_state(interrupted.first_random_state)
         first_random_state = rng.get_state()
         trainer = Trainer(self.get_params(deep=False), size, tied, rng)
-        trainer.begin(ArrayRows(X), start, interrupted)
+        trainer.begin(rows, start, interrupted)
         trainer.watch = self._watch
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self._train(trainer, context, first_random_state)
         trainer.finish()
         self._store(trainer, trainer.history.attributes())
-        self._warn_of_dead_atoms(len(X))
+        self._warn_of_dead_atoms(rows.n_samples)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
 
@@ -415,7 +424,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
             )  # fmt: skip
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Go on learning with one pass over the rows of X.
 
         The first call on an unfitted estimator takes the scale of the data and the initial
@@ -429,6 +438,8 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
             The rows, of which at least 1.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, as in :meth:`fit`.
 
         Returns
         -------
@@ -437,13 +448,14 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         """
         first_pass = not hasattr(self, "components_")
         X = self._validate_rows(X, reset=first_pass)
-        trainer = self._partial_trainer(X, None if first_pass else self._parameters())
+        rows = self._weighted(X, sample_weight)
+        trainer = self._partial_trainer(rows, None if first_pass else self._parameters())
         before = None if first_pass else self._parameters().copy()
         # Bounded, since torch compares with numbers of 64 bits.
-        dead_after = max(len(X), _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
+        dead_after = max(rows.n_rows, _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
         n_calls = getattr(self, "n_iter_", 0)
         try:
-            loss, correlation, frequency = trainer.run_epoch(ArrayRows(X), dead_after, n_calls)
+            loss, correlation, frequency = trainer.run_epoch(rows, dead_after, n_calls)
         except BaseException:
             if before is not None:
                 self._restore(before)
@@ -458,18 +470,17 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         })  # fmt: skip
         return self
 
-    def _partial_trainer(self, X, start):
+    def _partial_trainer(self, rows, start):
         """The trainer of earlier calls, if its model suits the parameters; or a new one."""
         # Nobody knows how many rows are to come.
-        size, tied = self._check_size((np.inf, X.shape[1]), start)
+        size, tied = self._check_size((np.inf, rows.n_features), start)
         rng = check_generator(self.random_state)
         settings = self.get_params(deep=False)
         before = getattr(self, "_trainer", None)
         if before is not None and before.suits(size.k, self.sparsity):
             before.continue_with(settings, rng)
             return before
-        rows = ArrayRows(X)
-        scaling = Scaling.of(X) if start is None else Scaling(self._offset, self._scale)
+        scaling = Scaling.of(rows) if start is None else Scaling(self._offset, self._scale)
         trainer = Trainer(settings, size, tied, rng, scaling)
         trainer.make_model(rows, start)
         return trainer
@@ -480,6 +491,12 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         for name, array in before.named().items():
             now[name][...] = array
         self._trainer = None
+
+    def _weighted(self, X, sample_weight):
+        """Samples with their weights, if there are any."""
+        if sample_weight is None:
+            return ArrayRows(X)
+        return ArrayRows.of(X, check_weights(sample_weight, X))
 
     # --- Parameters ---
 

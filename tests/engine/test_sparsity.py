@@ -8,7 +8,6 @@ from skl_sae._engine._sparsity import (
     above,
     batch_top_k,
     dense_codes,
-    fitting_threshold,
     stack_padded,
     top_k,
 )
@@ -50,8 +49,6 @@ def test_weights_spend_the_budget_as_repetitions_do():
     repeated = values[:, [0, 0, 2, 2]]
     wanted = dense_codes(batch_top_k(repeated, 6), 100)
     assert torch.equal(codes[:, [0, 2]], wanted[:, [0, 2]])
-    threshold = fitting_threshold(values[0].clamp(min=0), 6, weight[0])
-    assert threshold == fitting_threshold(repeated[0].clamp(min=0), 6)
 
 
 def test_stacked_members_are_filled_up_with_zeros():

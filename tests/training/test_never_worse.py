@@ -33,7 +33,7 @@ from skl_sae._engine.init._start import (
 )
 from skl_sae._training._loop import Size, Trainer
 from skl_sae._training._scaling import Scaling
-from skl_sae._training._sources import n_judges
+from skl_sae._training._sources import ArrayRows, n_judges
 from skl_sae.datasets import load_photographs
 
 N_TRAIN, N_TEST, N_FEATURES = 600, 300, 64
@@ -129,7 +129,7 @@ def test_fault_101_few_rows(n_rows, setting):
 def test_fault_103_one_column_does_not_hide_the_others():
     rows = np.random.default_rng(0).standard_normal((200, 5)).astype(np.float32)
     rows[:, 0] = 1e7
-    scaled = Scaling.of(rows).scale_rows(rows)
+    scaled = Scaling.of(ArrayRows(rows)).scale_rows(rows)
     np.testing.assert_array_equal(scaled[:, 0], 0)
     # Four of five columns vary. float32's rounding, of 200 numbers.
     np.testing.assert_allclose(scaled.var(axis=0, dtype=np.float64).mean(), 1, rtol=1e-5)
@@ -137,12 +137,12 @@ def test_fault_103_one_column_does_not_hide_the_others():
 
 def test_fault_103_the_offset_is_exact():
     rows = (1e6 + np.random.default_rng(0).standard_normal((200, 5))).astype(np.float32)
-    scaling = Scaling.of(rows)
+    scaling = Scaling.of(ArrayRows(rows))
     expected = (rows - rows.mean(axis=0, dtype=np.float64)) / scaling.scale
     # One rounding of numbers of about 1, and one of the offset's second part.
     np.testing.assert_allclose(scaling.scale_rows(rows), expected, atol=1e-6)
     constant = np.full((7, 3), 0.1, np.float32)
-    assert np.isfinite(Scaling.of(constant).scale_rows(constant)).all()
+    assert np.isfinite(Scaling.of(ArrayRows(constant)).scale_rows(constant)).all()
 
 
 def test_fault_104_a_batch_spends_its_budget_however_many_are_equal():
