@@ -174,9 +174,11 @@ def add_products(left, right, out, keep=1):
     def multiply(piece):
         torch.addmm(out[piece], left[piece], right[piece[0]], beta=keep, out=out[piece])
 
-    share_operators(
-        multiply, [(e, part) for e in range(len(left)) for part in parts(left.shape[1])]
-    )
+    # A narrow product is not worth as many parts: each makes a copy of what all multiply with.
+    n_multiplications = left[0].numel() * right.shape[-1]
+    n_parts = min(N_PARTS, max(2, 2 * n_multiplications // max(1, SHARED_PRODUCT)))
+    slices = parts(left.shape[1], n_parts)
+    share_operators(multiply, [(e, part) for e in range(len(left)) for part in slices])
 
 
 def add_gram(rows, gram):
@@ -199,7 +201,7 @@ def is_shared_work(n_multiplications):
     return n_multiplications >= SHARED_PRODUCT
 
 
-def parts(length):
+def parts(length, n_parts=N_PARTS):
     """The slices that threads share."""
-    step = max(1, -(-length // N_PARTS))
+    step = max(1, -(-length // n_parts))
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]

@@ -6,10 +6,10 @@ the rounding of sums, and none depends on the number of threads.
 
 # --- Threads ---
 
-# Numbers to work on from which threads pay off: starting two costs 50 to 100 us, which is what
-# one core needs for a pass over 2**20 numbers in memory; at 2**22 both ways are within 5 %, beyond
-# it threads win.
-SHARED_SIZE = 2**22
+# Numbers to work on from which threads pay off. A second thread begins 75 us after it is called,
+# and one core takes 200 to 500 us for a visit to 2**20 numbers; at 2**22 two cores take 0.6 of the
+# time of one.
+SHARED_SIZE = 2**20
 # Multiplications of a product from which threads pay off (1 ms on one core).
 SHARED_PRODUCT = 2**26
 # Parts of a product, and ranges of a compiled loop, for any number of threads. More parts cost

@@ -13,34 +13,32 @@ from ._parcels import BETA1, BETA2, EPSILON, MOMENTUM_STEPS
 
 
 @compiled
-def _add_rows(out, rows, values, source, start):
+def _sum_rows(out, rows, values, source, start):
     """out = sum of values[p] source[rows[p]] over some features, two rows at a time."""
-    last = len(rows) - 1
-    for d in range(len(out)):
-        out[d] = 0
-    for p in range(0, last, 2):
+    n = len(rows)
+    if n % 2:
+        x, left = values[0], source[rows[0], start : start + len(out)]
+        for d in range(len(out)):
+            out[d] = x * left[d]
+    else:
+        for d in range(len(out)):
+            out[d] = 0
+    for p in range(n % 2, n, 2):
         x, y = values[p], values[p + 1]
         left = source[rows[p], start : start + len(out)]
         right = source[rows[p + 1], start : start + len(out)]
         for d in range(len(out)):
             out[d] += x * left[d] + y * right[d]
-    if last % 2 == 0:
-        x, left = values[last], source[rows[last], start : start + len(out)]
-        for d in range(len(out)):
-            out[d] += x * left[d]
 
 
 @compiled
-def _adam(state, row, start, gradient, projection, decay1, decay2, rate):
+def _adam(arrays, gradient, projection, decay1, decay2, rate):
     """Adam on some features of a row; the sum of the squares of its weights afterwards.
 
     m = decay1 m + (1 - beta1) g,  v = decay2 v + (1 - beta2) g^2,  w = w - rate m / sqrt(v), where
     g is the gradient less projection times w.
     """
-    stop = start + len(gradient)
-    weight, first, second = (
-        state.weights[row, start:stop], state.first[row, start:stop], state.second[row, start:stop]
-    )  # fmt: skip
+    weight, first, second = arrays
     gain1, gain2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
     epsilon, square = np.float32(EPSILON), np.float32(0)
     for d in range(len(gradient)):
@@ -84,32 +82,32 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
     totals : ndarray of shape (n_ranges, E, D), dtype float32
         Added up over the ranges they are part of the centres' gradient.
     """
-    n_atoms, n_features = state.weights.shape
+    weights, first, second, picked_at, visited_at, moved_at = state
+    n_atoms, n_features = weights.shape
     atoms_of_member = n_atoms // totals.shape[1]
     step, rate = clock.step, np.float32(clock.rates[clock.step])
     gradient = np.empty(min(TILE, n_features), np.float32)
     for h in range(part.begin, part.end):
         begin, end = picks.indptr[h], picks.indptr[h + 1]
         if begin < end:
-            state.picked_at[h] = step
-        if state.picked_at[h] == 0 or step - state.picked_at[h] > rule.max_lag:
+            picked_at[h] = step
+        if picked_at[h] == 0 or step - picked_at[h] > rule.max_lag:
             continue
-        decay1 = np.float32(BETA1 ** (step - state.visited_at[h]))
-        decay2 = np.float32(BETA2 ** (step - state.visited_at[h]))
-        state.visited_at[h] = state.moved_at[h] = step
+        decay1 = np.float32(BETA1 ** (step - visited_at[h]))
+        decay2 = np.float32(BETA2 ** (step - visited_at[h]))
+        visited_at[h] = step
+        moved_at[h] = step
         square, lost = np.float32(0), sides.bias_gradient[h]
         for start in range(0, n_features, TILE):
-            tile = gradient[: min(TILE, n_features - start)]
+            stop = min(start + TILE, n_features)
+            tile, weight = gradient[: stop - start], weights[h, start:stop]
             if lost != 0:
-                weight = state.weights[h, start : start + len(tile)]
-                _subtract(
-                    totals[part.number, h // atoms_of_member, start : start + len(tile)],
-                    weight, lost,
-                )  # fmt: skip
-            _add_rows(tile, picks.rows[begin:end], picks.values[begin:end], source, start)
-            square += _adam(state, h, start, tile, sides.projection[h], decay1, decay2, rate)
+                _subtract(totals[part.number, h // atoms_of_member, start:stop], weight, lost)
+            _sum_rows(tile, picks.rows[begin:end], picks.values[begin:end], source, start)
+            arrays = weight, first[h, start:stop], second[h, start:stop]
+            square += _adam(arrays, tile, sides.projection[h], decay1, decay2, rate)
         if rule.unit_norm:
-            weight, scale = state.weights[h], np.float32(1) / np.sqrt(square)
+            weight, scale = weights[h], np.float32(1) / np.sqrt(square)
             for d in range(n_features):
                 weight[d] *= scale
 
