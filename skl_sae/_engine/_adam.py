@@ -124,6 +124,7 @@ class LazyAdam(DenseAdam):
     def __init__(self, parameters):
         super().__init__(parameters)
         self._atoms = {}  # AdamState and AdamRule of the decoder and, if untied, of the encoder
+        self._flat = {}  # parameter and moments of what is no matrix of atoms, as flat arrays
         self._rates = np.zeros(1024)
 
     @property
@@ -131,6 +132,8 @@ class LazyAdam(DenseAdam):
         return Clock(self.n_steps, self._rates)
 
     def arrays(self):
+        for _, _, n_steps in self._moments.values():
+            n_steps.fill_(self.n_steps)
         arrays = super().arrays()
         for name, (state, _) in self._atoms.items():
             remembered = state._asdict()
@@ -157,6 +160,10 @@ class LazyAdam(DenseAdam):
         self._atoms["decoder"] = _begun(p.decoder, AdamRule(True, MOMENTUM_STEPS * p.tied))
         if not p.tied:
             self._atoms["encoder"] = _begun(p.encoder, AdamRule(False, MOMENTUM_STEPS))
+        for name in ("bias", "centers"):
+            parameter = getattr(p, name)
+            arrays = parameter, *self._moments_of(name, parameter)[:2]
+            self._flat[name] = tuple(array.numpy().reshape(-1) for array in arrays)
 
     def catch_up(self, indices=None):
         """Bring the decoder's atoms, at indices (E, B, any) or all, to the present step."""
@@ -165,9 +172,9 @@ class LazyAdam(DenseAdam):
         wanted = np.full(self.parameters.bias.shape, indices is None)
         n_atoms = wanted.size
         if indices is not None:
-            for of_member, picked in zip(wanted, indices.numpy(), strict=True):
+            for of_member, picked in zip(wanted, indices, strict=True):
                 of_member[picked.ravel()] = True
-            n_atoms = min(n_atoms, indices.numel())
+            n_atoms = min(n_atoms, indices.size)
         n_threads = n_threads_for(n_atoms * self.parameters.decoder.shape[2])
         arguments = self._atoms["decoder"][0], wanted.ravel(), self.clock
         kernels.run([(kernels.catch_up_atoms, wanted.size, arguments)], n_threads)
@@ -202,9 +209,9 @@ class LazyAdam(DenseAdam):
             for name, picks_, sides_ in self._shares_of(picks, sides)
         ]  # fmt: skip
         kernels.run(jobs, n_threads)
-        centers_gradient = centers_gradient + totals.sum(axis=0)
-        self._step_flat("bias", p.bias, sides.bias_gradient)
-        self._step_flat("centers", p.centers, centers_gradient.reshape(-1))
+        gradients = sides.bias_gradient, centers_gradient + totals.sum(axis=0)
+        for arrays, gradient in zip(self._flat.values(), gradients, strict=True):
+            kernels.adam_step(*arrays, gradient.reshape(-1), self.clock)
 
     def _shares_of(self, picks, sides):
         """What of a step is the encoder's and what the decoder's, which are one if tied."""
@@ -216,13 +223,6 @@ class LazyAdam(DenseAdam):
             ("encoder", of_encoder, sides._replace(projection=none)),
             ("decoder", picks, sides._replace(bias_gradient=none)),
         ]
-
-    def _step_flat(self, name, parameter, gradient):
-        """Step on a parameter that is no matrix of atoms."""
-        first, second, n_steps = self._moments_of(name, parameter)
-        n_steps.fill_(self.n_steps)
-        arrays = (part.numpy().reshape(-1) for part in (parameter, first, second))
-        kernels.adam_step(*arrays, gradient, self.clock)
 
 
 def _begun(matrices, rule):

@@ -1,47 +1,70 @@
 """A training step over the active atoms alone, by compiled loops; for a CPU.
 
 It does what `_objective` and `_adam` do, without a dense gradient ever reaching memory: the rows
-that picked an atom are summed, and the sum is handed to Adam, while the atom is in cache.
+that picked an atom are summed, and the sum is handed to Adam, while the atom is in cache. Arrays
+are NumPy's here, since on small batches each of torch's operators costs more than its arithmetic.
 """
 
 import numpy as np
 import torch
 
 from . import kernels
-from ._objective import consistency_gradient, mean_square
+from ._objective import consistency_gradient
 from ._parameters import ActiveAtoms, FiringCounts, StepResult
 from ._threads import n_threads_for
 
 
 def select(preactivations, k, allowed=None):
-    """Select the k largest positive pre-activations (E, B, H) of each row.
+    """Select the k largest positive pre-activations of each row.
 
-    ``allowed`` (E, H) says among which atoms; None: all.
+    Parameters
+    ----------
+    preactivations : ndarray of shape (E, B, H)
+        Where to look.
+    k : int
+        Number of picks of a row.
+    allowed : ndarray of shape (E, H), dtype bool, or None
+        Atoms to look at; None for all.
     """
     shape = *preactivations.shape[:2], k
     if allowed is None:
         allowed = np.ones(preactivations.shape[::2], bool)
     active = ActiveAtoms(np.empty(shape, np.int64), np.empty(shape, np.float32))
-    arguments = preactivations.numpy(), allowed, active
-    n_rows = shape[0] * shape[1]
-    kernels.run([(kernels.select_rows, n_rows, arguments)], n_threads_for(preactivations.numel()))
-    return ActiveAtoms(*map(torch.from_numpy, active))
+    n_threads = n_threads_for(preactivations.size)
+    job = kernels.select_rows, shape[0] * shape[1], (preactivations, allowed, active)
+    kernels.run([job], n_threads)
+    return active
 
 
 def decode_onto(rows, decoder, active, slope=None):
-    """Add to rows (E, B, D), in place, the atoms times their activations.
+    """Add to rows, in place, the atoms times their activations.
 
-    Returns the products of what is there then with the active atoms, times the slope (E, B) of
-    their row: (E, B, picks), or None without a slope.
+    Parameters
+    ----------
+    rows : ndarray of shape (E, B, D)
+        What is added to.
+    decoder : ndarray of shape (E, H, D)
+        Atoms.
+    active : ActiveAtoms
+        Of NumPy arrays.
+    slope : ndarray of shape (E, B), dtype float64, or None
+        Factor of the products; None for no products.
+
+    Returns
+    -------
+    products : ndarray of shape (E, B, picks)
+        Products of what is there then with the active atoms, times the slope of their row.
+    squares : ndarray of shape (E, B)
+        Squared lengths of the rows.
     """
-    arrays = ActiveAtoms(*(part.numpy() for part in active))
-    products = np.empty((0, 0, 0) if slope is None else arrays.values.shape, np.float32)
+    shape = (0, 0, 0) if slope is None else active.values.shape
     if slope is None:
         slope = np.empty((0, 0))
-    arguments = decoder.numpy(), arrays, slope, rows.numpy(), products
-    n_threads = n_threads_for(arrays.values.size * rows.shape[2])
+    products, squares = np.empty(shape, np.float32), np.empty(shape[:2], np.float32)
+    n_threads = n_threads_for(active.values.size * rows.shape[2])
+    arguments = decoder, active, slope, rows, products, squares
     kernels.run([(kernels.decode_rows, rows.shape[0] * rows.shape[1], arguments)], n_threads)
-    return torch.from_numpy(products) if len(products) else None
+    return products, squares
 
 
 def fused_step(model, batch, objective, rate):
@@ -63,41 +86,48 @@ def fused_step(model, batch, objective, rate):
     result : StepResult
         Before the step.
     """
-    parameters, optimizer = model.parameters, model.optimizer
+    p, rows = model.arrays_in_place, batch.rows.numpy()
     # The rows that the gradients of atoms are sums of, side by side.
-    source = model.workspace.get("source", (3, len(parameters.centers), *batch.rows.shape))
+    shared = model.workspace.get("source", (3, len(p.centers), *rows.shape))
+    source = shared.numpy()
     residual, aux_residual, centred = source
-    torch.sub(batch.rows, parameters.centers[:, None], out=centred)
-    preactivations, active = model.code(centred, training=True, weight=batch.weight)
+    np.subtract(rows, p.centers[:, None], out=centred)
+    preactivations, active = model.code(shared[2], training=True, weight=batch.weight)
+    active = ActiveAtoms(*map(np.asarray, active))
 
     weight = _row_weights(batch, residual.shape[:2])
-    torch.neg(centred, out=residual)
-    live = _picks(model, residual, active, weight, 2 / residual.numel())
-    reconstruction = residual.mean(0).add_(batch.rows)
-    loss = mean_square(residual, batch.weight)
+    np.negative(centred, out=residual)
+    live, squares = _picks(model, residual, active, weight, 2 / residual.size)
+    reconstruction = residual[0] + rows if len(residual) == 1 else residual.mean(axis=0) + rows
+    loss = float((weight * squares).sum(dtype=np.float64)) / residual.size
     if objective.consistency and len(residual) > 1:
-        value, pull = consistency_gradient(active, parameters.shape[1], batch.weight)
-        loss += objective.consistency * value
+        codes = ActiveAtoms(*map(torch.from_numpy, active))
+        value, pull = consistency_gradient(codes, p.shape[1], batch.weight)
+        loss += objective.consistency * float(value)
         live = live._replace(gradient=live.products + objective.consistency * pull.numpy())
     dead = _dead_picks(model, (residual, aux_residual), preactivations, live, objective)
 
     counts = FiringCounts(*(part.numpy() for part in model.counts))
-    bias = parameters.bias.numpy()
-    picks, sides = kernels.gather_picks(live, dead, bias, parameters.tied, counts)
+    picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, counts)
     model.move_thresholds(active, objective.dead_after)
-    slope = torch.from_numpy(live.slope.astype(np.float32))
-    centers_gradient = torch.bmm(slope[:, None], residual)[:, 0].numpy()
-    optimizer.begin_step(rate)
-    optimizer.step_picked(picks, sides, source.flatten(0, 2).numpy(), centers_gradient)
-    return StepResult(loss, reconstruction)
+    model.optimizer.begin_step(rate)
+    # The centres' gradient is the sum of the residuals, each by its slope.
+    slope = live.slope.astype(np.float32)[..., None]
+    flat = source.reshape(-1, rows.shape[1])
+    model.optimizer.step_picked(picks, sides, flat, (slope * residual).sum(axis=1))
+    return StepResult(loss, torch.from_numpy(reconstruction))
+
+
+def _row_weights(batch, shape):
+    return np.ones(shape, np.float32) if batch.weight is None else batch.weight.numpy()
 
 
 def _picks(model, residual, active, weight, slope):
     """Add what active atoms explain to a residual; with the gradient at their activations."""
     model.optimizer.catch_up(active.indices)
     slope = slope * weight.astype(np.float64)
-    products = decode_onto(residual, model.parameters.decoder, active, slope).numpy()
-    return kernels.Picks(*(part.numpy() for part in active), products, products, weight, slope)
+    products, squares = decode_onto(residual, model.arrays_in_place.decoder, active, slope)
+    return kernels.Picks(*active, products, products, weight, slope), squares
 
 
 def _dead_picks(model, residuals, preactivations, live, objective):
@@ -107,14 +137,10 @@ def _dead_picks(model, residuals, preactivations, live, objective):
         is_dead = model.counts.rows_since.numpy() >= objective.dead_after
         k = min(model.k, int(is_dead.sum(axis=1).max()))
         if k:
-            aux_residual.copy_(residual)
-            active = select(preactivations, k, is_dead)
-            slope = objective.aux_coef * (2 / residual.numel())
-            return _picks(model, aux_residual, active, live.weight, slope)
+            np.copyto(aux_residual, residual)
+            active = select(preactivations.numpy(), k, is_dead)
+            slope = objective.aux_coef * (2 / residual.size)
+            return _picks(model, aux_residual, active, live.weight, slope)[0]
     shape = *live.indices.shape[:2], 0
     none = {name: np.empty(shape, getattr(live, name).dtype) for name in live._fields[:4]}
     return live._replace(**none)
-
-
-def _row_weights(batch, shape):
-    return np.ones(shape, np.float32) if batch.weight is None else batch.weight.numpy()

@@ -13,7 +13,7 @@ from . import _fused
 from ._adam import DenseAdam, LazyAdam
 from ._device import Workspace
 from ._objective import Coded, consistency_gradient, decode_onto, loss_and_gradients
-from ._parameters import FiringCounts
+from ._parameters import ActiveAtoms, FiringCounts
 from ._sparsity import above, batch_top_k, fitting_threshold, stack_padded, top_k
 from ._threads import add_products, product, without_autograd
 from ._tuning import FEW_ATOMS, NARROW_BATCH, SPARSE_DENSITY
@@ -59,7 +59,8 @@ class LinearModel:
     @without_autograd
     def __init__(self, parameters, *, k, device="cpu", fused=None):
         device = torch.device(device)
-        self._given = parameters
+        # On a CPU the tensors are views of these.
+        self.arrays_in_place = parameters
         self.parameters = parameters.map(lambda array: torch.from_numpy(array).to(device))
         self.k = k
         chosen = uses_fused_step(device, k, parameters.shape[1])
@@ -84,7 +85,7 @@ class LinearModel:
         if caught_up:
             self.catch_up()
         if self.device.type == "cpu":
-            return self._given
+            return self.arrays_in_place
         return self.parameters.map(lambda tensor: tensor.cpu().numpy())
 
     def optimizer_arrays(self):
@@ -120,8 +121,11 @@ class LinearModel:
     def decode(self, active):
         """Mean of the members' reconstructions from active atoms; no atom may be behind."""
         rows = self.parameters.centers[:, None].repeat(1, active.indices.shape[1], 1)
-        decode = _fused.decode_onto if self.fused else decode_onto
-        decode(rows, self.parameters.decoder, active)
+        if self.fused:
+            arrays = ActiveAtoms(*(part.numpy() for part in active))
+            _fused.decode_onto(rows.numpy(), self.arrays_in_place.decoder, arrays)
+        else:
+            decode_onto(rows, self.parameters.decoder, active)
         return rows.mean(0)
 
     @without_autograd
@@ -146,7 +150,8 @@ class LinearModel:
     def code(self, centred, *, training=False, weight=None):
         """Pre-activations (E, B, H) of centred rows (E, B, D), and the active atoms.
 
-        In training the budget of batch top-k is that of the batch, whose rows have weights.
+        In training the budget of batch top-k is that of the batch, whose rows have weights; and the
+        fused step's top-k gives NumPy arrays.
         """
         shape = *centred.shape[:2], self.parameters.shape[1]
         preactivations = self.workspace.get("preactivations", shape)
@@ -154,12 +159,16 @@ class LinearModel:
             self._multiply_narrow(centred, preactivations)
             return preactivations, self._select(preactivations, slice(None), training, weight)
         # A member at a time, while its pre-activations are in cache.
+        fuses = training and self.fused and self.parameters.thresholds is None
         selected = []
         for e in range(len(centred)):
             product(self.parameters.weights[e], centred[e].T, out=preactivations[e].T)
             preactivations[e] += self.parameters.bias[e]
             one = slice(e, e + 1)
-            selected.append(self._select(preactivations[one], one, training, weight))
+            if not fuses:
+                selected.append(self._select(preactivations[one], one, training, weight))
+        if fuses:
+            return preactivations, _fused.select(preactivations.numpy(), self.k)
         return preactivations, stack_padded(selected)
 
     def _multiply_narrow(self, centred, preactivations):
@@ -181,7 +190,7 @@ class LinearModel:
             else:
                 active = above(preactivations, self.parameters.thresholds[members])
         elif training and self.fused:
-            return _fused.select(preactivations, self.k)
+            return _fused.select(preactivations.numpy(), self.k)
         else:
             active = top_k(preactivations, self.k)
         return active._replace(values=active.values.clamp_(min=0))
@@ -246,8 +255,9 @@ class LinearModel:
         thresholds = self.parameters.thresholds
         if thresholds is None:
             return
-        smallest = torch.where(active.values > 0, active.values, math.inf).amin((1, 2))
-        share = max(1 / (self.n_steps + 1), min(1.0, active.values.shape[1] / window))
+        values = torch.as_tensor(active.values)
+        smallest = torch.where(values > 0, values, math.inf).amin((1, 2))
+        share = max(1 / (self.n_steps + 1), min(1.0, values.shape[1] / window))
         moved = thresholds.lerp(smallest, share)
         thresholds.copy_(torch.where(smallest < math.inf, moved, thresholds))
 

@@ -75,8 +75,10 @@ def test_decoding_equals_dense_products(n_threads):
     expected = rows + codes_of(active).astype(float) @ decoder
     slope = np.random.default_rng(3).uniform(size=(2, 6))
     products = np.empty(active.values.shape, np.float32)
-    arguments = decoder, active, slope, rows, products
+    squares = np.empty((2, 6), np.float32)
+    arguments = decoder, active, slope, rows, products, squares
     kernels.run([(kernels.decode_rows, 12, arguments)], n_threads)
+    np.testing.assert_allclose(squares, np.square(rows.astype(float)).sum(axis=2), rtol=1e-4)
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
     expected = slope[..., None] * (expected @ decoder.swapaxes(1, 2).astype(float))
     wanted = np.take_along_axis(expected, active.indices, 2)

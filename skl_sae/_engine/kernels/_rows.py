@@ -25,6 +25,14 @@ def _add_atoms(row, indices, values, decoder):
 
 
 @compiled
+def _square(row):
+    total = np.float32(0)
+    for d in range(len(row)):
+        total += row[d] * row[d]
+    return total
+
+
+@compiled
 def _multiply(row, indices, decoder, slope, out):
     """out[p] = slope row . decoder[indices[p]]."""
     for p in range(len(indices)):
@@ -35,8 +43,8 @@ def _multiply(row, indices, decoder, slope, out):
 
 
 @compiled
-def decode_rows(part, decoder, active, slope, rows, products):
-    """Add D' z to rows; then multiply what is there with the picked atoms.
+def decode_rows(part, decoder, active, slope, rows, products, squares):
+    """Add D' z to rows; then multiply what is there with the picked atoms, and with itself.
 
     Parameters
     ----------
@@ -52,6 +60,8 @@ def decode_rows(part, decoder, active, slope, rows, products):
         What is added to, in place.
     products : ndarray of shape (E, B, picks), dtype float32
         Filled with slope times the products of the rows with their atoms; empty for none.
+    squares : ndarray of shape (E, B), dtype float32
+        Filled with the rows' squared lengths, unless products are empty.
     """
     indices, values = active
     n_rows = rows.shape[1]
@@ -61,6 +71,7 @@ def decode_rows(part, decoder, active, slope, rows, products):
         if len(products):
             factor = np.float32(slope[e, b])
             _multiply(rows[e, b], indices[e, b], decoder[e], factor, products[e, b])
+            squares[e, b] = _square(rows[e, b])
 
 
 @compiled
