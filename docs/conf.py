@@ -89,7 +89,9 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
-html_sidebars = dict.fromkeys(("parameters", "benchmarks", "coming_from", "faq", "changes", "contributing"), ())
+html_sidebars = dict.fromkeys(
+    ("parameters", "benchmarks", "coming_from", "faq", "changes", "contributing"), ()
+)
 html_theme_options = {
     "header_links_before_dropdown": 5,
     "navbar_persistent": ["search-button"],
