@@ -24,7 +24,7 @@ from skl_sae import TopKSparseAutoencoder
 # has eight components, the best of 4, 8, 12, 16 and 24 on the digits.
 
 
-def strangeness(X_train, X_test, n_components):
+def anomaly_scores(X_train, X_test, n_components):
     """Anomaly scores of X_test by each method."""
     sae = TopKSparseAutoencoder(n_components, k=4, max_iter=10, random_state=0).fit(X_train)
     pca = PCA(8, random_state=0).fit(X_train)
@@ -33,9 +33,7 @@ def strangeness(X_train, X_test, n_components):
     return {
         "sparse codes": -sae.score_samples(X_test),
         "PCA's error": np.square(X_test - restored).sum(axis=1),
-        "PCA's correlation": [
-            -np.corrcoef(row, guess)[0, 1] for row, guess in zip(X_test, restored)
-        ],
+        "PCA's correlation": [-np.corrcoef(x, x_hat)[0, 1] for x, x_hat in zip(X_test, restored)],
         "isolation forest": -forest.score_samples(X_test),
     }
 
@@ -51,7 +49,7 @@ for digit in range(10):
     familiar, new = X[y != digit], X[y == digit]
     X_test = np.concatenate([familiar[800:], new])
     is_new = np.arange(len(X_test)) >= len(familiar) - 800
-    for name, values in strangeness(familiar[:800], X_test, 128).items():
+    for name, values in anomaly_scores(familiar[:800], X_test, 128).items():
         areas.setdefault(name, []).append(roc_auc_score(is_new, values))
 
 print("Area under the ROC curve, by the digit left out, and the mean")
@@ -68,9 +66,9 @@ ax.legend(fontsize="small")
 # %%
 # The most and the least anomalous samples of the last round, where 9 was left out.
 
-order = np.argsort(-strangeness(familiar[:800], X_test, 128)["sparse codes"])
+order = np.argsort(-anomaly_scores(familiar[:800], X_test, 128)["sparse codes"])
 fig, axes = plt.subplots(2, 12, figsize=(9, 1.8), layout="constrained")
-for line, rows, name in zip(axes, (order[:12], order[-12:]), ("strangest", "familiar")):
+for line, rows, name in zip(axes, (order[:12], order[-12:]), ("highest", "lowest")):
     line[0].set_ylabel(name)
     for ax, row in zip(line, rows):
         ax.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
@@ -88,7 +86,7 @@ X_train, X_test = X[:70], X[70:]
 is_background = np.arange(len(X_test)) >= 30
 
 fig, ax = plt.subplots(figsize=(4, 3.6), layout="constrained")
-for name, values in strangeness(X_train, X_test, 64).items():
+for name, values in anomaly_scores(X_train, X_test, 64).items():
     RocCurveDisplay.from_predictions(is_background, values, name=name, ax=ax)
     print(f"Faces, {name:17} {roc_auc_score(is_background, values):.3f}")
 ax.legend(fontsize="small")

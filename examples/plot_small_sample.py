@@ -1,6 +1,6 @@
 """
-How far do 39 pictures go?
-==========================
+How far do 39 images go?
+========================
 
 A biologist has 39 grey images of cells, in two classes, as PNG files. Is that enough to learn
 sparse codes, and do the codes separate the classes? Here the images are synthetic. Five tied
