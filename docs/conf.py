@@ -78,7 +78,7 @@ plot_formats = [("png", 150)]
 # The HTML view of an estimator on a page of the gallery links to its page here.
 for estimator in (skl_sae.TopKSparseAutoencoder, skl_sae.ImageAugmenter, skl_sae.ImageLoader):
     estimator._doc_link_module = "skl_sae"
-    estimator._doc_link_template = "../generated/{estimator_module}.{estimator_name}.html"
+    estimator._doc_link_template = "../generated/skl_sae.{estimator_name}.html"
 
 # --- The pages ---
 
