@@ -78,7 +78,7 @@ plot_formats = [("png", 150)]
 # The HTML view of an estimator on a page of the gallery links to its page here.
 for estimator in (skl_sae.TopKSparseAutoencoder, skl_sae.ImageAugmenter, skl_sae.ImageLoader):
     estimator._doc_link_module = "skl_sae"
-    estimator._doc_link_template = "../generated/{estimator_module}.{estimator_name}.html"
+    estimator._doc_link_template = "../generated/skl_sae.{estimator_name}.html"
 
 # --- The pages ---
 
@@ -89,7 +89,9 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
-html_sidebars = dict.fromkeys(("parameters", "coming_from", "faq", "changes", "contributing"), ())
+html_sidebars = dict.fromkeys(
+    ("parameters", "benchmarks", "coming_from", "faq", "changes", "contributing"), ()
+)
 html_theme_options = {
     "header_links_before_dropdown": 5,
     "navbar_persistent": ["search-button"],

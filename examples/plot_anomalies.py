@@ -1,10 +1,10 @@
 """
-Does it notice what it has never seen?
+Does it detect what it has never seen?
 ======================================
 
-A model that has learned nine digits meets the tenth. It reconstructs rows by atoms that were made
-for others, so its ``score_samples`` should be low. How well does that tell the new from the
-familiar, beside PCA's error and an isolation forest? And does it work for faces, too?
+A model trained on nine digits sees the tenth. It has to reconstruct it with atoms learned from
+other digits, so ``score_samples`` should be low. How well does that separate new from familiar
+samples, compared with PCA's error and an isolation forest? And does it work for faces, too?
 """
 
 import matplotlib.pyplot as plt
@@ -18,14 +18,14 @@ from sklearn.metrics import RocCurveDisplay, roc_auc_score
 from skl_sae import TopKSparseAutoencoder
 
 # %%
-# Three ways to say how strange a row is
-# --------------------------------------
-# Few active atoms make the autoencoder particular. PCA has eight components, which on the digits
-# was the best of 4, 8, 12, 16 and 24.
+# Anomaly scores
+# --------------
+# With few active atoms the autoencoder reconstructs only what is similar to its training data. PCA
+# has eight components, the best of 4, 8, 12, 16 and 24 on the digits.
 
 
-def strangeness(X_train, X_test, n_components):
-    """How strange each method finds the rows of X_test."""
+def anomaly_scores(X_train, X_test, n_components):
+    """Anomaly scores of X_test by each method."""
     sae = TopKSparseAutoencoder(n_components, k=4, max_iter=10, random_state=0).fit(X_train)
     pca = PCA(8, random_state=0).fit(X_train)
     restored = pca.inverse_transform(pca.transform(X_test))
@@ -33,9 +33,7 @@ def strangeness(X_train, X_test, n_components):
     return {
         "sparse codes": -sae.score_samples(X_test),
         "PCA's error": np.square(X_test - restored).sum(axis=1),
-        "PCA's correlation": [
-            -np.corrcoef(row, guess)[0, 1] for row, guess in zip(X_test, restored)
-        ],
+        "PCA's correlation": [-np.corrcoef(x, x_hat)[0, 1] for x, x_hat in zip(X_test, restored)],
         "isolation forest": -forest.score_samples(X_test),
     }
 
@@ -43,7 +41,7 @@ def strangeness(X_train, X_test, n_components):
 # %%
 # Digits
 # ------
-# Each digit in turn is the one not learned.
+# Each digit in turn is left out of training.
 
 X, y = load_digits(return_X_y=True)
 areas = {}
@@ -51,10 +49,10 @@ for digit in range(10):
     familiar, new = X[y != digit], X[y == digit]
     X_test = np.concatenate([familiar[800:], new])
     is_new = np.arange(len(X_test)) >= len(familiar) - 800
-    for name, values in strangeness(familiar[:800], X_test, 128).items():
+    for name, values in anomaly_scores(familiar[:800], X_test, 128).items():
         areas.setdefault(name, []).append(roc_auc_score(is_new, values))
 
-print("area under the ROC curve, by the digit not learned, and the mean")
+print("Area under the ROC curve, by the digit left out, and the mean")
 for name, area in areas.items():
     print(f"{name:17}", *(f"{a:.2f}" for a in area), f"  {np.mean(area):.3f}")
 
@@ -62,15 +60,15 @@ fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for name, area in areas.items():
     ax.plot(range(10), area, "o-", label=f"{name}, mean {np.mean(area):.2f}")
 ax.axhline(0.5, color="0.6", linestyle="--")
-ax.set(xlabel="The digit not learned", ylabel="Area under the ROC curve", xticks=range(10))
+ax.set(xlabel="Digit left out of training", ylabel="Area under the ROC curve", xticks=range(10))
 ax.legend(fontsize="small")
 
 # %%
-# The strangest of the last round, where 9 was new, and the most familiar.
+# The most and the least anomalous samples of the last round, where 9 was left out.
 
-order = np.argsort(-strangeness(familiar[:800], X_test, 128)["sparse codes"])
+order = np.argsort(-anomaly_scores(familiar[:800], X_test, 128)["sparse codes"])
 fig, axes = plt.subplots(2, 12, figsize=(9, 1.8), layout="constrained")
-for line, rows, name in zip(axes, (order[:12], order[-12:]), ("strangest", "familiar")):
+for line, rows, name in zip(axes, (order[:12], order[-12:]), ("highest", "lowest")):
     line[0].set_ylabel(name)
     for ax, row in zip(line, rows):
         ax.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
@@ -79,7 +77,8 @@ for line, rows, name in zip(axes, (order[:12], order[-12:]), ("strangest", "fami
 # %%
 # Faces
 # -----
-# A hundred faces and a hundred scraps of background. The models learn seventy of the faces.
+# A hundred faces and a hundred patches of background. The models are trained on seventy of the
+# faces.
 
 images = lfw_subset()
 X = images.reshape(len(images), -1)
@@ -87,14 +86,14 @@ X_train, X_test = X[:70], X[70:]
 is_background = np.arange(len(X_test)) >= 30
 
 fig, ax = plt.subplots(figsize=(4, 3.6), layout="constrained")
-for name, values in strangeness(X_train, X_test, 64).items():
+for name, values in anomaly_scores(X_train, X_test, 64).items():
     RocCurveDisplay.from_predictions(is_background, values, name=name, ax=ax)
     print(f"Faces, {name:17} {roc_auc_score(is_background, values):.3f}")
 ax.legend(fontsize="small")
 
 # %%
-# Of digits the sparse codes notice most: the forest looks at pixels one at a time, and no single
-# pixel gives a new digit away. Of faces the forest is best: backgrounds differ from faces in single
+# On digits the sparse codes detect most: the forest looks at pixels one at a time, and no single
+# pixel reveals a new digit. On faces the forest is best: backgrounds differ from faces in single
 # pixels, too. PCA's squared error is no better than chance there, because many backgrounds have
-# little contrast and so little error; a correlation is not taken in by that, whichever model it is
-# of.
+# little contrast and so little error; the correlation, of either model, does not depend on
+# contrast.

@@ -1,9 +1,9 @@
 """
-What does each class use?
-=========================
+Which atoms belong to which class?
+==================================
 
-The autoencoder has never seen a label. Do some of its atoms belong to one class all the same, and
-which? Here the classes are the ten digits.
+The autoencoder is trained without labels. Are some of its atoms specific to one class nevertheless,
+and which? Here the classes are the ten digits.
 """
 
 import matplotlib.pyplot as plt
@@ -22,9 +22,9 @@ codes = sae.transform(X_test)
 # %%
 # How selective atoms are
 # -----------------------
-# For a class and an atom the AUC is the probability that the atom's activation is larger on a
-# digit of the class than on another. Here are the best two atoms of each class: a column that is
-# dark in one row only belongs to that class.
+# For a class and an atom, the AUC is the probability that the atom's activation is larger for a
+# digit of the class than for another digit. The figure shows the best two atoms of each class: a
+# column that is dark in a single row is specific to that class.
 
 SelectivityDisplay.from_codes(codes, y_test, n_atoms=2)
 
@@ -34,15 +34,15 @@ best = discriminative_atoms(selectivity, n=1)[:, 0]
 for digit, atom in enumerate(best):
     own, others = selectivity.frequency[digit, atom], selectivity.frequency[:, atom].sum()
     others = (others - own) / 9
-    print(f"{digit}: atom {atom:3} fires on {own:4.0%} of its digits, on {others:4.0%} of others, "
+    print(f"{digit}: atom {atom:3} active for {own:4.0%} of the class, {others:4.0%} of others, "
           f"AUC {selectivity.auc[digit, atom]:.2f}")  # fmt: skip
 certain = (selectivity.p_adjusted < 0.01).any(axis=0).mean()
-print(f"{certain:.0%} of the atoms tell some class from the others, by a test at 1 %")
+print(f"{certain:.0%} of the atoms separate a class from the others, by a test at 1 %")
 
 # %%
 # What they look like
 # -------------------
-# The best atom of each digit, and the four digits held out on which it fires most strongly.
+# The best atom for each digit, and the four held-out digits with its largest activations.
 
 fig, axes = plt.subplots(5, 10, figsize=(8, 4.2), layout="constrained")
 for column, atom in zip(axes.T, best):
@@ -55,8 +55,8 @@ for digit, ax in enumerate(axes[0]):
     ax.set_title(f"for {digit}", fontsize=9)
 
 # %%
-# How many atoms do the work?
-# ---------------------------
+# How many atoms are needed?
+# --------------------------
 
 display = UsageDisplay.from_codes(codes)
 print(f"{display.usage.fraction_for_80:.0%} of the atoms carry 80 % of the reconstruction")

@@ -2,9 +2,9 @@
 How small does a photograph get?
 ================================
 
-A photograph is cut into patches of 8x8 pixels, and what is kept of each are a few atoms and their
-activations. The atoms are learned from other photographs. How many bytes does that take, and what
-is it worth beside PCA and JPEG?
+A photograph is cut into patches of 8x8 pixels, and each patch is stored as a few atoms and their
+activations. The atoms are learned from other photographs. How many bytes does that take, and how
+does it compare with PCA and JPEG?
 """
 
 import io
@@ -23,18 +23,18 @@ SIDE = 8
 # %%
 # Patches
 # -------
-# Four photographs to learn from, and one that is held out. They come with scikit-image.
+# Four photographs for training, and one that is held out. They come with scikit-image.
 
 
 def to_patches(picture):
-    """The patches of a picture, one a row; what is left over at the border is cut away."""
+    """Cut a picture into patches, one per row; incomplete patches at the border are dropped."""
     height, width = (length // SIDE for length in picture.shape[:2])
     blocks = picture[: height * SIDE, : width * SIDE].reshape(height, SIDE, width, SIDE, 3)
     return blocks.swapaxes(1, 2).reshape(height * width, -1) / np.float32(255)
 
 
 def to_picture(patches, width):
-    """Patches put together again, ``width`` of them side by side."""
+    """Join patches to a picture, ``width`` of them side by side."""
     blocks = patches.reshape(-1, width, SIDE, SIDE, 3).swapaxes(1, 2)
     pixels = blocks.reshape(-1, width * SIDE, 3)
     return (255 * pixels.clip(0, 1)).round().astype(np.uint8)
@@ -45,13 +45,13 @@ X_train = np.concatenate([to_patches(picture) for picture in pictures])
 cat = data.chelsea()[:296, :448]
 X_cat, n_across = to_patches(cat), 448 // SIDE
 X_train = np.random.default_rng(0).permutation(X_train)[:2000]
-print(f"{len(X_train)} patches to learn, {len(X_cat)} held out, {X_cat.shape[1]} numbers each")
+print(f"{len(X_train)} training patches, {len(X_cat)} held out, {X_cat.shape[1]} numbers each")
 
 # %%
-# Learning
+# Training
 # --------
-# 256 atoms, so that the number of an atom is one byte. Codes come from the encoder or, once the
-# atoms are learned, from orthogonal matching pursuit, which says most with a number.
+# With 256 atoms, the index of an atom is one byte. Codes come from the encoder or from orthogonal
+# matching pursuit on the fitted atoms, which reconstructs best with a given number of atoms.
 
 models = {
     (algorithm, k): TopKSparseAutoencoder(
@@ -62,7 +62,8 @@ models = {
 }
 
 # %%
-# The photograph held out, what four atoms a patch make of it, and the atoms, most used first.
+# The held-out photograph, its reconstruction from four atoms per patch, and the atoms, most used
+# first.
 
 sae = models["omp", 4]
 codes = sae.transform(X_cat)
@@ -72,9 +73,9 @@ atoms = 0.5 + 0.5 * atoms / np.abs(atoms).max(axis=1, keepdims=True)
 atoms = to_picture(atoms, 15).reshape(10, SIDE, 15, SIDE, 3)
 atoms = np.pad(atoms, ((0, 0), (0, 1), (0, 0), (0, 1), (0, 0)), constant_values=255)
 panels = {
-    "a photograph held out": cat,
-    "four atoms a patch": to_picture(sae.inverse_transform(codes), n_across),
-    "the atoms": atoms.reshape(10 * (SIDE + 1), 15 * (SIDE + 1), 3),
+    "held-out photograph": cat,
+    "four atoms per patch": to_picture(sae.inverse_transform(codes), n_across),
+    "atoms": atoms.reshape(10 * (SIDE + 1), 15 * (SIDE + 1), 3),
 }
 fig, axes = plt.subplots(1, 3, figsize=(12, 2.9), layout="constrained")
 for ax, (title, picture) in zip(axes, panels.items()):
@@ -85,16 +86,16 @@ for ax, (title, picture) in zip(axes, panels.items()):
 # %%
 # Bytes
 # -----
-# Activations are rounded to multiples of 0.2 (a patch's pixels are in [0, 1]); zlib compresses
-# the rounded numbers and, for codes, the numbers of the atoms and how many there are in each
-# patch. A JPEG file counts as it is. The atoms, like JPEG's tables of cosines, are known to both
-# sides.
+# Activations are rounded to multiples of 0.2 (a patch's pixels are in [0, 1]). zlib compresses the
+# rounded activations and, for codes, the indices of the atoms and their number in each patch. Of
+# JPEG the whole file counts. The atoms, like JPEG's cosines, are known to the sender and the
+# receiver.
 
 STEP = 0.2
 
 
 def n_bytes(*arrays):
-    """The length of arrays, each compressed."""
+    """Total size of the arrays, each compressed."""
     return sum(len(zlib.compress(np.ascontiguousarray(array), level=9)) for array in arrays)
 
 
@@ -125,19 +126,19 @@ for name, result in results.items():
     axes[0].plot(n, score, marker="o", label=name)
     axes[1].plot(length / 1024, score, marker="o", label=name)
     for numbers, size, correlation in result:
-        numbers = "" if np.isnan(numbers) else f"{numbers} numbers a patch"
-        print(f"{name:13}  {numbers:18}  {size:6} bytes  {correlation:.4f}")
-axes[0].set(xlabel="Numbers a patch", ylabel="Correlation, patches held out", xscale="log")
+        numbers = "" if np.isnan(numbers) else f"{numbers} numbers per patch"
+        print(f"{name:13}  {numbers:20}  {size:6} bytes  {correlation:.4f}")
+axes[0].set(xlabel="Numbers per patch", ylabel="Held-out correlation", xscale="log")
 axes[0].set_xticks([2, 4, 8, 16, 32], [2, 4, 8, 16, 32])
-axes[1].set(xlabel="KiB for the photograph")
+axes[1].set(xlabel="Size of the photograph in KiB")
 axes[1].legend()
 for ax in axes:
     ax.minorticks_off()
     ax.grid(alpha=0.3)
 
 # %%
-# Counted in numbers, codes win: four atoms are worth more than eight principal components. Counted
-# in bytes they lose, because *which* atoms they are has to be written down as well, while a
-# principal component's place says what it is. Both are far from JPEG, which knows how well each
-# number is seen and spends its bits accordingly. Sparse codes are for looking at and computing
-# with; as files, photographs are best left to JPEG.
+# For the same number of coefficients, codes are better: four atoms are worth more than eight
+# principal components. For the same number of bytes they are worse, because the indices of the
+# atoms have to be stored as well, while the order of principal components is fixed. Both are far
+# from JPEG, which spends its bits on what is visible. Sparse codes are for inspection and
+# computation; to store photographs, use JPEG.

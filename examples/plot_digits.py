@@ -2,8 +2,8 @@
 Digits in a minute
 ==================
 
-What does a sparse autoencoder make of 1,797 handwritten digits of 8x8 pixels? It learns 128 atoms,
-and writes each digit with at most eight of them.
+What does a sparse autoencoder learn from 1,797 handwritten digits of 8x8 pixels? It learns 128
+atoms and represents each digit by at most eight of them.
 """
 
 import matplotlib.pyplot as plt
@@ -25,13 +25,13 @@ sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0)
 sae.fit(X_train)
 
 # %%
-# The codes are a sparse matrix, one row for each digit. ``score`` is the mean Pearson correlation
-# of digits with their reconstructions; here is that of digits held out, beside PCA with as many
-# numbers a digit.
+# The codes are a sparse matrix with one row per digit. ``score`` is the mean Pearson correlation
+# between digits and their reconstructions; here it is that of held-out digits, beside PCA with as
+# many numbers per digit.
 
 codes = sae.transform(X_test)
 pca = PCA(8).fit(X_train)
-print(f"{codes.shape[0]} codes of {codes.shape[1]} columns, {codes.nnz / len(X_test):.1f} not zero")
+print(f"{codes.shape[0]} codes of {codes.shape[1]} columns, {codes.nnz / len(X_test):.1f} non-zero")
 print(f"Held out: correlation {sae.score(X_test):.3f}")
 print(f"PCA(8):   correlation {reconstruction_correlation(pca, X_test):.3f}")
 
@@ -55,8 +55,8 @@ for line, (name, digits) in zip(axes, rows.items()):
 # %%
 # The atoms
 # ---------
-# Red adds ink, blue takes it away. The most used come first: ``atom_frequency_`` says how
-# often each fired.
+# Red adds ink, blue removes it. The most used atoms come first: ``atom_frequency_`` is how often
+# each was active.
 
 order = np.argsort(-sae.atom_frequency_)
 fig, axes = plt.subplots(4, 16, figsize=(9, 2.5), layout="constrained")
@@ -68,8 +68,8 @@ for ax, atom in zip(axes.flat, sae.components_[order]):
 # %%
 # A digit, atom by atom
 # ---------------------
-# Every model starts from its centre, which is close to the mean of all digits, and adds the atoms
-# of the code, here the strongest first.
+# The reconstruction is the sum of the centre, which is close to the mean of all digits, and the
+# atoms of the code, here in order of decreasing activation.
 
 code = codes[shown[3]]
 strongest = np.argsort(-code.data)

@@ -2,9 +2,9 @@
 How many atoms, and how many of them active?
 ============================================
 
-``k`` is what a code may cost, ``n_components`` what it may choose from. A grid search over both
-shows what each is worth on handwritten digits. The score is the Pearson correlation of digits left
-out, so :class:`~sklearn.model_selection.GridSearchCV` needs no ``scoring``.
+``k`` is the sparsity budget of a code, ``n_components`` the number of atoms to choose from. A grid
+search over both shows what each is worth on handwritten digits. The score is the held-out Pearson
+correlation, so :class:`~sklearn.model_selection.GridSearchCV` needs no ``scoring``.
 """
 
 import warnings
@@ -31,17 +31,17 @@ search = GridSearchCV(
     cv=3,
 )
 with warnings.catch_warnings():
-    # Two active atoms of 256 leave most of them dead after ten epochs, as fit would say each time.
+    # With 2 of 256 atoms active, most are dead after ten epochs, and each fit would warn.
     warnings.simplefilter("ignore", ConvergenceWarning)
     search.fit(X)
-# Combinations come with the last name in alphabetical order changing fastest.
+# Parameters are in alphabetical order, and the last one varies fastest.
 shape = len(actives), len(sizes)
 mean = search.cv_results_["mean_test_score"].reshape(shape)
 std = search.cv_results_["std_test_score"].reshape(shape)
 
 # %%
-# PCA takes part, too. It has no ``score`` of this kind, but
-# :func:`~skl_sae.reconstruction_correlation` scores anything that reconstructs.
+# PCA is searched, too. It has no ``score`` of this kind, but
+# :func:`~skl_sae.reconstruction_correlation` scores any estimator with ``inverse_transform``.
 
 pca = GridSearchCV(PCA(), {"n_components": actives}, scoring=reconstruction_correlation, cv=3)
 pca.fit(X)
@@ -49,26 +49,26 @@ curves = {f"{n} atoms": (mean[:, i], std[:, i]) for i, n in enumerate(sizes)}
 curves["PCA"] = (pca.cv_results_["mean_test_score"], pca.cv_results_["std_test_score"])
 
 # %%
-# What is worth what
-# ------------------
+# Results
+# -------
 
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for name, (scores, spread) in curves.items():
     style = {"color": "0.5", "linestyle": "--"} if name == "PCA" else {}
     ax.errorbar(actives, scores, spread, marker="o", capsize=3, label=name, **style)
     print(f"{name:9}", *(f"  k={k}: {score:.3f}" for k, score in zip(actives, scores)))
-ax.set(xlabel="k, the active atoms (of PCA: the components)", xscale="log")
-ax.set(ylabel="Correlation, left out")
+ax.set(xlabel="k, the active atoms (for PCA, the components)", xscale="log")
+ax.set(ylabel="Held-out correlation")
 ax.set_xticks(actives, actives)
 ax.minorticks_off()
 ax.grid(alpha=0.3)
 ax.legend()
 
 # %%
-# Error bars are the standard deviation over three folds. With 16 atoms, all of which may be active,
-# PCA is better: its numbers may be negative. 64 atoms are enough for these digits. A search for the
-# best k alone ends at the largest, so what it answers is the other question: what does a given
-# correlation cost?
+# Error bars are standard deviations over three folds. With 16 atoms, all of which may be active,
+# PCA is better, because its coefficients may be negative. 64 atoms are enough for these digits. The
+# search always prefers the largest k, so the useful question is another: which k reaches a given
+# correlation?
 
 enough = 0.95
 for i, n in enumerate(sizes):

@@ -2,14 +2,14 @@
 Which size, how sparse, how long?
 =================================
 
-Three autoencoders, side by side, learn colour crops of two photographs, from PNG files. How
-well do they reconstruct other crops, and crops from parts of the photographs that they have
-never seen; and what do the number of atoms, the number of active atoms, the learning rate and
-the epochs do to it?
+An ensemble of three autoencoders learns colour crops of two photographs from PNG files. How well
+does it reconstruct other crops, and crops from parts of the photographs that it has never seen? And
+how does that depend on the number of atoms, the number of active atoms, the learning rate and the
+number of epochs?
 
-Run with ``--full`` for 1,000 crops of 64x64 pixels (12,288 numbers), 3,072 atoms and 128 of
-them active; it takes about a quarter of an hour. Without, all is smaller, and done in less than 20
-seconds.
+With ``--full``, it learns 1,000 crops of 64x64 pixels (12,288 numbers) with 3,072 atoms, 128 of
+them active; this takes about a quarter of an hour. By default everything is smaller and takes less
+than 20 seconds.
 """
 
 import sys
@@ -33,10 +33,10 @@ FULL = "--full" in sys.argv
 side, n_train, n_test = (64, 1000, 200) if FULL else (32, 200, 60)
 
 # %%
-# The pictures
-# ------------
-# The crops to learn come from the upper parts of the photographs, those held out from the
-# lower parts. They are written as files, to begin where a user does.
+# Images
+# ------
+# Training crops come from the upper parts of the photographs, held-out crops from the lower parts.
+# They are written to files first, because a user starts from files.
 
 folder = tempfile.TemporaryDirectory()
 for subset, n in (("train", n_train), ("test", n_test)):
@@ -48,13 +48,13 @@ for subset, n in (("train", n_train), ("test", n_test)):
         Image.fromarray(image).save(path)
 train = find_images(Path(folder.name, "train")).filenames
 test = find_images(Path(folder.name, "test")).filenames
-print(f"{len(train)} pictures to learn, {len(test)} held out, {3 * side**2} numbers each")
+print(f"{len(train)} training images, {len(test)} held out, {3 * side**2} numbers each")
 
 # %%
-# Learning
+# Training
 # --------
-# A Pipeline goes from files to codes. Its score is the mean Pearson correlation of pictures
-# with their reconstructions.
+# A Pipeline goes from files to codes. Its score is the mean Pearson correlation between images and
+# their reconstructions.
 
 n_components, k = (3072, 128) if FULL else (768, 32)
 loader = ImageLoader((side, side), n_jobs=2)
@@ -72,7 +72,7 @@ pipeline = make_pipeline(loader, sae).fit(train)
 pca = make_pipeline(loader, PCA(k, random_state=0)).fit(train)
 X_train, X_test = loader.transform(train), loader.transform(test)
 X_other = load_photographs(n_test, (side, side), random_state=1).data
-for name, X in {"learned": X_train, "other crops": X_other, "held out": X_test}.items():
+for name, X in {"training": X_train, "other crops": X_other, "held out": X_test}.items():
     scores = [reconstruction_correlation(model, X) for model in (sae, pca[-1])]
     print(f"{name:11}  correlation {scores[0]:.4f}, of PCA with {k} components {scores[1]:.4f}")
 
@@ -81,11 +81,11 @@ epochs = np.arange(1, sae.n_iter_ + 1)
 axes[0].plot(epochs, sae.loss_curve_, marker=".")
 axes[0].set(title="Training loss", xlabel="Epoch")
 axes[1].plot(epochs, sae.correlation_curve_, marker=".")
-axes[1].set(title="Correlation of the training rows", xlabel="Epoch")
+axes[1].set(title="Training correlation", xlabel="Epoch")
 
 # %%
-# Pictures held out, and what is made of them
-# -------------------------------------------
+# Held-out images and their reconstructions
+# -----------------------------------------
 
 shown = X_test[:: len(X_test) // 6][:6]
 rows = {
@@ -101,16 +101,16 @@ for line, (name, pictures) in zip(axes, rows.items()):
     line[0].set_ylabel(name)
 
 # %%
-# The studies
-# -----------
-# GridSearchCV needs no scoring. The split is fixed: learn the upper parts of the photographs,
-# test on the lower ones. The Pipeline's ``memory`` keeps the loaded pictures, so that the files
-# are read once and not for each candidate.
+# Studies
+# -------
+# GridSearchCV needs no scoring. The split is fixed: train on the upper parts of the photographs,
+# test on the lower ones. The Pipeline's ``memory`` caches the loaded images, so that the files are
+# read once and not for each candidate.
 #
-# More active atoms always help; more atoms only where many of them are active. From few pictures
-# training gains little on others than those learned, at any rate: it would forget the principal
-# directions, from which it starts, for what single pictures show. Rows that fit holds out for a
-# while notice that, and it goes back to the start.
+# More active atoms always help; more atoms help only if many of them are active. With few images,
+# training improves held-out images little at any learning rate: it would replace the principal
+# directions, from which it starts, by details of single images. The samples that ``fit`` holds out
+# for a while reveal that, and it returns to the start.
 
 files = np.concatenate([train, test])
 split = PredefinedSplit(np.repeat([-1, 0], [len(train), len(test)]))
@@ -124,14 +124,14 @@ else:
 
 
 def study(grid):
-    """The held-out correlation of each combination, one row for each value of the first."""
+    """Held-out correlation of each combination, one row for each value of the first parameter."""
     names = {f"topksparseautoencoder__{name}": values for name, values in grid.items()}
     search = GridSearchCV(studied, names, cv=split, refit=False)
     with warnings.catch_warnings():
-        # Few active atoms of many leave most of them dead, which fit would say each time.
+        # With few of many atoms active, most are dead, and each fit would warn.
         warnings.simplefilter("ignore", ConvergenceWarning)
         search.fit(files)
-    # GridSearchCV goes through the names in alphabetical order.
+    # GridSearchCV sorts the parameters alphabetically.
     shape = [len(values) for _, values in sorted(grid.items())]
     scores = search.cv_results_["mean_test_score"].reshape(shape)
     return scores if list(grid) == sorted(grid) else scores.T
@@ -142,7 +142,7 @@ by_size, by_rate = study(sizes), study(rates)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
 for n, scores in zip(sizes["n_components"], by_size):
     axes[0].plot(sizes["k"], scores, marker="o", label=f"{n} atoms")
-axes[0].set(xlabel="k, the active atoms", ylabel="Correlation, held out", xscale="log")
+axes[0].set(xlabel="k, the active atoms", ylabel="Held-out correlation", xscale="log")
 axes[0].set_xticks(sizes["k"], sizes["k"])
 for n, scores in zip(rates["max_iter"], by_rate.T):
     axes[1].plot(rates["learning_rate"], scores, marker="o", label=f"epochs: {n}")

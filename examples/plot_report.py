@@ -1,9 +1,9 @@
 """
-One page about a model
-======================
+What does the report of a model show?
+=====================================
 
-:class:`~skl_sae.report.SAEReport` puts a fitted model and some images on one HTML page, to be
-looked at, sent around, and kept. It loads nothing from anywhere. What is on it?
+:class:`~skl_sae.report.SAEReport` describes a fitted model and its reconstruction of some images in
+one HTML page, to be viewed, shared and archived. The page fetches nothing from elsewhere.
 """
 
 import tempfile
@@ -20,11 +20,11 @@ X_train, X_test, y_test = digits.data[:1500], digits.data[1500:], digits.target[
 sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0).fit(X_train)
 
 # %%
-# The page
-# --------
-# Sort the atoms, click on one to see the images that excite it most, and on an image to see it
-# built up atom by atom. In a notebook, the report as the last line of a cell shows the page; in a
-# script, ``write_html`` makes a file of it and ``open`` a tab in the browser.
+# Page
+# ----
+# Sort the atoms. Click on an atom to see the images that activate it most, and on an image to see
+# its reconstruction atom by atom. In a notebook, the report as the last line of a cell displays the
+# page; in a script, ``write_html`` writes it to a file and ``open`` opens it in the browser.
 
 report = SAEReport(sae, X_test, y_test, image_shape=(8, 8))
 with tempfile.TemporaryDirectory() as folder:
@@ -35,9 +35,9 @@ with tempfile.TemporaryDirectory() as folder:
 report
 
 # %%
-# Its parts, one by one
-# ---------------------
-# The same pictures can be had as figures, for a paper or a slide.
+# Figures
+# -------
+# The same content is available as figures, for a paper or a slide.
 
 TrainingDisplay.from_estimator(sae)
 

@@ -1,11 +1,10 @@
 """
-Which digits are alike?
-=======================
+Which digits are similar?
+=========================
 
-Digits that are written with the same atoms look alike.
-:class:`~sklearn.neighbors.NearestNeighbors` searches sparse codes as it searches anything else. Are
-the digits that it finds of the same kind, and more often than with principal components or with
-pixels?
+Digits that share atoms look similar. :class:`~sklearn.neighbors.NearestNeighbors` finds the nearest
+sparse codes. Do the digits that it finds belong to the same class, and more often than with
+principal components or raw pixels?
 """
 
 import matplotlib.pyplot as plt
@@ -21,10 +20,10 @@ X, y = load_digits(return_X_y=True)
 X, X_query, y, y_query = train_test_split(X, y, test_size=300, stratify=y, random_state=0)
 
 # %%
-# Searching
-# ---------
-# The cosine of two codes is large if they share atoms with large activations; it leaves aside how
-# dark a digit is.
+# Search
+# ------
+# The cosine of two codes is large if they share atoms with large activations; it does not depend on
+# how dark a digit is.
 
 sae = TopKSparseAutoencoder(n_components=256, k=8, max_iter=10, random_state=0).fit(X)
 codes, query_codes = sae.transform(X), sae.transform(X_query)
@@ -45,10 +44,10 @@ for line, query in zip(axes, queries):
 axes[0, 0].set_title("query", fontsize=8)
 
 # %%
-# Over each digit found is the cosine of the codes, red where it is of another kind. The last two
-# queries were chosen for that.
+# Above each neighbour is the cosine of the codes, in red if its class differs from the query's. The
+# last two queries were selected to show such cases.
 #
-# How often are they of one kind?
+# How often do the classes agree?
 # -------------------------------
 
 pca = PCA(8).fit(X)
@@ -65,12 +64,13 @@ for name, (Z, Z_query) in spaces.items():
     print(f"{name:23}  nearest {found[:, 0].mean():.3f}, ten nearest {found.mean():.3f}")
 
 # %%
-# With as many numbers a digit, codes find more of a kind than principal components do. The pixels,
-# eight times as many numbers, find a few more still.
+# With the same number of coefficients, codes find the right class more often than principal
+# components. The pixels, eight times as many numbers, find it slightly more often still.
 #
 # What two digits have in common
 # ------------------------------
-# The product of two codes says which atoms make them alike, and how much each adds to the cosine.
+# The product of two codes shows which atoms make them similar, and how much each adds to the
+# cosine.
 
 query, found = queries[0], neighbours[queries[0], 0]
 shared = query_codes[[query]].multiply(codes[[found]]).toarray()[0]

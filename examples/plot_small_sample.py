@@ -1,13 +1,14 @@
 """
-How far do 39 pictures go?
-==========================
+How far do 39 images go?
+========================
 
-A biologist has 39 grey pictures of cells, in two classes, as PNG files. Is that enough for
-sparse codes, and do the codes tell the classes? Here the pictures are synthetic; five tied
-autoencoders learn them, each picture with five random variants.
+A biologist has 39 grey images of cells, in two classes, as PNG files. Is that enough to learn
+sparse codes, and do the codes separate the classes? Here the images are synthetic. Five tied
+autoencoders learn them, with five random variants of each image.
 
-Run with ``--full`` for pictures of 64x64 pixels, five members of 1,024 atoms and 20 epochs; it
-takes about two minutes. Without, all is smaller, and done in less than 20 seconds.
+With ``--full``, the images have 64x64 pixels, and five members of 1,024 atoms are trained for 20
+epochs; this takes about two minutes. By default everything is smaller and takes less than 20
+seconds.
 """
 
 import sys
@@ -38,13 +39,13 @@ images = find_images(folder.name)
 train, test, y_train, y_test = train_test_split(
     images.filenames, images.target, test_size=8, stratify=images.target, random_state=0
 )
-print(f"{len(train)} pictures to learn, {len(test)} held out: {images.target_names}")
+print(f"{len(train)} training images, {len(test)} held out: {images.target_names}")
 
 # %%
 # From files to codes
 # -------------------
-# One Pipeline loads the files, adds five variants of each picture, and learns. When it
-# transforms, nothing is added: the augmenter only acts while fitting.
+# One Pipeline loads the files, adds five variants of each image, and trains. ``transform`` adds
+# nothing: the augmenter only acts during ``fit``.
 
 sae = TopKSparseAutoencoder(
     n_components=1024 if FULL else 256,
@@ -64,23 +65,23 @@ pipeline = make_pipeline(loader, augmenter, sae).fit(train)
 X_train, X_test = loader.transform(train), loader.transform(test)
 curve = pipeline[-1].correlation_curve_
 for epoch in (1, 5, len(curve)):
-    print(f"Epoch {epoch:2}: correlation of the training rows {curve[epoch - 1]:.3f}")
+    print(f"Epoch {epoch:2}: training correlation {curve[epoch - 1]:.3f}")
 
 # %%
-# The same rows in every epoch are soon known by heart. As ``augmenter`` of the autoencoder,
-# the augmenter draws fresh variants for every epoch, and early stopping or labels that come
-# later are in step with the rows.
+# With the same variants in every epoch, the model soon overfits. As the autoencoder's
+# ``augmenter``, the augmenter draws new variants for every epoch, and samples stay aligned with
+# labels and with the split of early stopping.
 
 fresh = clone(sae).set_params(augmenter=ImageAugmenter(size)).fit(X_train)
-pca = PCA(25, random_state=0).fit(X_train)  # 31 pictures have no more than 30 directions
+pca = PCA(25, random_state=0).fit(X_train)  # 31 images have at most 30 directions
 X_pca = pca.inverse_transform(pca.transform(X_test))
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-for name, model in {"the same variants": sae, "fresh variants": fresh}.items():
+for name, model in {"same variants": sae, "new variants": fresh}.items():
     axes[0].plot(range(1, len(curve) + 1), model.correlation_curve_, marker=".", label=name)
-axes[0].set(xlabel="Epoch", ylabel="Correlation", title="Training rows")
+axes[0].set(xlabel="Epoch", ylabel="Correlation", title="Training images")
 axes[0].legend()
-for i, (name, model) in enumerate({"the same variants": sae, "fresh variants": fresh}.items()):
+for i, (name, model) in enumerate({"same variants": sae, "new variants": fresh}.items()):
     scores = [model.score_samples(X_test[y_test == label]) for label in (0, 1)]
     print(f"Held out, {name}: {model.score(X_test):.3f};", end=" ")
     print(", ".join(f"{c} {s.mean():.3f}" for c, s in zip(images.target_names, scores)))
@@ -88,11 +89,11 @@ for i, (name, model) in enumerate({"the same variants": sae, "fresh variants": f
         places = np.full(len(score), label + 0.2 * i - 0.1)
         axes[1].plot(places, score, "o", color=f"C{i}", alpha=0.7)
 axes[1].set(xticks=[0, 1], xticklabels=images.target_names, xlim=(-0.5, 1.5))
-axes[1].set(ylabel="Correlation", title="Pictures held out, by class")
+axes[1].set(ylabel="Correlation", title="Held-out images, by class")
 
 # %%
-# What the reconstructions look like
-# ----------------------------------
+# Reconstructions
+# ---------------
 
 rows = {
     "original": X_test[:4],
@@ -107,11 +108,11 @@ for line, (name, pictures) in zip(axes, rows.items()):
     line[0].set_ylabel(name)
 
 # %%
-# By the defaults
-# ---------------
-# These settings are those of a first experiment. By default atoms start from principal directions,
-# here of patches: 31 pictures have 30 directions, but each of their patches has others. The
-# learning rate is smaller, too.
+# Default settings
+# ----------------
+# The settings above are those of a first experiment. By default, atoms start from principal
+# directions, here of patches: 31 images have 30 directions, but each of their patches has others.
+# The default learning rate is smaller, too.
 
 by_default = TopKSparseAutoencoder(
     sae.n_components,
@@ -120,14 +121,14 @@ by_default = TopKSparseAutoencoder(
     augmenter=ImageAugmenter(size),
     random_state=0,
 ).fit(X_train)
-print(f"Held out, by the defaults: {by_default.score(X_test):.3f}")
-print(f"Held out, PCA:             {pearson_correlation(X_test, X_pca):.3f}")
+print(f"Held out, default settings: {by_default.score(X_test):.3f}")
+print(f"Held out, PCA:              {pearson_correlation(X_test, X_pca):.3f}")
 
 # %%
 # How many atoms, how many of them active?
 # ----------------------------------------
-# GridSearchCV needs no scoring: the score is the correlation of the pictures left out. The
-# variants are drawn in each fold from the pictures to learn, so none leaks into the test.
+# GridSearchCV needs no scoring: the score is the correlation of the held-out images. In each fold,
+# variants are made of the training images only, so none leaks into the test.
 
 grid = {"k": [5, 25, 50], "n_components": [64, 256, 1024]}
 if not FULL:
@@ -138,10 +139,10 @@ for parameters, score in zip(search.cv_results_["params"], search.cv_results_["m
     print(f"{parameters}: {score:.3f}")
 
 # %%
-# Do the codes tell the classes?
-# ------------------------------
-# In this Pipeline with labels, too, everything is learned anew in each fold, from files to
-# classifier. Rows and labels stay in step because the autoencoder does the augmenting.
+# Do the codes separate the classes?
+# ----------------------------------
+# Each fold trains the whole Pipeline, from files to classifier. Samples and labels stay aligned
+# because the augmenter is a parameter of the autoencoder.
 
 classifier = LogisticRegression(max_iter=1000)
 models = {
@@ -154,10 +155,10 @@ for name, model in models.items():
     print(f"{name:12}  accuracy {accuracy.mean():.3f} +- {accuracy.std():.3f}")
 
 # %%
-# A general model, fine-tuned
+# Fine-tuning a general model
 # ---------------------------
-# Photographs are not cells. A model that has only learned photographs is of little use here;
-# what is it worth as a start? ``warm_start`` lets ``fit`` go on from the fitted weights.
+# Photographs are not cells. A model of photographs alone is of little use here, but is it a good
+# start? With ``warm_start``, ``fit`` continues from the fitted weights.
 
 photographs = load_photographs(500 if FULL else 150, size, "L").data
 general = clone(sae).set_params(max_iter=10 if FULL else 5).fit(photographs)
@@ -177,6 +178,6 @@ for name, score in results.items():
 fig, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
 ax.barh(list(results), list(results.values()), color="C0")
 ax.bar_label(ax.containers[0], fmt="%.3f", padding=3)
-ax.set(xlabel="Correlation of the cells held out", xlim=(0, 1.1))
+ax.set(xlabel="Held-out correlation", xlim=(0, 1.1))
 ax.invert_yaxis()
 folder.cleanup()

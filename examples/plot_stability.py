@@ -2,8 +2,8 @@
 Do the members of an ensemble learn the same atoms?
 ===================================================
 
-If three autoencoders that start differently end with the same atom, it says something about the
-data. How many atoms is that so for, does ``consistency`` make them more, and what does it cost?
+An atom that three autoencoders with different starts all find says something about the data. How
+many atoms are found by all members, does ``consistency`` increase their number, and at what price?
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ X_train, X_test = train_test_split(load_digits().data, test_size=300, random_sta
 
 
 def ensemble(**parameters):
-    """Three members of 64 atoms that have learned digits."""
+    """Fit three members of 64 atoms to the digits."""
     sae = TopKSparseAutoencoder(64, k=8, n_estimators=3, max_iter=15, random_state=0, **parameters)
     return sae.fit(X_train)
 
@@ -26,18 +26,18 @@ def ensemble(**parameters):
 # %%
 # Matching atoms
 # --------------
-# :func:`~skl_sae.inspection.match_members` pairs the atoms of two members one to one such that
-# their cosines are large. Their mean is the stability: 1 if the members learned the same atoms.
-# With ``init="orthogonal"`` members start from unrelated random directions, so that whatever they
-# have in common they have found in the data.
+# :func:`~skl_sae.inspection.match_members` pairs the atoms of two members one to one so that their
+# cosines are large. The mean cosine is the stability: 1 if the members learned the same atoms. With
+# ``init="orthogonal"`` members start from unrelated random directions, so whatever they have in
+# common comes from the data.
 
 sae = ensemble(init="orthogonal")
 matching = match_members(sae)
 print(f"Stability {matching.stability:.2f}; {np.mean(matching.cosines[0, 1] > 0.9):.0%} above 0.9")
 
 # %%
-# Atoms of member 0, those best matched on the left, and their partners in members 1 and 2, with the
-# cosines.
+# Atoms of member 0, from the best match on the left to the worst on the right, and their matches in
+# members 1 and 2 with the cosines.
 
 order = np.argsort(-matching.cosines[0, 1:].mean(axis=0))
 chosen = order[np.linspace(0, 63, 14).astype(int)]
@@ -52,10 +52,10 @@ for member, line in enumerate(axes):
         ax.set_title("" if member == 0 else f"{cosine:.2f}", fontsize=8)
 
 # %%
-# What consistency does
-# ---------------------
-# It draws the members' codes together. The stability of the atoms, the correlation of digits held
-# out, and the same if the three codes are replaced by their mean:
+# The effect of consistency
+# -------------------------
+# ``consistency`` draws the members' codes together. The figures are the stability of the atoms, the
+# held-out correlation, and the held-out correlation if the three codes are replaced by their mean:
 
 weights = [0, 0.03, 0.1, 0.3, 1]
 results = {}
@@ -79,11 +79,12 @@ for ax, title in zip(axes, titles):
     ax.set_xticks(range(len(weights)), weights)
     ax.grid(alpha=0.3)
 axes[0].legend()
-axes[1].set_ylabel("Correlation, held out")
+axes[1].set_ylabel("Held-out correlation")
 
 # %%
-# Left to themselves, members that start at random end with atoms of their own: matched atoms have a
-# cosine of about a half, so there is no one dictionary of digits. Starts from principal directions
-# have more in common. Consistency brings atoms together up to a point; at 1 the codes agree, and
-# reconstruct alike side by side and as a mean, but that no longer takes like atoms. What it costs
-# is the gain of an ensemble: codes side by side reconstruct the worse the more alike they are.
+# Without consistency, members with random starts end with different atoms: matched atoms have a
+# cosine of about a half, so the dictionary of digits is not unique. Members that start from
+# principal directions have more in common. Consistency raises the stability up to a point. At 1 the
+# codes agree, and their mean reconstructs as well as the codes side by side, but this no longer
+# requires similar atoms. The price is the gain of an ensemble: the more similar the codes, the
+# worse they reconstruct side by side.

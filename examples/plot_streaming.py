@@ -1,9 +1,9 @@
 """
-More rows than fit into memory
-==============================
+Is learning in chunks as good as learning from all samples at once?
+===================================================================
 
-Rows lie in a file that is never read as a whole. ``partial_fit`` learns from one chunk after
-another. Is the model as good as one that ``fit`` learned from all rows at once?
+The samples are in a file that does not have to fit into memory. ``partial_fit`` learns from one
+chunk after another. Is the model as good as that of ``fit`` on all samples?
 """
 
 import tempfile
@@ -16,10 +16,10 @@ from skl_sae import TopKSparseAutoencoder
 from skl_sae.datasets import load_photographs
 
 # %%
-# A file of rows
-# --------------
-# 6,000 crops of 16x16 pixels, written bit by bit and then mapped into memory: only what is looked
-# at is read.
+# Memory-mapped samples
+# ---------------------
+# 6,000 crops of 16x16 pixels are written in chunks and then mapped into memory: only the parts that
+# are accessed are read.
 
 n_rows, chunk = 6000, 500
 folder = tempfile.TemporaryDirectory()
@@ -38,8 +38,8 @@ print(
 # %%
 # Chunk by chunk
 # --------------
-# The first call takes the scale and the initial atoms from its chunk. Since nobody knows how many
-# chunks are to come, the learning rate stays as it is; so it is lowered for the last round.
+# The first call determines the scale and the initial atoms from its chunk. The number of chunks to
+# come is unknown, so the learning rate is constant; it is lowered here for the last round.
 
 parameters = {"n_components": 256, "k": 16, "random_state": 0}
 streamed = TopKSparseAutoencoder(**parameters)
@@ -63,12 +63,12 @@ print(f"Held out, chunk by chunk: {curve[-1]:.4f}")
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 ax.plot(seen, curve, marker=".", label="chunk by chunk")
 ax.axhline(whole.score(X_test), color="C1", linestyle="--", label="all at once, four epochs")
-ax.set(xlabel="Passes over the file", ylabel="Correlation, held out")
+ax.set(xlabel="Passes over the file", ylabel="Held-out correlation")
 ax.grid(alpha=0.3)
 ax.legend()
 folder.cleanup()
 
 # %%
-# Close, but not the same: ``fit`` shuffles all rows, takes its initial atoms from all of them, and
-# lets the learning rate rise and fall. What is gained in the last round here is due to the smaller
-# rate. Where the rows fit into memory, ``fit`` is the better choice.
+# The results are close, but not the same: ``fit`` shuffles all samples, takes its initial atoms
+# from all of them, and lets the learning rate rise and fall. The gain in the last round here is due
+# to the smaller rate. If the samples fit into memory, ``fit`` is the better choice.
