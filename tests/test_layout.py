@@ -21,7 +21,7 @@ ALLOWED = {
     # The version stands at the top, and is there by the time that a model is saved.
     "_model_file": {"_training", "_engine", "images", "__version__"},
     "autoencoders": {"_model_file", "_training", "_engine", "metrics"},
-    "inspection": {"metrics"},
+    "inspection": {"autoencoders", "metrics"},
     "plotting": {"inspection", "images", "metrics"},
     "report": {"inspection", "images", "metrics", "_model_file"},
     "_command": {
@@ -109,6 +109,23 @@ def test_kernels_know_nothing_of_the_engine_but_how_work_is_shared():
 def test_the_top_shows_the_idea():
     entries = [path.name for path in FOLDER.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= MOST_ENTRIES, entries
+
+
+def n_parameters(function):
+    """Number of parameters but self and cls."""
+    given = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+    return len(given) - (bool(given) and given[0].arg in ("self", "cls"))
+
+
+def test_no_function_has_many_parameters():
+    """But public constructors; what travels together has a name."""
+    many = {
+        f"{path.relative_to(FOLDER)}: {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and n_parameters(node) > MOST_PARAMETERS
+    }
+    assert many == {"autoencoders/_topk.py: __init__", "images/_augmenter.py: __init__"}
 
 
 def test_import_brings_no_plots_and_no_compiler():

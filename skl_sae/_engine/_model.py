@@ -6,14 +6,24 @@ Top-K autoencoder are a few products, and only the encoder's must be dense.
 """
 
 import math
+from typing import Protocol
 
 import torch
 
-from . import _fused
+from . import _combination, _fused
 from ._adam import DenseAdam, LazyAdam
 from ._device import Workspace
 from ._objective import Coded, consistency_gradient, decode_onto, loss_and_gradients
-from ._parameters import ActiveAtoms, FiringCounts
+from ._parameters import (
+    ActiveAtoms,
+    Array,
+    Batch,
+    FiringCounts,
+    Gradients,
+    Objective,
+    Parameters,
+    StepResult,
+)
 from ._sparsity import above, batch_top_k, fitting_threshold, stack_padded, top_k
 from ._threads import add_products, product, without_autograd
 from ._tuning import FEW_ATOMS, NARROW_BATCH, SPARSE_DENSITY
@@ -35,6 +45,27 @@ def uses_fused_step(device, k, n_components):
     return device.type == "cpu" and k / n_components < SPARSE_DENSITY
 
 
+class Model(Protocol):
+    """What a trainer needs of a model."""
+
+    parameters: Parameters
+
+    def encode(self, rows: Array) -> ActiveAtoms:
+        """Active atoms of rows (B, D)."""
+
+    def decode(self, active: ActiveAtoms) -> Array:
+        """Reconstruction (B, D) from active atoms."""
+
+    def gradients(self, batch: Batch, objective: Objective) -> tuple[StepResult, Gradients]:
+        """Loss, reconstruction and gradients of a batch, before any step."""
+
+    def apply(self, gradients: Gradients, rate: float) -> None:
+        """Step down gradients."""
+
+    def step(self, batch: Batch, objective: Objective, rate: float) -> StepResult:
+        """Do both; a model may fuse them."""
+
+
 class LinearModel:
     """E Top-K sparse autoencoders over the same input, in one set of tensors.
 
@@ -54,11 +85,14 @@ class LinearModel:
         Location of the tensors.
     fused : bool or None, default=None
         Whether to step by `fused_step`. None chooses by device and shape.
+    combine : Combination
+        What becomes of the members' reconstructions.
     """
 
     @without_autograd
-    def __init__(self, parameters, *, k, device="cpu", fused=None):
+    def __init__(self, parameters, *, k, device="cpu", fused=None, combine=_combination.mean):
         device = torch.device(device)
+        self.combine = combine
         # On a CPU the tensors are views of these.
         self.arrays_in_place = parameters
         self.parameters = parameters.map(lambda array: torch.from_numpy(array).to(device))
@@ -126,7 +160,7 @@ class LinearModel:
             _fused.decode_onto(rows.numpy(), self.arrays_in_place.decoder, arrays)
         else:
             decode_onto(rows, self.parameters.decoder, active)
-        return rows.mean(0)
+        return self.combine(rows)
 
     @without_autograd
     def error(self, rows, consistency=0.0):
@@ -229,10 +263,10 @@ class LinearModel:
         preactivations, active = self.code(centred, training=True, weight=batch.weight)
         dead = self.counts.rows_since >= objective.dead_after
         coded = Coded(centred, preactivations, active, self.k, dead)
-        result = loss_and_gradients(self.parameters, coded, batch, objective)
+        loss, residual, gradients = loss_and_gradients(self.parameters, coded, batch, objective)
         self._count_firing(active, batch.weight)
         self.move_thresholds(active, objective.dead_after)
-        return result
+        return StepResult(loss, self.combine(residual) + batch.rows), gradients
 
     @without_autograd
     def apply(self, gradients, rate):

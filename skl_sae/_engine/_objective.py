@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from ._parameters import ActiveAtoms, Gradients, StepResult
+from ._parameters import ActiveAtoms, Gradients
 from ._sparsity import dense_codes
 from ._threads import add_products
 
@@ -118,7 +118,7 @@ class Coded(NamedTuple):
 
 
 def loss_and_gradients(parameters, coded, batch, objective):
-    """Loss, reconstruction and gradients of a batch.
+    """Loss, residual and gradients of a batch.
 
     Parameters
     ----------
@@ -133,8 +133,10 @@ def loss_and_gradients(parameters, coded, batch, objective):
 
     Returns
     -------
-    result : StepResult
-        Before the step.
+    loss : tensor of shape ()
+        Squared error and consistency.
+    residual : tensor of shape (E, B, D)
+        Reconstructions of the members less the rows.
     gradients : Gradients
         By the parameters.
     """
@@ -144,7 +146,6 @@ def loss_and_gradients(parameters, coded, batch, objective):
         slope = slope * batch.weight[..., None]
     residual = coded.centred.neg()
     gradient = products = decode_onto(residual, decoder, active, slope)
-    reconstruction = residual.mean(0).add_(batch.rows)
 
     loss = mean_square(residual, batch.weight)
     if objective.consistency and len(residual) > 1:
@@ -160,4 +161,4 @@ def loss_and_gradients(parameters, coded, batch, objective):
         products = decode_onto(left, decoder, aux, slope_aux)
         sums.add(aux, products, products, slope_aux, (left, coded.centred))
     centers = slope * residual.sum(1) if batch.weight is None else (slope * residual).sum(1)
-    return StepResult(loss, reconstruction), sums.result(centers)
+    return loss, residual, sums.result(centers)

@@ -23,6 +23,7 @@ from .._model_file._model import FittedState, read_model, write_model
 from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
 from ..metrics import pearson_correlation, row_correlations
+from ._members import mean_of_members
 from ._sparse_output import mean_codes, to_csr
 
 # Largest sum of a row's products with an atom.
@@ -103,7 +104,7 @@ class BaseSparseAutoencoder(
             )
         atoms = self.components_
         if self.aggregate == "mean":
-            atoms = atoms.reshape(len(self.centers_), -1, atoms.shape[1]).mean(axis=0)
+            atoms = mean_of_members(atoms, len(self.centers_))
         rows = X @ atoms if sp.issparse(X) else _product(X, atoms)
         if self.aggregate == "concat":
             rows /= len(self.centers_)

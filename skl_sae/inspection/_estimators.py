@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..autoencoders._members import mean_of_members
 from ..metrics import unwrap_pipeline
 
 
@@ -39,7 +40,7 @@ def atoms_of_codes(estimator):
     """
     atoms = estimator.components_
     if getattr(estimator, "aggregate", None) == "mean":
-        atoms = atoms.reshape(len(estimator.centers_), -1, atoms.shape[1]).mean(axis=0)
+        atoms = mean_of_members(atoms, len(estimator.centers_))
     return atoms
 
 
