@@ -98,7 +98,7 @@ def fused_step(model, batch, objective, rate):
     weight = _row_weights(batch, residual.shape[:2])
     np.negative(centred, out=residual)
     live, squares = _picks(model, residual, active, weight, 2 / residual.size)
-    reconstruction = model.combine(residual) + rows
+    reconstruction = model.combine(residual + rows)
     loss = float((weight * squares).sum(dtype=np.float64)) / residual.size
     if objective.consistency and len(residual) > 1:
         codes = ActiveAtoms(*map(torch.from_numpy, active))

@@ -266,7 +266,7 @@ class LinearModel:
         loss, residual, gradients = loss_and_gradients(self.parameters, coded, batch, objective)
         self._count_firing(active, batch.weight)
         self.move_thresholds(active, objective.dead_after)
-        return StepResult(loss, self.combine(residual) + batch.rows), gradients
+        return StepResult(loss, self.combine(residual + batch.rows)), gradients
 
     @without_autograd
     def apply(self, gradients, rate):

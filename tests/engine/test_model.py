@@ -262,3 +262,20 @@ def test_steps_leave_no_trace_in_autograd_modes():
         with mode():
             result = model.step(batch, Objective(), 1e-3)
         assert not (result.reconstruction.requires_grad or result.reconstruction.is_inference())
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "dense"])
+def test_members_are_combined_as_asked_for(fused):
+    """Each step and each reconstruction by the same rule."""
+    parameters = make_parameters(3, 64, 8, tied=True)
+    rows = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    alone = [
+        LinearModel(parameters.map(lambda array, e=e: array[e : e + 1]), k=2).reconstruct(rows)
+        for e in range(3)
+    ]
+    for combine in (lambda members: members.sum(0), lambda members: members.mean(0)):
+        model = LinearModel(parameters.copy(), k=2, fused=fused, combine=combine)
+        expected = combine(torch.stack(alone)).numpy()
+        np.testing.assert_allclose(model.reconstruct(rows), expected, atol=1e-5)
+        result = model.step(Batch(rows), Objective(), 1e-3)
+        np.testing.assert_allclose(result.reconstruction, expected, atol=1e-5)
