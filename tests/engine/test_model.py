@@ -110,6 +110,12 @@ CASES = {
 }  # fmt: skip
 
 
+# The budget of a batch is spent by weight, which `test_weights_equal_repetition` compares.
+WEIGHTED_CASES = {name: (case, False) for name, case in CASES.items()} | {
+    f"{name}, weighted": (case, True) for name, case in CASES.items() if "by_batch" not in case
+}
+
+
 def weights_of(rows, n_members, alike, generator):
     """Weights of rows, different for each member unless they are to be alike."""
     shape = (1, rows) if alike else (n_members, rows)
@@ -118,11 +124,10 @@ def weights_of(rows, n_members, alike, generator):
 
 # torch's optimizer classes import sympy at first use, which adds a filter.
 @pytest.mark.touches_globals("warning filters")
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("products", ["one range", "shared", "dense"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_steps_equal_autograd(case, tied, products, weighted, monkeypatch):
+@pytest.mark.parametrize("case, weighted", WEIGHTED_CASES.values(), ids=WEIGHTED_CASES.keys())
+def test_steps_equal_autograd(case, weighted, tied, products, monkeypatch):
     """By compiled loops, in this thread or shared by several, and by torch alone."""
     if products == "shared":
         monkeypatch.setattr("skl_sae._engine._threads.SHARED_SIZE", 0)
@@ -132,8 +137,6 @@ def test_steps_equal_autograd(case, tied, products, weighted, monkeypatch):
     learning_rate, k = case.pop("learning_rate", 1e-3), case.pop("k", 4)
     tolerance, shift = case.pop("tolerance", 1e-5), case.pop("bias_shift", 0)
     by_batch = case.pop("by_batch", False)
-    if weighted and by_batch:
-        pytest.skip("the budget is then spent by weight, which the next test compares")
     parameters = make_parameters(*shape, tied, by_batch)
     parameters.bias += np.float32(shift)
     expected = DenseModel(parameters, k=k, learning_rate=learning_rate)
