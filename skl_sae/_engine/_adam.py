@@ -106,6 +106,7 @@ class DenseAdam:
             )  # fmt: skip
 
         share_operators(step, rows)
+        # Each part was given a copy of the counter: torch's Adam advances the one it is given.
         n_steps += 1
 
     def _moments_of(self, name, parameter):
@@ -169,6 +170,7 @@ class LazyAdam(DenseAdam):
         """Bring the decoder's atoms, at indices (E, B, any) or all, to the present step."""
         if not self._atoms or self.parameters.tied:
             return
+        # Few atoms are picked often: marking them first moves each but once.
         wanted = np.full(self.parameters.bias.shape, indices is None)
         n_atoms = wanted.size
         if indices is not None:
@@ -185,6 +187,7 @@ class LazyAdam(DenseAdam):
         self._make_atoms()
         if self.n_steps == len(self._rates):
             self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
+        # The moments begin at 0; Adam divides them by 1 - beta^t (Kingma & Ba 2015, section 3).
         correction = math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
         self._rates[self.n_steps] = rate * correction
 
@@ -202,6 +205,8 @@ class LazyAdam(DenseAdam):
         """
         p = self.parameters
         n_threads = n_threads_for(p.decoder.numel())
+        # Each range adds to an array of its own, and these are added up in their order: the same
+        # bits for any number of threads.
         totals = np.zeros((kernels.n_ranges(n_threads), *p.centers.shape), np.float32)
         jobs = [
             (kernels.update_atoms, p.bias.numel(),
@@ -214,7 +219,7 @@ class LazyAdam(DenseAdam):
             kernels.adam_step(*arrays, gradient.reshape(-1), self.clock)
 
     def _shares_of(self, picks, sides):
-        """What of a step is the encoder's and what the decoder's, which are one if tied."""
+        """Split a step into the encoder's and the decoder's part, which are one if tied."""
         if self.parameters.tied:
             return [("decoder", picks._replace(indptr=2 * picks.indptr), sides)]
         of_encoder = picks._replace(indptr=picks.indptr + len(picks.rows) // 2)

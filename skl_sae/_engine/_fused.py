@@ -92,14 +92,17 @@ def fused_step(model, batch, objective, rate):
     source = shared.numpy()
     residual, aux_residual, centred = source
     np.subtract(rows, p.centers[:, None], out=centred)
+    # z = TopK(ReLU(W (x - b) + c))
     preactivations, active = model.code(shared[2], training=True, weight=batch.weight)
     active = ActiveAtoms(*map(np.asarray, active))
 
     weight = _row_weights(batch, residual.shape[:2])
+    # residual = D' z + b - x, of which D' z is still to come
     np.negative(centred, out=residual)
     live, squares = _picks(model, residual, active, weight, 2 / residual.size)
     reconstruction = model.combine(residual + rows)
     loss = float((weight * squares).sum(dtype=np.float64)) / residual.size
+    # The pull to the other members' codes adds to the gradient at the activations.
     if objective.consistency and len(residual) > 1:
         codes = ActiveAtoms(*map(torch.from_numpy, active))
         value, pull = consistency_gradient(codes, p.shape[1], batch.weight)
@@ -137,6 +140,7 @@ def _dead_picks(model, residuals, preactivations, live, objective):
         is_dead = model.counts.rows_since.numpy() >= objective.dead_after
         k = min(model.k, int(is_dead.sum(axis=1).max()))
         if k:
+            # Only dead atoms are picked, so no gradient of this part reaches a live one.
             np.copyto(aux_residual, residual)
             active = select(preactivations.numpy(), k, is_dead)
             slope = objective.aux_coef * (2 / residual.size)

@@ -123,9 +123,9 @@ class LinearModel:
         return self.parameters.map(lambda tensor: tensor.cpu().numpy())
 
     def optimizer_arrays(self):
-        """What training needs besides `arrays` to go on as if it had not stopped, by name.
+        """Return what training needs besides `arrays` to go on as if it had not stopped, by name.
 
-        The decoder's atoms may be behind; whoever keeps these must keep them as they are.
+        Atoms of the decoder may be behind; keep them as they are, by ``arrays(caught_up=False)``.
         """
         return {"rows_since_fired": self.counts.rows_since.cpu().numpy(), **self.optimizer.arrays()}
 
@@ -136,7 +136,7 @@ class LinearModel:
         self.optimizer.restore(arrays, n_steps)
 
     def catch_up(self):
-        """Bring the decoder's atoms to the present step."""
+        """Bring all atoms of the decoder to the present step."""
         self.optimizer.catch_up()
 
     # --- Forward ---
@@ -275,6 +275,7 @@ class LinearModel:
 
     def _count_firing(self, active, weight):
         """Note which atoms fired; one picked by top-k with value 0 has not."""
+        # Counted for this batch first, to find the atoms that fired in it.
         counts = torch.zeros_like(self.counts.fired)
         fires = (active.values > 0).to(counts)
         if weight is not None:
@@ -290,6 +291,8 @@ class LinearModel:
         if thresholds is None:
             return
         values = torch.as_tensor(active.values)
+        # threshold <- threshold + share (smallest - threshold). At first all batches weigh alike,
+        # so that the initial value does not count.
         smallest = torch.where(values > 0, values, math.inf).amin((1, 2))
         share = max(1 / (self.n_steps + 1), min(1.0, values.shape[1] / window))
         moved = thresholds.lerp(smallest, share)
@@ -308,5 +311,6 @@ class LinearModel:
         if not p.tied and dead.any():
             self.catch_up()
             p.encoder[dead] = REVIVED * p.decoder[dead]
+            # Positive biases help an atom to answer already.
             waking = dead & (p.bias > -SILENT) & (p.bias < 0)
             p.bias[waking] *= WAKING

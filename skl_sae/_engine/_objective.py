@@ -36,6 +36,7 @@ def consistency_gradient(active, n_components, weight=None):
     gradient = 2 * (n_members * active.values - others)
     if weight is not None:
         squares, gradient = squares * weight[..., None], gradient * weight[..., None]
+    # The mean is over pairs, rows and atoms.
     scale = pairs * total.numel()
     return n_members * squares.sum() / scale, gradient / scale
 
@@ -82,10 +83,12 @@ class GradientSums:
         """
         residual, centred = rows
         n_components = self.bias.shape[1]
+        # ReLU passes no gradient where its output is 0.
         gradient = gradient * (active.values > 0)
         _add_at(self.bias, active.indices, gradient)
         tied_part = gradient if self.parameters.tied else 0
         _add_at(self.projection, active.indices, active.values * (products + tied_part))
+        # Sums over rows are products with the transposed, dense codes: W' residual.
         weights = dense_codes(active._replace(values=slope * active.values), n_components)
         add_products(weights.mT, residual, self.decoder)
         weights = dense_codes(active._replace(values=gradient), n_components)
@@ -98,6 +101,7 @@ class GradientSums:
             self.projection -= self.bias * p.bias
         # Only the part across the atom: the part along it is undone by the unit norm.
         self.decoder.addcmul_(p.decoder, self.projection[..., None], value=-1)
+        # The centre b enters the decoder by +b, and the encoder by -b.
         centers -= torch.bmm(self.bias[:, None], p.weights)[:, 0]
         return Gradients(self.decoder, None if p.tied else self.encoder, self.bias, centers)
 
@@ -147,6 +151,7 @@ def loss_and_gradients(parameters, coded, batch, objective):
     residual = coded.centred.neg()
     gradient = products = decode_onto(residual, decoder, active, slope)
 
+    # d loss / d reconstruction = slope residual, and d loss / d z = slope D residual.
     loss = mean_square(residual, batch.weight)
     if objective.consistency and len(residual) > 1:
         value, pull = consistency_gradient(active, decoder.shape[1], batch.weight)
@@ -156,6 +161,7 @@ def loss_and_gradients(parameters, coded, batch, objective):
     sums.add(active, products, gradient, slope, (residual, coded.centred))
 
     if objective.aux_coef and coded.dead.any():
+        # The residual is a constant here: AuxK moves dead atoms towards it, and no live one.
         aux, slope_aux = dead_codes(coded), objective.aux_coef * slope
         left = residual.clone()
         products = decode_onto(left, decoder, aux, slope_aux)

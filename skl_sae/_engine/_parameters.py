@@ -11,7 +11,7 @@ Array = Any  # numpy.ndarray or torch.Tensor
 
 @dataclass
 class Parameters:
-    """What is learned. Member e codes a row x as ``TopK(ReLU(W_e (x - b_e) + c_e))``."""
+    """Learned parameters. Member e codes a row x as ``TopK(ReLU(W_e (x - b_e) + c_e))``."""
 
     decoder: Array  # D, the atoms, (E, H, D); unit norm
     encoder: Array | None  # W, (E, H, D); None ties it to the decoder
@@ -57,7 +57,7 @@ NAMES = tuple(field.name for field in fields(Parameters))
 
 @dataclass
 class Gradients:
-    """Of the loss, by the parameters."""
+    """Gradients of the loss by the parameters."""
 
     decoder: Array  # across the atoms, whose norm is kept
     encoder: Array | None  # None if tied
@@ -66,9 +66,10 @@ class Gradients:
 
 
 class ActiveAtoms(NamedTuple):
-    """Sparse codes of a batch: as many picks for each row as the fullest has.
+    """Sparse codes of a batch, with the same number of picks for each row.
 
-    Picks come in no order. A value of 0 is no activation, at whatever index it stands.
+    Picks come in no order. A pick with the value 0 is no activation and only fills up, whatever its
+    index.
     """
 
     indices: Array  # (E, B, picks), atoms counted within their member
@@ -83,7 +84,7 @@ class Batch(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is minimised besides the squared error."""
+    """Terms of the loss besides the squared error."""
 
     consistency: float = 0.0  # weight of the mean squared difference between two members' codes
     aux_coef: float = 0.0  # weight of AuxK, the dead atoms' loss
@@ -91,14 +92,14 @@ class Objective(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step found before it changed the parameters."""
+    """Outcome of a step, as found before the parameters changed."""
 
     loss: float  # squared error and consistency, without AuxK, which begins with the first death
     reconstruction: Array  # (B, D), mean over members
 
 
 class FiringCounts(NamedTuple):
-    """Which atoms fire; both (E, H), float32."""
+    """Counters of firing atoms; both (E, H), float32."""
 
     fired: Array  # weight of the rows on which an atom fired since it was last set to 0
     rows_since: Array  # rows since an atom fired

@@ -92,6 +92,7 @@ def gather_picks(live, dead, bias, tied, counts):
     """
     n_members, n_components = bias.shape
     n_rows = n_members * live.indices.shape[1]
+    # A counting sort: count the picks of each atom, sum up, and put each pick in its place.
     indptr = np.zeros(bias.size + 1, np.int64)
     _count(live, n_components, indptr)
     _count(dead, n_components, indptr)
@@ -104,6 +105,7 @@ def gather_picks(live, dead, bias, tied, counts):
     out = AtomPicks(indptr, np.empty(2 * n, np.int64), np.empty(2 * n, np.float32))
     _place(live, 0, 2 * n_rows, tied, place, out, projection, bias_gradient)
     _place(dead, n_rows, 2 * n_rows, tied, place, out, projection, bias_gradient)
+    # Of an encoder's atom w, w . (x - b) = z - c: the z of the sum were added with the picks.
     if tied:
         for e in range(n_members):
             for h in range(n_components):

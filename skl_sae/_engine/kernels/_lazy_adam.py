@@ -93,6 +93,7 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
             picked_at[h] = step
         if picked_at[h] == 0 or step - picked_at[h] > rule.max_lag:
             continue
+        # Steps without a gradient only let the moments decay, so several are made up for at once.
         decay1 = np.float32(BETA1 ** (step - visited_at[h]))
         decay2 = np.float32(BETA2 ** (step - visited_at[h]))
         visited_at[h] = step
@@ -101,6 +102,7 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
         for start in range(0, n_features, TILE):
             stop = min(start + TILE, n_features)
             tile, weight = gradient[: stop - start], weights[h, start:stop]
+            # The centres' gradient loses the atom as it was before the step, which is in cache now.
             if lost != 0:
                 _subtract(totals[part.number, h // atoms_of_member, start:stop], weight, lost)
             _sum_rows(tile, picks.rows[begin:end], picks.values[begin:end], source, start)
@@ -129,11 +131,13 @@ def catch_up_atoms(part, state, wanted, clock):
         if visited_at[h] == 0 or stop <= start:
             continue
         weight, m, v = weights[h], first[h], second[h]
+        # |a w + b u|^2 = a^2 + 2 a b (w . u) + b^2 (u . u)
         cross, square = np.float32(0), np.float32(0)
         for d in range(len(weight)):
             u = m[d] / (np.sqrt(v[d]) + epsilon)
             cross += weight[d] * u
             square += u * u
+        # Both moments decay on the way: a step s moves by rate (beta1 / sqrt(beta2))^lag u.
         a, b = 1.0, 0.0
         for s in range(start + 1, stop + 1):
             b -= clock.rates[s] * (BETA1 / np.sqrt(BETA2)) ** (s - visited_at[h])

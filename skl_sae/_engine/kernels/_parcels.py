@@ -51,7 +51,7 @@ class AtomPicks(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """What a step needs for each atom besides its picks; both (E H,), float32."""
+    """Numbers that a step needs for each atom besides its picks; both (E H,), float32."""
 
     projection: np.ndarray  # product of the atom with its own gradient, which that loses
     bias_gradient: np.ndarray  # how often the centres' gradient loses the atom

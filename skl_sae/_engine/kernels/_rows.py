@@ -10,6 +10,7 @@ from ._compile import compiled
 def _add_atoms(row, indices, values, decoder):
     """row += sum of values[p] decoder[indices[p]], two atoms at a time."""
     last = len(indices) - 1
+    # A tile of the row stays in the first-level cache while all atoms are added to it.
     for start in range(0, len(row), TILE):
         tile = row[start : start + TILE]
         for p in range(0, last, 2):
@@ -95,6 +96,7 @@ def correlate_rows(rows, reconstruction, offset, correlations):
             xx += x * x
             xy += x * y
             yy += y * y
+        # In scaled units rows that vary have lengths of about the root of n_features.
         if xx <= 1e-12:
             correlations[b] = np.nan
         else:

@@ -37,6 +37,7 @@ def _keep_largest(row, allowed, keys, indices):
         for number in block:
             largest = max(largest, number)
             worst = max(worst, number & _WITHOUT_SIGN)
+        # Most blocks hold none larger than the least of those kept.
         if largest > keys[0]:
             for h in range(len(block)):
                 if block[h] > keys[0] and allowed[start + h]:
