@@ -50,6 +50,7 @@ def pearson_correlation(X, X_reconstructed, *, sample_weight=None):
     if sample_weight is not None:
         weight = check_weights(sample_weight, correlations)
         correlations, weight = correlations[weight > 0], weight[weight > 0]
+    # A constant sample has no correlation, which is not the same as one of 0.
     varying = ~np.isnan(correlations)
     n_constant = len(correlations) - np.count_nonzero(varying)
     if n_constant == len(correlations):

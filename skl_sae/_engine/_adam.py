@@ -84,6 +84,7 @@ class DenseAdam:
         if not self.parameters.tied:
             self._step("encoder", self.parameters.encoder, gradients.encoder, rate)
         self._step("decoder", decoder, gradients.decoder, rate)
+        # A step along the tangent leaves the unit sphere.
         decoder.div_(torch.linalg.vector_norm(decoder, dim=2, keepdim=True))
         self._step("bias", self.parameters.bias, gradients.bias, rate)
         self._step("centers", self.parameters.centers, gradients.centers, rate)
@@ -185,6 +186,7 @@ class LazyAdam(DenseAdam):
         """Note the learning rate with Adam's correction for its start."""
         self.n_steps += 1
         self._make_atoms()
+        # Doubled when full, so that the copies cost no more than the steps.
         if self.n_steps == len(self._rates):
             self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
         # The moments begin at 0; Adam divides them by 1 - beta^t (Kingma & Ba 2015, section 3).

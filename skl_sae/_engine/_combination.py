@@ -6,7 +6,7 @@ from ._parameters import Array
 
 
 class Combination(Protocol):
-    """What becomes of the reconstructions of all members."""
+    """Rule by which the reconstructions of all members make one; the loss is each member's own."""
 
     def __call__(self, members: Array) -> Array:
         """Combine reconstructions (E, B, D), of NumPy or torch, to (B, D)."""

@@ -58,6 +58,7 @@ class Workspace:
         kept, shaped = self._kept.get(name, (None, None))
         if shaped is None or shaped.shape != shape:
             size = math.prod(shape)
+            # The last batch of an epoch is smaller, and gets a part.
             if kept is None or kept.numel() < size:
                 kept = torch.empty(size, device=self.device)
             shaped = kept[:size].view(shape)

@@ -36,7 +36,7 @@ def select(preactivations, k, allowed=None):
     return active
 
 
-def decode_onto(rows, decoder, active, slope=None):
+def decode_and_multiply(rows, decoder, active, slope=None):
     """Add to rows, in place, the atoms times their activations.
 
     Parameters
@@ -129,7 +129,7 @@ def _picks(model, residual, active, weight, slope):
     """Add what active atoms explain to a residual; with the gradient at their activations."""
     model.optimizer.catch_up(active.indices)
     slope = slope * weight.astype(np.float64)
-    products, squares = decode_onto(residual, model.arrays_in_place.decoder, active, slope)
+    products, squares = decode_and_multiply(residual, model.arrays_in_place.decoder, active, slope)
     return kernels.Picks(*active, products, products, weight, slope), squares
 
 

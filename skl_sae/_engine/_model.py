@@ -28,12 +28,13 @@ from ._sparsity import above, batch_top_k, fitting_threshold, stack_padded, top_
 from ._threads import add_products, product, without_autograd
 from ._tuning import FEW_ATOMS, NARROW_BATCH, SPARSE_DENSITY
 
-# Length of a dead atom's encoder when it is made anew. At full length such encoders would take
-# rows from live atoms.
+# Norm of a dead atom's encoder after it is set to the atom again. At full norm such encoders would
+# take rows from live atoms.
 REVIVED = 0.5
-# Share of a bias that is left, after each epoch, of one that keeps a dead atom from answering.
+# Factor, after each epoch, of a bias that keeps a dead atom inactive.
 WAKING = 0.9
-# An atom with a bias below minus this, in scaled units, is not to be revived.
+# An atom with a bias below minus this, in scaled units, is silent on purpose (`DORMANT` in
+# init/_start.py), and is not revived.
 SILENT = 1e6
 
 
@@ -46,7 +47,12 @@ def uses_fused_step(device, k, n_components):
 
 
 class Model(Protocol):
-    """What a trainer needs of a model."""
+    """A model that can be trained: the mathematics.
+
+    A `Trainer`, checkpoints and files need besides, as `LinearModel` has it: ``k``, ``device``,
+    ``counts``, ``n_steps``; ``arrays`` and ``catch_up``; ``error``, ``reconstruct`` and
+    ``fit_thresholds``; ``revive``; ``optimizer_arrays`` and ``restore_optimizer``.
+    """
 
     parameters: Parameters
 
@@ -157,7 +163,7 @@ class LinearModel:
         rows = self.parameters.centers[:, None].repeat(1, active.indices.shape[1], 1)
         if self.fused:
             arrays = ActiveAtoms(*(part.numpy() for part in active))
-            _fused.decode_onto(rows.numpy(), self.arrays_in_place.decoder, arrays)
+            _fused.decode_and_multiply(rows.numpy(), self.arrays_in_place.decoder, arrays)
         else:
             decode_onto(rows, self.parameters.decoder, active)
         return self.combine(rows)
@@ -257,8 +263,12 @@ class LinearModel:
 
     @without_autograd
     def gradients(self, batch, objective):
-        """Loss, reconstruction and gradients of a batch, by the reference; firing is counted."""
+        """Loss, reconstruction and gradients of a batch, by the reference.
+
+        As in every training step, firing is counted and thresholds of batch top-k move.
+        """
         self.catch_up()
+        # One input, and a centre for each member.
         centred = batch.rows - self.parameters.centers[:, None]
         preactivations, active = self.code(centred, training=True, weight=batch.weight)
         dead = self.counts.rows_since >= objective.dead_after

@@ -1,4 +1,4 @@
-"""The parcels that travel through the engine, each with names instead of positions.
+"""Containers that are passed between the functions of the engine.
 
 Shapes: E members of H atoms over D features; a batch has B rows. Arrays are NumPy's or torch's.
 """
@@ -59,7 +59,7 @@ NAMES = tuple(field.name for field in fields(Parameters))
 class Gradients:
     """Gradients of the loss by the parameters."""
 
-    decoder: Array  # across the atoms, whose norm is kept
+    decoder: Array  # orthogonal to the atoms, whose norm is kept
     encoder: Array | None  # None if tied
     bias: Array
     centers: Array

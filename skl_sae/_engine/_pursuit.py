@@ -71,7 +71,7 @@ def pursue(rows, atoms, gram, k):
     coefficients : tensor of shape (B, k)
         Of either sign; 0 for a pick that a row had no need of.
     picks : tensor of shape (B, k)
-        Numbers of the atoms, none twice in a row with coefficients other than 0.
+        Indices of the atoms, none twice in a row with coefficients other than 0.
     """
     products = product(rows, atoms.T)
     enough = _DONE * rows.norm(dim=1)
@@ -85,7 +85,7 @@ def pursue(rows, atoms, gram, k):
 
 
 def pursue_batch(products, gram, k, enough):
-    """What the compiled `pursue_rows` does, a pick of all rows at a time, for CUDA."""
+    """Do as the compiled `pursue_rows`, a pick of all rows at a time, for CUDA."""
     n_rows, n_atoms = products.shape
     left = products.clone()  # products of the atoms with the residual
     sizes, change = torch.empty_like(left), torch.empty_like(left)
@@ -98,6 +98,7 @@ def pursue_batch(products, gram, k, enough):
         picks[:, i] = atom
         at_atom = atom[:, None]
         along = added[:, :i].gather(2, at_atom[:, None].expand(-1, i, 1))
+        # Of a unit-norm atom: its squared length across those picked before.
         across = 1 - along.square().sum((1, 2))
         useful[:, i] = (largest > enough) & (across > _DEPENDENT)
         if i + 1 < k:
@@ -113,6 +114,8 @@ def pursue_batch(products, gram, k, enough):
 def _fitted(products, gram, picks, useful):
     """Coefficients that fit each row best by its picks, those of no use left out."""
     both = useful[:, :, None] & useful[:, None]
+    # Normal equations G z = A x of the picked atoms, in float64; rows and columns of picks of no
+    # use become those of the identity.
     known = gram[picks[:, :, None], picks[:, None]].double() * both
     known.diagonal(dim1=1, dim2=2).masked_fill_(~useful, 1)
     targets = products.gather(1, picks).double() * useful

@@ -47,6 +47,7 @@ def share(work, pieces, n_threads):
             except RuntimeError:  # the system allows no more threads
                 break
         helper.call(functools.partial(shared.run, thread))
+    # This thread works too: if no helper begins in time, it does everything.
     shared.run(0)
     shared.wait()
 

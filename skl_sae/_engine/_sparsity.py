@@ -1,4 +1,4 @@
-"""Which activations count: the k largest of a row, of a batch, or those above a threshold.
+"""Selection of activations: the k largest of a row, of a batch, or those above a threshold.
 
 Shapes: E members, B rows, H atoms.
 """
@@ -66,7 +66,8 @@ def batch_top_k(values, k, weight=None):
         chosen, least = _within_budget(largest.values, k, weight)
         if width == n_values or (largest.values[..., -1] < least[:, None]).all():
             break
-        width = min(n_values, 2 * width)  # of some row we have not seen enough
+        # Some row may have more numbers within the budget than were looked at.
+        width = min(n_values, 2 * width)
     counts = torch.zeros(values.shape[:2], dtype=torch.long, device=values.device)
     counts.scatter_add_(1, chosen.indices // width, chosen.values)
     return trimmed(largest, torch.arange(width, device=values.device) < counts[..., None])
@@ -79,6 +80,7 @@ def _within_budget(values, k, weight):
         chosen = flat.topk(k * values.shape[1])
         within = torch.ones_like(chosen.indices)
         return ActiveAtoms(chosen.indices, within), chosen.values.amin(1)
+    # Numbers in falling order are taken while the sum of their rows' weights is in the budget.
     largest, indices = flat.sort(dim=1, descending=True)
     weight = weight.double()
     of_number = weight.gather(1, indices // values.shape[2])

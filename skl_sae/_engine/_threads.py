@@ -113,7 +113,7 @@ def allowed_threads():
 
 
 def is_shared(size):
-    """Whether threads share work on so many numbers."""
+    """Whether threads share work of this size."""
     return size >= SHARED_SIZE
 
 
@@ -125,6 +125,7 @@ def n_threads_for(size):
 def share_operators(work, pieces):
     """Call ``work(piece)`` for all pieces, in several threads with one for torch in each."""
 
+    # The pieces of a piece are not shared again.
     def alone(_, piece):
         with one_thread(), _one_allowed():
             work(piece)

@@ -24,7 +24,7 @@ SPARSE_DENSITY = 1 / 8
 # Rows below which atoms x rows is the faster order of the encoder's product: 16 rows by
 # 1,024 atoms of 4,096 features take 0.9 ms, 1.5 the other way round.
 NARROW_BATCH = 64
-# Atoms below which that order does not pay for turning its result round.
+# Atoms below which that order does not pay for transposing its output.
 FEW_ATOMS = 512
 # Features handled at a time by compiled loops: 8 kB of each array, so that a tile of the gradient,
 # the weights and both moments stays in the first-level cache.

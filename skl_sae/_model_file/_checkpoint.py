@@ -40,6 +40,7 @@ class Checkpoint:
     def restore(self, trainer):
         """Let a trainer that has just begun be the one that was interrupted."""
         config, arrays, scaling = self.config, self.arrays, trainer.scaling
+        # The mean and spread of the rows tell other data, without keeping a copy of these.
         same_rows = config["n_rows"] == trainer.n_rows and all(
             np.array_equal(arrays[name], getattr(scaling, name)) for name in ("offset", "scale")
         )
@@ -66,6 +67,7 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     """Write everything that a fit needs to go on as if it had not been interrupted."""
     model, history, scaling = trainer.model, trainer.history, trainer.scaling
     parameters, arrays = parameters_as_json(path, estimator)
+    # Atoms that are behind stay so: catching up now would round differently from later.
     in_model = model.arrays(caught_up=False).named()
     arrays |= {f"engine.{name}": array for name, array in in_model.items()}
     arrays |= optimizer_arrays(model)

@@ -51,6 +51,7 @@ def read(path, kind, examine):
         moved = {}
         if metadata["format_version"] == "1":
             moved = _from_format_1(kind, config)
+        # Sizes in the configuration decide how many bytes each array must have.
         examine(config)
         found["config"], found["moved"] = config, moved
         rules = {name: rule[:2] for name, rule in array_rules(kind, config).items()}
@@ -130,7 +131,7 @@ def without_curves(numbers):
 
 
 def optimizer_arrays(model):
-    """What a model's optimizer remembers, by the names of a file."""
+    """Arrays of a model's optimizer, by the names of a file."""
     return {f"optimizer.{name}": array for name, array in model.optimizer_arrays().items()}
 
 

@@ -11,15 +11,12 @@ from .._training._scaling import Scaling
 from ._constructor import estimator_from_json, parameters_as_json
 from ._format import CURVES, metadata, optimizer_arrays, read, version, with_prefix
 from ._safetensors import trouble_with, write_arrays
-from ._schema import check_arrays, check_config, feature_name_arrays, feature_names
-
-# Of a model with its optimizer, what rounding to the units of the data would change.
-_EXACT = "bias", "centers", "thresholds"
+from ._schema import IN_MODEL, check_arrays, check_config, feature_name_arrays, feature_names
 
 
 @dataclass
 class FittedState:
-    """What a file keeps of a fitted estimator besides its constructor's parameters."""
+    """State of a fitted estimator, besides its constructor's parameters."""
 
     parameters: Parameters  # in the units of the data
     scaling: Scaling
@@ -51,11 +48,12 @@ def write_model(path, estimator, *, optimizer):
     if state.feature_names is not None:
         arrays |= feature_name_arrays(state.feature_names)
         config["feature_names"] = len(arrays["feature_names"])
+    # A model that was loaded, or pickled, has no optimizer any more.
     if optimizer and state.model is not None:
         config["optimizer"] = {"n_steps": state.model.n_steps, "sparse": state.model.fused}
         arrays |= optimizer_arrays(state.model)
         exact = state.model.arrays().named()
-        arrays |= {f"engine.{name}": exact[name] for name in _EXACT if name in exact}
+        arrays |= {f"engine.{name}": exact[name] for name in IN_MODEL if name in exact}
     with trouble_with(path):  # what could not be read is not written
         _check_model(config, type(estimator))
         check_arrays("model", config, arrays)
@@ -140,11 +138,12 @@ def _resume_optimizer(estimator, config, arrays):
     """Let partial_fit go on with the moments, if they suit the products of this machine."""
     device = estimator._transform_device()
     n_steps, fused = config["optimizer"]["n_steps"], config["optimizer"]["sparse"]
+    # Moments of the two kinds of step have other names and shapes.
     if uses_fused_step(device, config["k"], config["shape"][1]) != fused:
         return
     state = estimator._get_state()
     exact = Parameters.from_named({
-        **state.parameters.named(), **{name: arrays.get(f"engine.{name}") for name in _EXACT}
+        **state.parameters.named(), **{name: arrays.get(f"engine.{name}") for name in IN_MODEL}
     })  # fmt: skip
     state.model = LinearModel(exact, k=config["k"], device=device)
     state.model.restore_optimizer(with_prefix(arrays, "optimizer."), n_steps)

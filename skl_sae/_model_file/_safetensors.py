@@ -173,12 +173,14 @@ def read_arrays(path, describe):
 
 def _read(file, size, describe):
     metadata, entries, begin = _read_header(file, size)
+    # Sizes are known to agree before any memory is taken.
     expected = describe(metadata)
     _check_entries(entries, expected, size - begin)
     digest, arrays, infinite = _digest(metadata, entries), {}, []
     for name in sorted(entries):
         file.seek(begin + entries[name]["data_offsets"][0])
         array = arrays[name] = np.empty(entries[name]["shape"], _DTYPES[entries[name]["dtype"]])
+        # Read in chunks, each hashed and checked while it is in cache.
         finite = True
         for chunk in _chunks(array):
             _read_all(file, chunk)

@@ -1,4 +1,4 @@
-"""What a model file may hold: every item of it, and what is checked of each.
+"""Schema of model files: every item of a file, and what is checked of it.
 
 A model or a checkpoint is data, and may come from anyone with a checksum that fits. Nothing in it
 may index outside an array, keep a loop busy for hours, name a path, or move a generator out of its
@@ -53,7 +53,7 @@ def _between(low, high):
     return fine
 
 
-_any = _between(-math.inf, math.inf)
+_finite = _between(-math.inf, math.inf)
 _not_negative = _between(0, math.inf)
 _fraction = _between(0, 1)
 _correlation = _between(-1.01, 1.01)  # of float32 sums
@@ -85,7 +85,7 @@ def _counted_steps(array, sizes):
 
 
 class Rule(NamedTuple):
-    """What an array is held to.
+    """Rule that an array is checked by.
 
     Sizes in the shape are numbers or names, of which `_sizes` knows the numbers.
     """
@@ -100,44 +100,44 @@ _F32, _F64 = np.float32, np.float64
 ARRAYS = {
     "model": {
         "components": Rule(_F32, ("atoms", "features"), _atoms),
-        "encoder": Rule(_F32, ("atoms", "features"), _any),
-        "encoder_bias": Rule(_F32, ("atoms",), _any),
-        "centers": Rule(_F32, ("members", "features"), _any),
+        "encoder": Rule(_F32, ("atoms", "features"), _finite),
+        "encoder_bias": Rule(_F32, ("atoms",), _finite),
+        "centers": Rule(_F32, ("members", "features"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "loss_curve": Rule(_F64, ("epochs",), _not_negative),
         "correlation_curve": Rule(_F64, ("epochs",), _correlation),
         "validation_scores": Rule(_F64, ("epochs",), _correlation),
-        "feature_names": Rule(np.uint8, ("name_bytes",), _any),
+        "feature_names": Rule(np.uint8, ("name_bytes",), _finite),
         "feature_name_ends": Rule(np.int64, ("features",), _not_negative),
     },
     "checkpoint": {
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "best.frequency": Rule(_F32, ("atoms",), _fraction),
-        "random_state": Rule(np.uint32, (_N_WORDS,), _any),
-        "first_random_state": Rule(np.uint32, (_N_WORDS,), _any),
+        "random_state": Rule(np.uint32, (_N_WORDS,), _finite),
+        "first_random_state": Rule(np.uint32, (_N_WORDS,), _finite),
         "progress.losses": Rule(_F64, ("epochs",), _not_negative),
         "progress.correlations": Rule(_F64, ("epochs",), _correlation),
         "progress.scores": Rule(_F64, ("scores",), _correlation),
         "progress.errors": Rule(_F64, ("errors",), _not_negative),
     },
     "both": {
-        "offset": Rule(_F64, ("features",), _any),
+        "offset": Rule(_F64, ("features",), _finite),
         "scale": Rule(_F64, (), _positive),
     },
     # In scaled units, as the engine has them: in a model those that rounding would change, in a
     # checkpoint all, and all those of the best epoch.
     "engine": {
         "decoder": Rule(_F32, ("members", "components", "features"), _atoms),
-        "encoder": Rule(_F32, ("members", "components", "features"), _any),
-        "bias": Rule(_F32, ("members", "components"), _any),
-        "centers": Rule(_F32, ("members", "features"), _any),
+        "encoder": Rule(_F32, ("members", "components", "features"), _finite),
+        "bias": Rule(_F32, ("members", "components"), _finite),
+        "centers": Rule(_F32, ("members", "features"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
     },
 }
 # By the last part of the name; `optimizer_shapes` has their names, dtypes and shapes.
 OPTIMIZER = {
-    "first": _any,
+    "first": _finite,
     "second": _not_negative,
     "n_steps": _counted_steps,
     "picked_at": _steps,
@@ -146,7 +146,7 @@ OPTIMIZER = {
     "rates": _not_negative,
     "rows_since_fired": _not_negative,
 }
-_IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
+IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
 
 
 def array_rules(kind, config):
@@ -159,14 +159,14 @@ def array_rules(kind, config):
         prefixes = ("engine", "best") if config["progress"]["best"] is not None else ("engine",)
         rules |= {f"{prefix}.{name}": engine[name] for prefix in prefixes for name in engine}
     elif config["optimizer"] is not None:
-        rules |= {f"engine.{name}": engine[name] for name in _IN_MODEL}
+        rules |= {f"engine.{name}": engine[name] for name in IN_MODEL}
     rules = {
         name: rule._replace(shape=tuple(sizes.get(size, size) for size in rule.shape))
         for name, rule in rules.items()
         if name.rpartition(".")[2] not in absent and name not in absent
     }
     if isinstance(config["parameters"]["init"], dict):
-        rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _any)
+        rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _finite)
     return rules | _optimizer_rules(kind, config)
 
 

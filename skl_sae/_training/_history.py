@@ -1,10 +1,10 @@
-"""What the epochs of a fit have brought so far."""
+"""History of a fit: its curves, and the best parameters by the held-out rows."""
 
 import numpy as np
 
 from .._engine._parameters import NAMES, Parameters
 
-# An epoch has got worse than another if it leaves this much more of the judges, relatively.
+# Training has got worse if the held-out error is larger by this share.
 LEAST_LOSS = 0.02
 
 
@@ -75,6 +75,7 @@ class History:
 
     def has_stalled(self, patience, tol):
         """Whether the last score is no better than those before the last ``patience`` ones."""
+        # Without as many scores yet there is nothing to compare with.
         reference = max(self.scores[:-patience], default=-np.inf)
         return bool(self.scores) and self.scores[-1] <= reference + tol
 
@@ -102,7 +103,7 @@ class History:
         self.best_arrays, self.frequency = best_arrays, frequency
 
     def attributes(self):
-        """The fitted attributes that come of it."""
+        """Fitted attributes that are derived from the history."""
         return {
             "loss_curve_": self.losses,
             "correlation_curve_": self.correlations,

@@ -1,4 +1,4 @@
-"""Trainer: a model at work on the rows of a fit."""
+"""Trainer: the training loop, with what comes before and after it."""
 
 import contextlib
 import math
@@ -27,12 +27,12 @@ _WARM_UP = 0.1
 # "auto" learning rate: of the rates tried on digits (64 features), MNIST (784) and photographs
 # (3,072 and 12,288), the best on held-out samples scaled approximately as n_features ** -1.5.
 _RATE, _LARGEST_RATE = 15.0, 0.01
-# A loss so far above that of always answering the mean, which is 1, is no longer training.
+# A loss this far above that of predicting the mean, which is 1, means that training diverged.
 _DIVERGED = 1e6
 # Number of rows, about, that thresholds are fitted to.
 _THRESHOLD_ROWS = 1024
-# Part of the epochs after which the rows that judge a fit are returned to training; and as long
-# as no epoch has served them better than the start.
+# Share of the epochs after which the held-out rows that judge a fit are returned to training; and
+# the same while no epoch has a lower error on them than the start.
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
 # Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
 # features are soon overfitted: of photographs (800 rows of 3,072) every round after the second
@@ -141,6 +141,7 @@ class Trainer:
 
     def _plan_steps(self, n_train):
         """Find the length of the learning rate's schedule."""
+        # Epochs before and after the judges are returned have different numbers of rows.
         variants = self.n_rows / n_train  # of each row, by the augmenter
         max_iter = self.settings.max_iter
         n_early = max_iter if self.settings.early_stopping else int(_JUDGED * max_iter)
@@ -229,6 +230,7 @@ class Trainer:
         history.is_judging = False
         if history.has_begun_best:
             return
+        # The last epoch may be worse by chance; only a clear loss sends training back.
         error = history.errors[-1]
         if history.has_got_worse:
             self._go_back()
@@ -265,6 +267,7 @@ class Trainer:
         learning_rate = self._learning_rate(rows.n_features)
         model.counts.fired.zero_()
         loss, correlations = 0.0, Mean()
+        # One visit of the model a batch; everything else here is bookkeeping.
         for X, weight in rows.batches(s.batch_size, self.rng):
             batch = self._batch(X, weight)
             result = model.step(batch, objective, learning_rate * self._rate_factor())
@@ -307,6 +310,7 @@ class Trainer:
 
     def _correlations(self, rows, reconstruction):
         """Correlation of each row in the units of the data; NaN for one that is constant."""
+        # Correlation ignores scale and a common offset, but not what differs between features.
         offset = (self.scaling.offset - self.scaling.offset.mean()) / self.scaling.scale
         if self.model.fused:
             correlations = np.empty(len(rows), np.float32)
@@ -389,10 +393,10 @@ class Trainer:
 
     @one_thread()
     def error(self, rows):
-        """What training minimises, of the mean reconstruction and in scaled units.
+        """Mean squared error of the combined reconstruction, and consistency, in scaled units.
 
-        Thresholds are for the while such that the rows have k active atoms on average, as many
-        as in training.
+        It judges epochs. The training loss is the mean error of the members instead. Meanwhile
+        thresholds are such that the rows have k active atoms on average, as in training.
         """
         total, X = 0.0, rows.copies()
         with self._thresholds_fitted_to(rows):

@@ -43,6 +43,7 @@ class Scaling:
                 squares *= weight[part, None]
             variance += squares.sum(axis=0)
         variance /= len(X) if weight is None else weight.sum()
+        # A constant column of 1e7 has a variance of rounding that may exceed all others.
         is_rounding = np.sqrt(variance) <= _ROUNDING * np.abs(offset)
         if is_rounding.all():
             scale = np.abs(offset).max()
@@ -77,6 +78,7 @@ class Scaling:
     def unscale_parameters(self, parameters):
         """Parameters in the units of the data; atoms and encoders are the same arrays."""
         p = parameters
+        # pre = W (x - b) + c: in units of the data W stays, and c is multiplied by the scale.
         bias = np.maximum(self.scale * p.bias.astype(np.float64), _LEAST_BIAS)
         thresholds = p.thresholds
         if thresholds is not None:

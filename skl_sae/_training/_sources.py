@@ -1,14 +1,12 @@
 """Rows that training sees: of an array, held out of it, or varied for each epoch."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_array, check_random_state, gen_batches
-
-from .._engine._parameters import Batch
 
 # Least and largest number of samples that judge a fit, and the number from which a tenth is no
 # longer needed.
@@ -17,13 +15,24 @@ MIN_JUDGES, ENOUGH_JUDGES, MAX_JUDGES = 5, 16, 2**10
 _MOST_COPIES = 2**15
 
 
+class RawBatch(NamedTuple):
+    """Rows in the units of the data, of which the trainer makes a `Batch`."""
+
+    X: np.ndarray  # (B, D)
+    weight: np.ndarray | None = None  # (B,): how much each counts, 1 on average; None: all 1
+
+
 class RowSource(Protocol):
-    """Where the rows of an epoch come from, in the units of the data."""
+    """Rows of an epoch, in the units of the data: what `Trainer.run_epoch` needs.
+
+    The beginning of a fit, which finds units, rows to hold out and initial atoms, looks at an
+    `ArrayRows`: all rows, or a sample of them.
+    """
 
     n_rows: int
     n_features: int
 
-    def batches(self, batch_size: int, rng: np.random.RandomState) -> Iterator[Batch]:
+    def batches(self, batch_size: int, rng: np.random.RandomState) -> Iterator[RawBatch]:
         """Pass once over all rows, in random order."""
 
 
@@ -64,22 +73,24 @@ class ArrayRows:
 
     def batches(self, batch_size, rng):
         order = rng.permutation(self.n_rows)
+        # Relative to their mean, so that the loss is a mean, and a batch has no weight of its own.
         weight = self.weight
         if weight is not None:
             weight = (weight / weight.mean()).astype(np.float32)
         for batch in gen_batches(self.n_rows, batch_size):
             rows = order[batch]
-            yield Batch(self.X[rows], None if weight is None else weight[rows])
+            yield RawBatch(self.X[rows], None if weight is None else weight[rows])
 
     def copies(self):
-        """Every row as often as its weight says, for what has no use for weights.
+        """Repeat every row as often as its weight says, for what has no use for weights.
 
-        Weights that are no whole numbers, or more copies than would be looked at, are rounded such
-        that no sum of weights in order changes by more than a half.
+        Weights that are no whole numbers, or too many copies, are scaled and rounded such that no
+        cumulative sum of weights changes by more than a half.
         """
         if self.weight is None:
             return self.X
         n = min(self.n_samples, max(self.n_rows, _MOST_COPIES))
+        # Rounding the cumulative sum, not each weight, keeps the total: rounded differences.
         upto = np.floor(np.cumsum(self.weight) * (n / self.weight.sum()) + 0.5).astype(np.int64)
         return np.repeat(self.X, np.diff(upto, prepend=0), axis=0)
 
@@ -135,6 +146,7 @@ def hold_out(rows, n_held_out, rng):
         order = rng.permutation(rows.n_rows)
         return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
     order = rng.permutation(rows.n_samples)
+    # Copies are shuffled like rows; what is left of a row's copies is its weight in each part.
     row_of_copy = np.repeat(np.arange(rows.n_rows), rows.weight.astype(np.int64))
     parts = []
     for chosen in (order[n_held_out:], order[:n_held_out]):

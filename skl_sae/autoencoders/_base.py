@@ -1,4 +1,4 @@
-"""What all our autoencoders share: validation, codes, scores, files and pickles."""
+"""BaseSparseAutoencoder: validation, codes, scores, files and pickles."""
 
 import math
 import warnings
@@ -36,7 +36,10 @@ class BaseSparseAutoencoder(
     """Base of all sparse autoencoders: a base class of this package's estimators, and of no others.
 
     A subclass has the parameters aggregate, checkpoint, device, sparse_output and
-    transform_algorithm; its fit ends with `_set_state`.
+    transform_algorithm. Its fit sets the attributes of `_parameter_attributes`, ``k_``,
+    ``n_iter_``, ``atom_frequency_``, ``best_validation_score_``, the curves, ``_offset`` and
+    ``_scale``, and keeps its `Trainer` as ``_trainer``. Files read and set all of them by
+    `_get_state` and `_set_state`.
     """
 
     # --- Public methods ---
@@ -105,6 +108,7 @@ class BaseSparseAutoencoder(
         atoms = self.components_
         if self.aggregate == "mean":
             atoms = mean_of_members(atoms, len(self.centers_))
+        # x = D' z / E + mean of b: the mean of the members' reconstructions, of codes side by side.
         rows = X @ atoms if sp.issparse(X) else _product(X, atoms)
         if self.aggregate == "concat":
             rows /= len(self.centers_)
@@ -154,7 +158,7 @@ class BaseSparseAutoencoder(
 
         The file is replaced as a whole or not at all, also when the machine stops half-way.
         It is in the safetensors format, and runs no code when it is loaded. Callbacks are not
-        kept, nor is ``checkpoint``: whoever made a file shall not choose what is overwritten.
+        kept, nor is ``checkpoint``: a loaded file must not determine what is overwritten.
 
         Parameters
         ----------
@@ -247,6 +251,7 @@ class BaseSparseAutoencoder(
         # A float64 number too large for float32 becomes inf, which is refused just after.
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        # |x . w| <= max |x| sqrt(n_features) for an atom w of unit norm.
         largest = _LARGEST_SUM / math.sqrt(X.shape[1])
         if not -largest < X.min() <= X.max() < largest:
             raise ValueError(
@@ -269,6 +274,7 @@ class BaseSparseAutoencoder(
     @one_thread()
     def _codes(self, X):
         """CSR codes of validated rows."""
+        # joblib's workers share arrays that cannot be written, which torch warns of.
         parameters = self._parameters().map(lambda a: a if a.flags.writeable else a.copy())
         model = LinearModel(parameters, k=self.k_, device=self._transform_device())
         n_members, n_components, _ = parameters.shape
@@ -346,7 +352,7 @@ class BaseSparseAutoencoder(
         )
 
     def _set_state(self, state):
-        """Be fitted as a model file says."""
+        """Restore the fitted state that a model file holds."""
         vars(self).update(self._parameter_attributes(state.parameters))
         vars(self).update(state.curves)
         self._offset, self._scale = state.scaling.offset, state.scaling.scale
@@ -377,6 +383,7 @@ class BaseSparseAutoencoder(
             _warn_of_version(written_by)
         super().__setstate__(state)
         if getattr(self, "_tied", False):
+            # Pickle keeps that both are one, joblib does not.
             self.encoder_ = self.components_  # one array, which joblib stores twice
 
     def __sklearn_is_fitted__(self):

@@ -10,6 +10,7 @@ def to_csr(active, n_components):
     indices, values = active.indices.cpu(), active.values.cpu()
     n_members, n_rows, _ = indices.shape
     first = torch.arange(n_members)[:, None, None] * n_components
+    # Sorted within a member; members stand in order, so the whole row is sorted.
     columns, order = (indices + first).sort(dim=2)
     columns = columns.transpose(0, 1).reshape(n_rows, -1).numpy()
     values = values.gather(2, order).transpose(0, 1).reshape(n_rows, -1).numpy()
@@ -29,5 +30,6 @@ def mean_codes(codes, n_members):
         (codes.data / np.float32(n_members), codes.indices % n_components, codes.indptr),
         shape=(codes.shape[0], n_components),
     )
+    # The same atom of several members is one column.
     mean.sum_duplicates()
     return mean

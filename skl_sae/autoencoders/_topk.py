@@ -62,75 +62,74 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         + \lambda \operatorname{mean}_{e<f} \mathrm{MSE}(z_e, z_f)
         + \alpha \tfrac{1}{E} \sum_e \mathrm{AuxK}_e
 
-    by Adam, where :math:`\lambda` is ``consistency``, :math:`\alpha` is ``aux_coef``, and
-    AuxK [2]_ lets the atoms that have not fired for a whole epoch explain what
-    the others left over. During fit the data are divided by one number, so that the mean
-    variance of a feature is 1; what is learned is in the units of the data.
+    by Adam, where :math:`\lambda` is ``consistency`` and :math:`\alpha` is ``aux_coef``. AuxK [2]_
+    is the error that is left when the dead atoms, which have not been active for a whole epoch,
+    reconstruct the residual of the others. During fit the data are divided by one number, so that
+    the mean variance of a feature is 1; fitted attributes are in the units of the data.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        Number of atoms of a member (its hidden size). None is 4 for each feature, at most 2
-        for each row of fit and at most 1,024.
+        Number of atoms per member (the hidden size). None is 4 per feature, but at most 2 per
+        sample passed to fit, and at most 1,024.
     k : int, float or None, default=None
-        Number of active atoms of a row and member, at most (see ``sparsity``). A float in
-        (0, 1) is a fraction of n_components. None is 5 % of n_components, at most half the
-        features. At least 1 in either case.
+        Maximum number of active atoms per sample and member (but see ``sparsity``). A float in
+        (0, 1) is a fraction of n_components. None is 5 % of n_components, but at most half the
+        number of features. The result is at least 1.
     sparsity : {"topk", "batch_topk"}, default="topk"
-        Who shares the budget of active atoms. "topk": each row has k. "batch_topk": in training
-        the k * batch_size largest activations of a batch count, whichever rows they are of, so
-        that complex rows get more than simple ones, and k on average [5]_. A threshold learned
-        on the way decides thereafter, so the codes of a row do not depend on others; rows
-        unlike those learned may get more than k on average.
+        How the sparsity budget is allocated. "topk": every sample has k active atoms.
+        "batch_topk": in training, the k * batch_size largest activations of a batch are kept,
+        so that complex samples get more than simple ones, and k on average [5]_. After training,
+        a learned threshold decides, so the code of a sample does not depend on others; samples
+        unlike the training data may get more than k on average.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
     tied : bool or "auto", default="auto"
-        Whether the encoder is the transposed decoder. It then takes half the memory, and
-        learns less by heart. "auto" ties them unless sparsity="batch_topk", whose threshold
-        compares activations of different rows and so asks more of the encoder; a fit that goes
-        on from an earlier one leaves them as they are.
+        Whether the encoder is the transposed decoder. This halves memory use and reduces
+        overfitting. "auto" ties them unless sparsity="batch_topk", whose threshold compares
+        activations of different samples and so asks more of the encoder; a fit that continues
+        an earlier one leaves them as they are.
     init : {"pca", "orthogonal", "random"} or array-like, default="pca"
-        The atoms to start from. "pca": plus and minus the principal directions of the data
-        (for several members, of four fifths of it each), rotated among themselves so that few of
-        them reconstruct a row [3]_, and faint random directions once these are used up. Where
-        rows that take no part gain by it, the directions are those of 8 to 32 groups of
-        features that vary together [6]_, which for images are patches. Rows held out (see
-        Notes) decide how freely the random directions answer, and whether plain principal
-        directions are better: as a start they leave no more of any row than PCA with k
-        components does;
-        "orthogonal": random, orthogonal where possible; "random": random. An array has shape
-        (n_components, n_features) for one member and (n_estimators, n_components, n_features)
-        for several; its rows are scaled to unit norm.
+        Initial atoms. "pca": plus and minus the principal directions of the data (for several
+        members, of four fifths of it each), rotated within their span to make the codes sparse
+        [3]_; further atoms are random directions with a bias that lets them activate rarely. If it
+        lowers the error on held-out samples, principal directions are computed within 8 to 32
+        clusters of correlated features (for images, patches) [6]_. Held-out samples (see
+        Notes) also determine how often the random atoms may activate, and whether plain
+        principal directions are better; these leave no larger error on any sample than PCA with
+        k components. "orthogonal": random, orthogonal where possible. "random": random. An array
+        has shape (n_components, n_features) for one member, and (n_estimators, n_components,
+        n_features) for several; its rows are scaled to unit norm.
     consistency : float, default=0.0
         Weight of the mean squared difference between the codes of two members.
     aggregate : {"concat", "mean"}, default="concat"
-        What transform returns for several members: their codes side by side
-        (n_estimators * n_components columns), or their mean (n_components columns). The mean
-        makes sense only of members whose atoms correspond, to which ``consistency`` of about
-        1 draws them, at the price of a worse reconstruction from codes side by side.
+        Codes that transform returns for several members: side by side (n_estimators *
+        n_components columns), or their mean (n_components columns). The mean is only meaningful
+        if the atoms of the members correspond, as a ``consistency`` of about 1 makes them, at the
+        price of a larger error than that of codes side by side.
     transform_algorithm : {"topk", "omp"}, default="topk"
-        How rows are coded once the atoms are learned. "topk": by the encoder, in one pass.
-        "omp": by orthogonal matching pursuit [4]_ on the atoms, which takes longer and
-        reconstructs better from as many numbers; these are of either sign, and k for each row
-        whatever ``sparsity`` trained the atoms. With "omp", fit
-        ends with rounds that adapt the atoms to it, eight for each row per feature and at most
-        80, after which the encoder's own codes fit them less well.
+        Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass.
+        "omp": orthogonal matching pursuit [4]_, which is slower and has a lower error for the same
+        number of active atoms; its codes have either sign, and k non-zeros per sample for any
+        ``sparsity``. With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
+        and feature (n_samples / n_features) and at most 80, after which they suit the encoder's
+        own codes less well.
     learning_rate : float or "auto", default="auto"
-        Largest step size of Adam. In fit the steps grow to it over the first tenth of their
-        number and then shrink to nothing; in partial_fit all are of this size. "auto" is
+        Largest learning rate of Adam. In fit it is reached linearly over the first tenth of the
+        steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
         15 / n_features ** 1.5, at most 0.01.
     batch_size : int, default=32
-        Number of rows of a training step.
+        Number of samples per mini-batch.
     max_iter : int, default=30
         Number of epochs.
     aux_coef : float, default=0.25
-        Weight of AuxK, the dead atoms' loss.
+        Weight of AuxK, the loss of the dead atoms.
     augmenter : transformer or None, default=None
-        Varies the rows anew for every epoch of fit, by its fit_transform, which may return
-        more rows than it is given: :class:`~skl_sae.ImageAugmenter`, for one. It is cloned,
-        and each epoch seeds its random_state. Rows that early stopping holds out, and those
-        of partial_fit and transform, are left as they are. A first draw determines the scale
-        and the initial atoms.
+        Transformer whose fit_transform is applied to the training samples in every epoch of fit,
+        such as :class:`~skl_sae.ImageAugmenter`; it may return more samples than it is given. It
+        is cloned, and its random_state is set anew in each epoch. Samples held out by early
+        stopping and those of partial_fit and transform are not augmented. The first draw
+        determines the scale and the initial atoms.
     early_stopping : bool, default=False
         Whether to hold out rows and to stop when their correlation no longer improves. The
         best weights are kept.
@@ -161,7 +160,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         Determines the initial atoms, the order of the rows, the rows held out and the
         augmenter's random_state.
     verbose : bool or int, default=0
-        Whether to print a line an epoch.
+        Whether to print progress once per epoch.
 
     Attributes
     ----------
@@ -189,9 +188,9 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         The members' smallest activation that counts, in the units of the data, where
         sparsity="batch_topk".
     n_components_ : int
-        The number of atoms of a member that n_components means.
+        Resolved number of atoms of a member.
     k_ : int
-        The number of active atoms that k means.
+        Resolved number of active atoms.
     atom_frequency_ : ndarray of shape (n_estimators * n_components,), float32
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom.
@@ -207,18 +206,19 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
 
     Notes
     -----
-    Of 50 rows and more, fit holds some out for two thirds of its epochs: a twentieth, or a
-    tenth where that is few, and at most 1,024. They choose the start, and training goes on from
-    the epoch that served them best if the last has become worse. Then they are returned, and
-    the last third of the epochs learns all rows. If no epoch serves them as well as the start,
-    they stay out up to nine tenths of the epochs; if none has then, the start is the result,
-    made from all rows. With early_stopping, the rows that it holds out take this part.
+    From 50 samples on, fit holds some out for two thirds of its epochs: a twentieth, or a tenth
+    if there are few, and at most 1,024. They select the initial atoms, and training continues from
+    the epoch with the lowest error on them if the last one is worse. Then they are returned to the
+    training data for the last third of the epochs. While no epoch has a lower error on them than
+    the initial atoms, they stay held out, for up to nine tenths of the epochs; if none has one by
+    then, the result is the initial atoms, computed from all samples. With early_stopping, its
+    held-out samples take this role.
 
-    The same seed gives the same result, to the bit, on one machine.
+    The same seed gives the same result, to the bit, on one machine, for any number of threads.
 
-    Where a few rows hold most of the variance, as in data with heavy tails, they determine the
-    atoms. Limit them first, by :class:`~sklearn.preprocessing.RobustScaler` followed by
-    clipping, or by :class:`~sklearn.preprocessing.QuantileTransformer`.
+    If a few samples hold most of the variance, as in heavy-tailed data, they determine the atoms.
+    Limit them first, by :class:`~sklearn.preprocessing.RobustScaler` followed by clipping, or by
+    :class:`~sklearn.preprocessing.QuantileTransformer`.
 
     References
     ----------
@@ -372,6 +372,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
             If more than 55 % of the atoms have not fired in the last of at least ten epochs over
             at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
         """
+        # validate_data notes the features of X before anything can fail.
         seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
         try:
             return self._fit(X, y, sample_weight)
@@ -472,7 +473,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
 
     def _partial_trainer(self, rows, start):
         """The trainer of earlier calls, if its model suits the parameters; or a new one."""
-        # Nobody knows how many rows are to come.
+        # The total number of samples is unknown.
         size, tied = self._check_size((np.inf, rows.n_features), start)
         rng = check_generator(self.random_state)
         settings = self.get_params(deep=False)
@@ -501,7 +502,7 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
     # --- Parameters ---
 
     def _check_size(self, shape, start):
-        """Check what no constraint can say; return the model's size, and whether it is tied."""
+        """Check constraints between parameters; return the model's size, and whether it is tied."""
         for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
                      "n_iter_no_change", "checkpoint_interval"):  # fmt: skip
             if isinstance(getattr(self, name), (bool, np.bool_)):

@@ -34,6 +34,7 @@ def crop_maps(x, y):
 
     A row of x or y is the fraction cut off at the lower or at the upper end.
     """
+    # Coordinates go from -1 to 1: a fraction f cut from one end moves the centre by f.
     scaled = scale_maps(1 - x.sum(axis=0), 1 - y.sum(axis=0))
     return shift_maps(x[0] - x[1], y[0] - y[1]) @ scaled
 
@@ -58,6 +59,7 @@ def corner_maps(corners):
     equations = np.zeros((n, 2, 4, 8))
     equations[:, 0, :, 0:2] = equations[:, 1, :, 3:5] = CORNERS
     equations[:, 0, :, 2] = equations[:, 1, :, 5] = 1
+    # The unknowns 6 and 7 are multiplied by the target itself.
     targets = corners.transpose(0, 2, 1)  # (n, 2, 4): all u, then all v
     equations[..., 6:8] = -targets[..., None] * CORNERS
     solution = np.linalg.solve(equations.reshape(n, 8, 8), targets.reshape(n, 8, 1))
@@ -77,6 +79,7 @@ def resample(images, maps):
     u, v, w = _mapped_pixels(maps, height, width, images.dtype)
     torch.div(u, w, out=grid[..., 0])
     torch.div(v, w, out=grid[..., 1])
+    # Beyond the border the image is mirrored, as if nothing had been cut.
     variants = torch.nn.functional.grid_sample(
         images.permute(0, 3, 1, 2), grid, padding_mode="reflection", align_corners=False
     )

@@ -49,6 +49,7 @@ def nearest_atoms(gram, member, n_nearest):
     lengths = np.sqrt(gram.diagonal())
     cosine = gram / np.outer(lengths, lengths).clip(np.finfo(np.float32).tiny)
     members = np.unique(member)
+    # Several members: what each of the others has learned of the same.
     if len(members) > 1:
         cosine[member[:, None] == member] = -np.inf
         groups = [np.flatnonzero(member == e) for e in members]
@@ -56,6 +57,7 @@ def nearest_atoms(gram, member, n_nearest):
     else:
         np.fill_diagonal(cosine, -np.inf)
         n = min(n_nearest, len(cosine))
+        # Only the nearest are sorted, below; there may be thousands.
         nearest = np.argpartition(-cosine, n - 1, axis=1)[:, :n]
     cosines = np.take_along_axis(cosine, nearest, axis=1)
     order = np.argsort(-cosines, axis=1, kind="stable")
@@ -78,6 +80,7 @@ def histograms(codes, atoms, n_bins):
     codes = codes[:, atoms]
     low = codes.min(axis=0).toarray().ravel().clip(max=0)
     high = codes.max(axis=0).toarray().ravel().clip(min=0)
+    # Bins are as wide as the range of the atom; a dead one has none.
     width = np.where(high > low, high - low, 1)
     column = codes.indices
     bins = ((codes.data - low[column]) / width[column] * n_bins).astype(np.int64)

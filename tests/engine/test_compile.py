@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from skl_sae._engine.kernels._compile import source_stamp
+from skl_sae._engine.kernels._lazy_adam import update_atoms
+
 LOOPS = """
 from skl_sae._engine.kernels._compile import compiled
 
@@ -142,3 +145,11 @@ for trouble in ("os._exit(3)", "time.sleep(60)"):
 assert four(1.0) == 4
 """
     run_child(tmp_path, code)
+
+
+def test_code_is_compiled_again_when_a_constant_of_another_file_changes():
+    """numba itself would go on using what it has."""
+    file = update_atoms._cache._cache_file
+    assert file._source_stamp == source_stamp()
+    names = [name for name, *_ in file._source_stamp]
+    assert {"_parcels.py", "_lazy_adam.py", "_tuning.py"} <= set(names)

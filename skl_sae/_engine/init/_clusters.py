@@ -68,6 +68,7 @@ def _seeds(points, n_groups, rng):
     chosen = [rng.choice(len(points), p=np.full(len(points), 1 / len(points)))]
     nearest = _squared_distances(points, squares, points[chosen])[0]
     while len(chosen) < n_groups:
+        # A point is drawn with a probability proportional to its squared distance to the nearest.
         drawn = rng.uniform(size=n_trials) * nearest.sum()
         trials = np.searchsorted(np.cumsum(nearest), drawn).clip(max=len(points) - 1)
         left = np.minimum(nearest, _squared_distances(points, squares, points[trials]))
@@ -82,6 +83,7 @@ def _lloyd(points, centers):
     settled = _SETTLED * float(points.var(0, correction=0).mean())
     labels = None
     for _ in range(_MAX_ROUNDS):
+        # argmin |x - c|^2 = argmin |c|^2 / 2 - x . c
         before, labels = labels, _half_squared_distances(points, centers).numpy().argmin(axis=1)
         if before is not None and np.array_equal(before, labels):
             break
@@ -95,7 +97,7 @@ def _lloyd(points, centers):
 
 
 def _means(points, labels, centers):
-    """Of the points of each group; of an empty one, where it was."""
+    """Mean of the points of each group; an empty one stays where it was."""
     n_points, n_groups = len(points), len(centers)
     members = sp.csr_matrix(
         (np.ones(n_points), labels, np.arange(n_points + 1)), shape=(n_points, n_groups)

@@ -67,6 +67,7 @@ class Basis:
         self.parts = self._principal_parts(rows, n_directions, n_groups, seed)
         self.blocks = self._make_blocks()
         self.rotations = [torch.eye(len(block), dtype=torch.float64) for block in self.blocks]
+        # The leading directions of all groups together are rotated to their principal axes first.
         if len(self.parts) > 1 and len(self):
             shared = self.stacked(rows)[:, self.blocks[0]]
             self.rotations[0] = torch.linalg.eigh(shared.T @ shared)[1].T.flip(0)
@@ -80,6 +81,7 @@ class Basis:
         variances = torch.cat([variances for _, variances, _ in found])
         # Below this a direction is rounding: the rows do not span it.
         least = torch.clamp(variances.max(), min=1e-12) * 1e-6 if len(variances) else 0
+        # Groups compete: the n_directions of the most variance are kept, whichever group has them.
         if len(variances) > n_directions:
             least = torch.maximum(least, variances.sort(descending=True)[0][n_directions - 1])
         return [(group, directions[variances >= least]) for group, variances, directions in found]
@@ -117,6 +119,8 @@ class Basis:
         Lesage et al. do in "Learning unions of orthonormal bases with thresholded singular
         value decomposition", ICASSP 2005.
         """
+        # min over rotations R of |targets - stacked R'|^2: with U S V' the SVD of targets' stacked,
+        # the solution is R = U V' (Schoenemann 1966).
         targets = largest(self.turned(stacked), k)
         for i, block in enumerate(self.blocks):
             fit = product(targets[:, block].T, stacked[:, block])
@@ -137,6 +141,7 @@ class Basis:
 
     def n_rounds_allowed(self):
         """How many rounds of turning the size of the blocks allows."""
+        # An SVD of n x n takes about n^3.
         work = sum(len(block) ** 3 for block in self.blocks)
         return int(MAX_ROUNDS * min(1, ROTATED**3 / max(1, work)))
 
@@ -151,6 +156,7 @@ def sparse_directions(rows, n_directions, k, layout, seed):
     stacked = basis.stacked(rows)
     for _ in range(layout.n_rounds):
         basis.turn(stacked, k)
+    # Rotated directions are no eigenvectors: their variances are measured.
     strengths = basis.turned(stacked).square().sum(0)
     directions = basis.directions()
     if len(basis.parts) > 1 and len(basis):
@@ -167,6 +173,7 @@ def smoothed(directions, chosen, rows):
     """
     is_rest = torch.ones(len(directions), dtype=torch.bool)
     is_rest[chosen] = False
+    # One step of the power method: C v = X' (X v), for all chosen directions at once.
     scores = _products(rows, directions[chosen])
     patterns = torch.cat([part.T.double() @ scores for part in rows.split(1024, dim=1)])
     patterns = torch.linalg.qr(patterns)[0].T
@@ -184,6 +191,8 @@ def _orthonormal_together(first, second):
     turns away from one another by the same angle. Returns (columns, first, second) for some
     columns at a time; nothing if a set is nearly a part of the other's span.
     """
+    # Principal vectors of both spans: first = to_first cos(t) second, pair by pair. In the plane of
+    # a pair the symmetric solution rotates each of the two by the same angle.
     to_first, cosines, to_second = torch.linalg.svd(_products(second, first).T, full_matrices=False)
     if len(cosines) < len(first) or cosines.max() > MAX_COSINE:
         return []
@@ -209,6 +218,7 @@ def useful_layout(rows, n_directions, k, seed):
     if len(rows) < 5 or n_directions < 2:
         return Layout(1, 0)
     rows = rows[:ROTATED_ROWS]
+    # The rows are in random order already.
     test, train = rows.tensor_split([len(rows) // 5])
     test, train = test - train.mean(0), train - train.mean(0)
     trials = {}
@@ -218,6 +228,7 @@ def useful_layout(rows, n_directions, k, seed):
             trials[n_groups] = Trial(basis, train, test, k)
             trials[n_groups].run(FIRST_ROUNDS)
     n_groups = min(trials, key=lambda n_groups: min(trials[n_groups].left))
+    # All features together are the simpler model, which wins unless others are clearly better.
     if min(trials[n_groups].left) > (1 - LEAST_GAIN) * min(trials[1].left):
         n_groups = 1
     left = trials[n_groups].run(MAX_ROUNDS)
@@ -225,7 +236,7 @@ def useful_layout(rows, n_directions, k, seed):
 
 
 class Trial:
-    """What k directions leave of the test rows: ``left``, after each round on the others."""
+    """Error of k directions on the test rows: ``left``, after each round on the others."""
 
     def __init__(self, basis, train, test, k):
         self.basis, self.k = basis, k
@@ -240,6 +251,7 @@ class Trial:
             if self.left:
                 self.basis.turn(self.train, self.k)
             kept = largest(self.basis.turned(self.test), self.k)
+            # Of orthonormal coordinates those kept explain the sum of their squares.
             self.left.append(self.total - float(kept.square().sum()))
         return self.left
 
@@ -259,6 +271,7 @@ def feature_groups(rows, n_groups, seed):
     # Rounded, so that features that are copies of one another are one point, and are counted so.
     points = torch.nn.functional.normalize(directions.T.double(), dim=1).numpy().round(6)
     n_groups = min(n_groups, len(np.unique(points, axis=0)))
+    # Each point is a feature, and near others that vary with it.
     labels = k_means(points, n_groups, n_init=4, seed=seed)
     groups = [torch.from_numpy(np.flatnonzero(labels == i)) for i in range(n_groups)]
     return [group for group in groups if len(group)]
@@ -268,6 +281,8 @@ def principal_directions(rows, n_directions):
     """Variances, up to a factor, and at most n_directions orthonormal directions (n, D)."""
     n_rows, n_features = rows.shape
     rows = rows - rows.mean(0)
+    # X' X and X X' have the same eigenvalues; the smaller one is decomposed. An eigenvector u of
+    # X X' gives the direction X' u.
     wide = n_features > n_rows
     variances, vectors = torch.linalg.eigh(_gram(rows if wide else rows.T))
     variances, vectors = variances.flip(0)[:n_directions], vectors.T.flip(0)[:n_directions]

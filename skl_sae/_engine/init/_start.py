@@ -1,4 +1,4 @@
-"""Where a fit starts: unit-norm atoms, drawn independently for each member, and biases."""
+"""Initial parameters: unit-norm atoms, drawn independently for each member, and biases."""
 
 from typing import NamedTuple
 
@@ -113,7 +113,7 @@ class Code(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a member starts from: it codes a row x as TopK(ReLU(atoms (x - center) + bias))."""
+    """Start of a member: it codes a row x as TopK(ReLU(atoms (x - center) + bias))."""
 
     atoms: torch.Tensor  # (H, D)
     bias: torch.Tensor  # (H,)
@@ -151,6 +151,7 @@ def can_judge(rows, judges):
     """
     if len(rows) < MIN_ROWS if judges is None else len(judges) < MIN_JUDGES:
         return False
+    # Share of the variance that the largest hundredth of the rows holds.
     squares = rows.double().square().sum(1).sort(descending=True).values
     return float(squares[: -(-len(rows) // 100)].sum()) < HEAVY_TAIL * float(squares.sum())
 
@@ -165,6 +166,9 @@ def least_error(starts, rows, judges, code):
     for choice, start in starts:
         error = one_pass_error(start, rows, code)
         held_out = error if judges is None else one_pass_error(start, judges, code)
+        # Choices come from rich to plain, and those of one layout differ in how often spare atoms
+        # fire. A plainer one of them is only taken for a reason: the held-out error falls, or
+        # the error on learned rows, where rare harmful rows show, falls by a good deal.
         if best is not None and choice.layout == best[0].layout:
             is_harmless = judges is None or held_out >= least_held_out
             is_better = error < (1 - MUCH_HARM) * least or not is_harmless
@@ -178,6 +182,7 @@ def least_error(starts, rows, judges, code):
 def one_pass_error(start, rows, code):
     """The squared error of rows in one pass of the encoder, in float64."""
     error, threshold = 0.0, 0.0
+    # Batch top-k has a threshold for all rows, such that k activations a row reach it on average.
     if not code.of_each_row:
         threshold = fitting_threshold(_activations(start, rows), code.k)
     for part in rows.split(256):
@@ -208,10 +213,11 @@ def _principal_starts(rows, n_atoms, k, choices, generator):
             directions = sparse_directions(rows, -(-n_atoms // 2), k, layout, _seed(generator))
             atoms = torch.empty(n_atoms, rows.shape[1])
             _fill_both_ways(atoms, directions, k, generator)
+            # Pairs of atoms code both signs of a direction; the others are spare.
             n_paired = min(2 * len(directions), n_atoms)
             spare = product(rows[:MOST_JUDGES], atoms[n_paired:].T)
             spare = spare.sort(dim=0, descending=True).values
-        elif n_paired == n_atoms:
+        elif n_paired == n_atoms:  # no spare atom, whose rate could differ
             continue
         bias = torch.zeros(n_atoms)
         bias[n_paired:] = _spare_bias(spare, choice.spare_rate)
@@ -222,6 +228,7 @@ def _spare_bias(sorted_answers, rate):
     """Biases by which atoms are above 0 on this share of the rows."""
     if not rate:
         return -DORMANT
+    # bias = -quantile: an answer a is above 0 after a + bias where it is among the largest.
     return -sorted_answers[int(rate * len(sorted_answers))].clamp(min=0)
 
 
@@ -232,6 +239,7 @@ def _always_on(rows, n_atoms, k, generator):
     atom, which a shift of the centre keeps active on any row.
     """
     directions = sparse_directions(rows, k, k, PLAIN, _seed(generator))
+    # n_single + 2 (k - n_single) = n_atoms
     n_single = min(2 * k - n_atoms, len(directions))
     single = directions[:n_single]
     paired = directions[n_single : n_single + (n_atoms - n_single) // 2]
@@ -240,6 +248,7 @@ def _always_on(rows, n_atoms, k, generator):
     atoms[:n_single] = single
     bias = torch.zeros(n_atoms)
     bias[n_single + 2 * len(paired) :] = -DORMANT
+    # Moving the centre by -s v makes an atom v answer s more, for all rows alike.
     largest = (rows @ single.T).abs().amax(0) if len(rows) else torch.zeros(n_single)
     return Start(atoms, bias, -(SHIFT * largest) @ single)
 
@@ -250,6 +259,7 @@ def _always_on(rows, n_atoms, k, generator):
 def _sample(rows, alone, generator):
     """All rows or as many as allowed; of several members, each draws four fifths of them."""
     n_rows, n_features = rows.shape
+    # Members that saw the same rows would begin with the same atoms.
     n_drawn = n_rows if alone else max(1, n_rows * 4 // 5)
     n_drawn = min(n_drawn, MAX_ROWS if n_features <= MAX_SIDE else MAX_SIDE)
     return rows[torch.randperm(n_rows, generator=generator)[:n_drawn]]
@@ -281,6 +291,7 @@ def _fill_both_ways(atoms, directions, k, generator):
     rest = atoms[len(pairs) :]
     if len(rest):
         _fill_random(rest, generator)
+        # Up to k of them may be active in a row at once.
         n_leading = min(len(directions) - 1, max(k, len(directions) // 2), n_features - 1)
         leading = directions[: max(0, n_leading)]
         rest -= product(product(rest, leading.T), leading)

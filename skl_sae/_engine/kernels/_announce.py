@@ -1,4 +1,4 @@
-"""When numba compiles, which the first fit on a machine has to wait for."""
+"""Announcement of numba's compilation, which the first fit on a machine has to wait for."""
 
 import contextlib
 import warnings

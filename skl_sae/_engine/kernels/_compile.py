@@ -11,11 +11,13 @@ Only where code cannot be kept, or no process can fork safely, one runs what it 
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import time
 import warnings
+from pathlib import Path
 
 with warnings.catch_warnings():  # numba adds a filter for all of the process
     import numba
@@ -96,11 +98,26 @@ def is_compiled(loop):
     return any(key[1] == machine for key in known)
 
 
+@functools.cache
+def source_stamp():
+    """Names, times and sizes of the files that compiled code is made of."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), here.parent / "_tuning.py"]
+    status = ((path.name, path.stat()) for path in files)
+    return tuple((name, known.st_mtime_ns, known.st_size) for name, known in status)
+
+
 class _Kept(FunctionCache):
     """numba's cache of one function, which may fail."""
 
     warned = False
     is_child = False  # of a process that will read what is compiled here
+
+    def __init__(self, function):
+        super().__init__(function)
+        # numba looks at the function's own file only; but loops call those of other files, and
+        # their constants are compiled in.
+        self._cache_file._source_stamp = source_stamp()
 
     def has(self, sig):
         """Whether there is code for a signature."""

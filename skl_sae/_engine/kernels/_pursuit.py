@@ -34,6 +34,8 @@ def _pick(left):
 @compiled
 def _along(factor, inverses, gram, picks, atom, i):
     """Fill in the factor's row i: the atom's parts along the i picks so far; what is left of 1."""
+    # A row of the Cholesky factor L of the picked atoms' products G = L L', by forward
+    # substitution.
     across = 1.0
     for j in range(i):
         part = np.float64(gram[picks[j], atom])
@@ -76,6 +78,7 @@ def _take(left, added, scale, change):
 def _solve(factor, inverses, targets, out):
     """Solve ``factor factor' out = targets`` for a lower triangular factor; targets are lost."""
     k = len(out)
+    # L y = targets, then L' out = y
     for i in range(k):
         for j in range(i):
             targets[i] -= factor[i, j] * targets[j]
@@ -115,6 +118,7 @@ def _pursue(part, data, gram, enough, dependent, work, coefficients, picks):
             if useful:
                 inverses[i] = 1 / np.sqrt(across)
                 targets[i] = _product(rows[row], atoms[atom])
+                # The residual loses its part along what the atom adds, at unit length.
                 scale = np.float32(inverses[i])
                 _add(added, gram[atom], factor[i], i)
                 _take(left, added[i], scale, left[atom] * scale)
@@ -157,6 +161,7 @@ def _refit(left, atoms, firsts, users, weights):
             square += weights[p] * weights[p]
             for d in range(len(moved)):
                 moved[d] += weights[p] * left[users[p], d]
+        # atom <- normalised(atom + sum of z r / sum of z^2), r the residual with the atom in place
         if square == 0:
             continue
         atom, length = atoms[j], np.float32(0)
@@ -166,6 +171,7 @@ def _refit(left, atoms, firsts, users, weights):
         for d in range(len(moved)):
             moved[d] = moved[d] / np.sqrt(length) - atom[d]
             atom[d] += moved[d]
+        # The residual follows, so that the next atom sees it as it is now.
         for p in picks:
             for d in range(len(moved)):
                 left[users[p], d] -= weights[p] * moved[d]
