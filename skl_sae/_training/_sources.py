@@ -8,9 +8,10 @@ from sklearn.base import clone
 from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-# Least and largest number of samples that judge a fit, and the number from which a tenth is no
-# longer needed.
-MIN_JUDGES, ENOUGH_JUDGES, MAX_JUDGES = 5, 16, 2**10
+from .._engine.init._start import MIN_JUDGES, MOST_JUDGES
+
+# Number of samples that judge a fit from which a twentieth is enough.
+ENOUGH_JUDGES = 16
 # Copies made of rows with weights, at most, unless there are more rows; a start looks at no more.
 _MOST_COPIES = 2**15
 
@@ -157,5 +158,5 @@ def hold_out(rows, n_held_out, rng):
 
 def n_judges(n_samples):
     """Number of samples that judge a fit for a while: a twentieth, or up to a tenth if few."""
-    n = min(max(n_samples // 20, ENOUGH_JUDGES), n_samples // 10, MAX_JUDGES)
+    n = min(max(n_samples // 20, ENOUGH_JUDGES), n_samples // 10, MOST_JUDGES)
     return n if n >= MIN_JUDGES else 0

@@ -383,7 +383,6 @@ class BaseSparseAutoencoder(
             _warn_of_version(written_by)
         super().__setstate__(state)
         if getattr(self, "_tied", False):
-            # Pickle keeps that both are one, joblib does not.
             self.encoder_ = self.components_  # one array, which joblib stores twice
 
     def __sklearn_is_fitted__(self):
