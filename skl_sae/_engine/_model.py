@@ -217,6 +217,7 @@ class LinearModel:
         if weights.shape[1] < FEW_ATOMS:
             torch.baddbmm(bias, centred, weights.mT, out=preactivations)
             return
+        # Each part of the atoms is read once, and multiplied with all rows.
         transposed = self.workspace.get("transposed", tuple(preactivations.mT.shape))
         add_products(weights, centred.mT, transposed, keep=0)
         torch.add(transposed.mT, bias, out=preactivations)

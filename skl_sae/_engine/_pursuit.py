@@ -133,6 +133,7 @@ def adapt_atoms(rows, atoms, k, n_rounds):
     """
     batch_size = pursuit_batch_size(len(atoms), k)
     for _ in range(n_rounds):
+        # Codes for these atoms, then atoms for these codes, in turn.
         gram = product(atoms, atoms.T)
         codes = [pursue(part, atoms, gram, k) for part in rows.split(batch_size)]
         coefficients, picks = (torch.cat(part) for part in zip(*codes, strict=True))
