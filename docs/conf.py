@@ -99,3 +99,13 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_what_others_wrote)
+
+
+def skip_what_others_wrote(app, what, name, member, skip, options):
+    """List the methods that our base classes have, not those of scikit-learn's."""
+    module = getattr(member, "__module__", None) or ""
+    return skip or (what == "class" and not module.startswith("skl_sae"))
