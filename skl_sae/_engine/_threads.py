@@ -108,7 +108,7 @@ def without_autograd(method):
 
 
 def allowed_threads():
-    """How many threads may share work that is called for here."""
+    """Number of threads that may share work that is called for here."""
     return torch.get_num_threads() if _local.allowed is None else _local.allowed
 
 

@@ -102,9 +102,10 @@ def read_model(path, cls):
     (estimator,) = made
     if "init" in arrays:
         estimator.init = arrays["init"]
-    estimator._set_state(_fitted_state(config, arrays))
+    state = _fitted_state(config, arrays)
     if config["optimizer"] is not None:
-        _resume_optimizer(estimator, config, arrays)
+        state.model = _resumed_model(state, config, arrays, estimator._transform_device())
+    estimator._set_state(state)
     return estimator, None if written_by == version() else written_by
 
 
@@ -134,17 +135,15 @@ def _fitted_state(config, arrays):
     )  # fmt: skip
 
 
-def _resume_optimizer(estimator, config, arrays):
-    """Let partial_fit go on with the moments, if they suit the products of this machine."""
-    device = estimator._transform_device()
+def _resumed_model(state, config, arrays, device):
+    """Make a model that goes on with the moments; None if they do not suit this machine."""
     n_steps, fused = config["optimizer"]["n_steps"], config["optimizer"]["sparse"]
     # Moments of the two kinds of step have other names and shapes.
     if uses_fused_step(device, config["k"], config["shape"][1]) != fused:
-        return
-    state = estimator._get_state()
+        return None
     exact = Parameters.from_named({
         **state.parameters.named(), **{name: arrays.get(f"engine.{name}") for name in IN_MODEL}
     })  # fmt: skip
-    state.model = LinearModel(exact, k=config["k"], device=device)
-    state.model.restore_optimizer(with_prefix(arrays, "optimizer."), n_steps)
-    estimator._set_state(state)
+    model = LinearModel(exact, k=config["k"], device=device)
+    model.restore_optimizer(with_prefix(arrays, "optimizer."), n_steps)
+    return model

@@ -424,7 +424,7 @@ class Trainer:
         self.model.fit_thresholds(self._scaled(X[:: 1 + len(X) // _THRESHOLD_ROWS]))
 
     def _threshold_factors(self, rows):
-        """How much lower the thresholds must be for rows held out to get as many atoms."""
+        """Factors of the thresholds by which rows held out get as many atoms."""
         with self._thresholds_fitted_to(rows) as kept:
             return (self.model.parameters.thresholds / kept).clamp(max=1).tolist()
 

@@ -140,7 +140,7 @@ class Basis:
         return stacked
 
     def n_rounds_allowed(self):
-        """How many rounds of turning the size of the blocks allows."""
+        """Number of rounds of turning the size of the blocks allows."""
         # An SVD of n x n takes about n^3.
         work = sum(len(block) ** 3 for block in self.blocks)
         return int(MAX_ROUNDS * min(1, ROTATED**3 / max(1, work)))

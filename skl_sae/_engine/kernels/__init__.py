@@ -3,10 +3,6 @@
 from importlib import import_module
 
 _MODULES = {
-    "ActiveAtoms": "_parcels",
-    "AdamRule": "_parcels",
-    "AdamState": "_parcels",
-    "Clock": "_parcels",
     "Picks": "_parcels",
     "adam_step": "_lazy_adam",
     "catch_up_atoms": "_lazy_adam",

@@ -8,10 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._parameters import ActiveAtoms
-
-__all__ = ["ActiveAtoms", "AdamRule", "AdamState", "AtomPicks", "Clock", "Picks", "Range", "Sides"]
-
 # Adam's constants, for all that uses it. Changing a beta changes MOMENTUM_STEPS, too.
 BETA1, BETA2 = 0.9, 0.999
 # Its usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features; this keeps
