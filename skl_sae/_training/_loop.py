@@ -310,8 +310,7 @@ class Trainer:
 
     def _correlations(self, rows, reconstruction):
         """Correlation of each row in the units of the data; NaN for one that is constant."""
-        # Correlation ignores scale and a common offset, but not what differs between features.
-        offset = (self.scaling.offset - self.scaling.offset.mean()) / self.scaling.scale
+        offset = self.scaling.relative_offset
         if self.model.fused:
             correlations = np.empty(len(rows), np.float32)
             kernels.correlate_rows(rows.numpy(), reconstruction.numpy(), offset, correlations)

@@ -26,6 +26,8 @@ class Scaling:
         # X - offset by float32 arithmetic: the first part is exact where X is near the offset.
         self._coarse = self.offset.astype(np.float32)
         self._fine = (self.offset - self._coarse).astype(np.float32)
+        # Correlation ignores scale and a common offset, but not what differs between features.
+        self.relative_offset = (self.offset - self.offset.mean()) / self.scale
 
     @classmethod
     def of(cls, rows):
