@@ -67,6 +67,17 @@ def test_pursuit_ends_where_nothing_is_left(pursue):
     assert np.count_nonzero(codes[1]) == 1
 
 
+@on_any_device
+def test_a_pick_of_no_use_has_no_part_in_those_after_it(pursue):
+    """Atom 1 is picked first, then atom 0, which nearly is the same; atom 2 has products with both."""
+    atoms = torch.tensor([[1, 0, 0], [1, 1e-3, 0], [0.5, 0, 1]])
+    atoms /= atoms.norm(dim=1, keepdim=True)
+    row = torch.tensor([[1, 0.5, 1e-4]])
+    codes = dense(*pursue(row, atoms, atoms @ atoms.T, 3), 3)
+    expected = np.linalg.lstsq(atoms[1:].T.double(), row[0].double(), rcond=None)[0]
+    np.testing.assert_allclose(codes[0], [0, *expected], atol=1e-6)
+
+
 def test_finishing_lowers_the_error_and_keeps_unit_norms():
     rows = torch.from_numpy(load_digits().data[:500]).float()
     rows -= rows.mean(0)

@@ -122,8 +122,8 @@ def _pursue(part, data, gram, enough, dependent, work, coefficients, picks):
                 scale = np.float32(inverses[i])
                 _add(added, gram[atom], factor[i], i)
                 _take(left, added[i], scale, left[atom] * scale)
-            else:
-                inverses[i] = 1
+            else:  # 0 for 1 / L_ii leaves it out of all that follows
+                inverses[i] = 0
                 targets[i] = 0
                 for j in range(i):
                     factor[i, j] = 0
