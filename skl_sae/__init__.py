@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ below
     from ._model_file._safetensors import ModelFileError
+    from .autoencoders._conv import ConvTopKSparseAutoencoder
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
     from .images._finder import find_images
@@ -14,6 +15,7 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConvTopKSparseAutoencoder",
     "ImageAugmenter",
     "ImageLoadError",
     "ImageLoader",
@@ -28,6 +30,7 @@ __all__ = [
 # torch and scikit-learn take seconds to import, and the command has to say so beforehand. So each
 # public name is imported when it is first asked for.
 _MODULES = {
+    "ConvTopKSparseAutoencoder": "autoencoders._conv",
     "ImageAugmenter": "images._augmenter",
     "ImageLoadError": "images._loader",
     "ImageLoader": "images._loader",

@@ -111,7 +111,7 @@ def fused_step(model, batch, objective, rate):
     dead = _dead_picks(model, (residual, aux_residual), preactivations, live, objective)
 
     counts = FiringCounts(*(part.numpy() for part in model.counts))
-    picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, counts)
+    picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, counts, live.weight.size)
     model.move_thresholds(active, objective.dead_after)
     model.optimizer.begin_step(rate)
     # The centres' gradient is the sum of the residuals, each by its slope.
@@ -130,7 +130,8 @@ def _picks(model, residual, active, weight, slope):
     model.optimizer.catch_up(active.indices)
     slope = slope * weight.astype(np.float64)
     products, squares = decode_and_multiply(residual, model.arrays_in_place.decoder, active, slope)
-    return kernels.Picks(*active, products, products, weight, slope), squares
+    rows = np.repeat(np.arange(weight.size), active.values.shape[2]).reshape(active.values.shape)
+    return kernels.Picks(*active, products, products, weight, slope, rows), squares
 
 
 def _dead_picks(model, residuals, preactivations, live, objective):
@@ -145,6 +146,11 @@ def _dead_picks(model, residuals, preactivations, live, objective):
             active = select(preactivations.numpy(), k, is_dead)
             slope = objective.aux_coef * (2 / residual.size)
             return _picks(model, aux_residual, active, live.weight, slope)[0]
-    shape = *live.indices.shape[:2], 0
-    none = {name: np.empty(shape, getattr(live, name).dtype) for name in live._fields[:4]}
-    return live._replace(**none)
+    return no_picks(live)
+
+
+def no_picks(like):
+    """As many rows of picks, all empty."""
+    shape = *like.indices.shape[:2], 0
+    names = "indices", "values", "products", "gradient", "rows"
+    return like._replace(**{name: np.empty(shape, getattr(like, name).dtype) for name in names})

@@ -62,10 +62,20 @@ def decode_onto(rows, decoder, active, slope=None):
 
 
 class GradientSums:
-    """Gradients of the parameters, added up over residuals."""
+    """Gradients of the parameters, added up over residuals.
 
-    def __init__(self, parameters):
+    Parameters
+    ----------
+    parameters : Parameters
+        Tensors.
+    spread : callable or None
+        Makes (E, rows, H) of active atoms and the values that they are to have; None for a row of
+        a batch each.
+    """
+
+    def __init__(self, parameters, spread=None):
         self.parameters = parameters
+        self.spread = spread or self._spread
         self.decoder = torch.zeros_like(parameters.decoder)
         self.encoder = self.decoder
         if not parameters.tied:
@@ -75,6 +85,9 @@ class GradientSums:
         # the residual, and with the centred rows (activation less bias), are known.
         self.projection = torch.zeros_like(parameters.bias)
 
+    def _spread(self, active, values):
+        return dense_codes(active._replace(values=values), self.bias.shape[1])
+
     def add(self, active, products, gradient, slope, rows):
         """Add what a residual asks for by the gradient at the activations, and by its products.
 
@@ -83,15 +96,16 @@ class GradientSums:
         """
         residual, centred = rows
         n_components = self.bias.shape[1]
+        indices = active.indices % n_components
         # ReLU passes no gradient where its output is 0.
         gradient = gradient * (active.values > 0)
-        _add_at(self.bias, active.indices, gradient)
+        _add_at(self.bias, indices, gradient)
         tied_part = gradient if self.parameters.tied else 0
-        _add_at(self.projection, active.indices, active.values * (products + tied_part))
+        _add_at(self.projection, indices, active.values * (products + tied_part))
         # Sums over rows are products with the transposed, dense codes: W' residual.
-        weights = dense_codes(active._replace(values=slope * active.values), n_components)
+        weights = self.spread(active, slope * active.values)
         add_products(weights.mT, residual, self.decoder)
-        weights = dense_codes(active._replace(values=gradient), n_components)
+        weights = self.spread(active, gradient)
         add_products(weights.mT, centred, self.encoder)
 
     def result(self, centers):

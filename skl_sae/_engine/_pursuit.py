@@ -1,5 +1,7 @@
 """Orthogonal matching pursuit over the atoms, many rows at a time; and atoms made to suit it."""
 
+import math
+
 import torch
 from torch.nn.functional import embedding_bag
 
@@ -8,6 +10,7 @@ from ._device import check_fits
 from ._parameters import ActiveAtoms
 from ._threads import allowed_threads, is_shared_work, product, without_autograd
 from ._tuning import CODES_AT_A_TIME
+from .kernels._parcels import ShiftedProducts
 
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
@@ -40,6 +43,70 @@ class Pursuit:
         codes = [pursue(rows - center, atoms, gram, self.k) for center, atoms, gram in members]
         coefficients, picks = (torch.stack(part) for part in zip(*codes, strict=True))
         return ActiveAtoms(picks, coefficients)
+
+
+class ConvPursuit:
+    """Codes of whole images by orthogonal matching pursuit, with the atoms of all places.
+
+    Parameters
+    ----------
+    model : ConvModel
+        Its atoms are those to pursue.
+    """
+
+    @without_autograd
+    def __init__(self, model):
+        self.model, places = model, model.places
+        n_atoms = model.parameters.shape[1]
+        # Places down and right that an atom's patch reaches.
+        self.reach = tuple(
+            (side - 1) // step for side, step in zip(places.atom_shape, places.stride, strict=False)
+        )
+        n_shifts = math.prod(2 * reach + 1 for reach in self.reach)
+        n_bytes = 4 * n_shifts * n_atoms**2
+        check_fits(n_bytes, f"Matching pursuit among {n_atoms} atoms at {n_shifts} shifts")
+        self.grams = self._grams()
+
+    def _grams(self):
+        """Products of atoms with those at other places: (shifts, H, H)."""
+        places, atoms = self.model.places, self.model.parameters.decoder[0].cpu()
+        atoms = atoms.view(-1, *places.atom_shape)
+        grams = []
+        for down in range(-self.reach[0], self.reach[0] + 1):
+            for right in range(-self.reach[1], self.reach[1] + 1):
+                first, second = atoms, atoms
+                for axis, shift in ((1, down * places.stride[0]), (2, right * places.stride[1])):
+                    first, second = _overlapping(first, second, axis, shift)
+                grams.append(product(first.flatten(1), second.flatten(1).T))
+        return torch.stack(grams)
+
+    @without_autograd
+    def encode(self, rows):
+        """Active atoms of images (B, H W C), with coefficients of either sign."""
+        model, places = self.model, self.model.places
+        patches = places.patches(model._centred(rows))
+        products = product(patches, model.parameters.decoder[0].T).view(len(rows), -1)
+        # Of patches that overlap, one counts several times, which only lowers this bound.
+        enough = _DONE * patches.view(len(rows), -1).norm(dim=1) / math.sqrt(len(self.grams))
+        arrays = (
+            part.cpu().contiguous().numpy()
+            for part in (patches, model.parameters.decoder[0], products)
+        )
+        n_threads = allowed_threads() if len(rows) > 1 else None
+        grams = ShiftedProducts(self.grams.numpy(), places.counts[1], *self.reach)
+        codes = kernels.pursue_images(
+            *arrays, grams, model.k, enough.cpu().numpy(), _DEPENDENT, n_threads
+        )
+        coefficients, picks = (torch.from_numpy(part)[None].to(rows.device) for part in codes)
+        return ActiveAtoms(picks, coefficients)
+
+
+def _overlapping(first, second, axis, shift):
+    """The parts of two pictures that meet when the second is shifted along an axis."""
+    size = first.shape[axis]
+    if shift < 0:
+        return first.narrow(axis, 0, size + shift), second.narrow(axis, -shift, size + shift)
+    return first.narrow(axis, shift, size - shift), second.narrow(axis, 0, size - shift)
 
 
 def pursuit_batch_size(n_atoms, k):

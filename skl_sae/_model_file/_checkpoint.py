@@ -3,7 +3,6 @@
 import numpy as np
 
 from .._engine._device import resolve_device
-from .._engine._model import LinearModel
 from .._engine._parameters import Parameters
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
@@ -50,7 +49,9 @@ class Checkpoint:
         if config["sparse"] and device.type != "cpu":
             raise ModelFileError(self.path, "Expected device='cpu', on which it was written.")
         parameters = Parameters.from_named(with_prefix(arrays, "engine."))
-        model = LinearModel(parameters, k=config["k"], device=device, fused=config["sparse"])
+        model = trainer.architecture.model(
+            parameters, k=config["k"], device=device, fused=config["sparse"]
+        )
         model.restore_optimizer(with_prefix(arrays, "optimizer."), config["n_steps"])
         trainer.model, trainer.n_steps_before = model, config["n_steps_before"]
         curves = {name: curve.tolist() for name, curve in with_prefix(arrays, "progress.").items()}

@@ -11,15 +11,14 @@ from sklearn.utils import gen_batches
 
 from .._engine import kernels
 from .._engine._device import check_fits, resolve_device
-from .._engine._model import LinearModel
 from .._engine._parameters import Batch, Objective
 from .._engine._pursuit import adapt_atoms
 from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
-from .._engine.init._start import Code, given_parameters, initial_parameters
+from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
 from ..metrics import row_correlations
+from ._architecture import FlatArchitecture
 from ._history import History
-from ._scaling import Scaling
 from ._sources import EpochRows, hold_out, n_judges
 
 # Share of a fit's steps in which the learning rate rises.
@@ -69,6 +68,8 @@ class Trainer:
         Source of all that is random.
     scaling : Scaling or None
         Units of an earlier fit; None finds them.
+    architecture : FlatArchitecture or ConvArchitecture or None
+        What kind of model it is; None for a flat one.
 
     Attributes
     ----------
@@ -78,9 +79,10 @@ class Trainer:
         What the epochs have brought.
     """
 
-    def __init__(self, settings, size, tied, rng, scaling=None):
+    def __init__(self, settings, size, tied, rng, scaling=None, architecture=None):
         self.settings = SimpleNamespace(**settings)
         self.size, self.tied, self.rng, self.scaling = size, tied, rng, scaling
+        self.architecture = architecture or FlatArchitecture()
         self.model = None
         self.history = History()
         self.held_out = None  # rows that judge, or those of early stopping
@@ -115,11 +117,12 @@ class Trainer:
         """
         self.all_rows, self.start = rows, start
         train, self.held_out = hold_out(rows, self._n_held_out(rows.n_samples), self.rng)
+        self.held_out = self.prepared(self.held_out)
         self.epochs = EpochRows(train, self.settings.augmenter, self.rng)
-        first = self.epochs.draw()
+        first = self.prepared(self.epochs.draw())
         # Rows that judge are learned, too, in the end: the offset is the mean of all.
         learned_as_given = self.settings.augmenter is None and not self.settings.early_stopping
-        self.scaling = Scaling.of(rows if learned_as_given else first)
+        self.scaling = self.architecture.scaling(rows if learned_as_given else first)
         self.n_rows = first.n_rows
         if interrupted is None:
             self.make_model(first, start)
@@ -127,6 +130,10 @@ class Trainer:
         else:
             interrupted.restore(self)
         self._plan_steps(train.n_rows)
+
+    def prepared(self, rows):
+        """What the model sees of rows."""
+        return self.architecture.prepare(rows, self.rng)
 
     def _n_held_out(self, n_samples):
         """Number of samples that early stopping holds out, or that judge the fit for a while."""
@@ -163,7 +170,7 @@ class Trainer:
         elif not has_thresholds:
             parameters.thresholds = np.zeros(self.size.shape[0], np.float32)
         device = resolve_device(self.settings.device)
-        self.model = LinearModel(parameters, k=self.size.k, device=device)
+        self.model = self.architecture.model(parameters, k=self.size.k, device=device)
         if by_batch and not has_thresholds:
             self._fit_thresholds(self.held_out if self._has_held_out else rows)
 
@@ -178,20 +185,23 @@ class Trainer:
             parameters = given_parameters(init, shape)
         else:
             generator = torch.Generator().manual_seed(int(self.rng.randint(2**31 - 1)))
-            scaled = judges = None
+            scaled, judges, k = None, None, self.size.k
             if init == "pca":
-                scaled = torch.from_numpy(self.scaling.scale_rows(rows.copies()))
+                scaled, k = self._start_rows(rows, generator)
                 if self._has_held_out:
-                    judges = self.held_out.copies()
-                    judges = torch.from_numpy(self.scaling.scale_rows(judges))
-            code = Code(self.size.k, self.settings.sparsity == "topk")
+                    judges = self._start_rows(self.held_out, generator)[0][:MOST_JUDGES]
+            code = Code(k, self.settings.sparsity == "topk")
             known = self.history.choices
             parameters, self.history.choices = initial_parameters(
                 init, scaled, shape, code, generator, judges, known
             )
         if not self.tied:
             parameters.encoder = parameters.decoder.copy()
-        return parameters
+        return self.architecture.start_parameters(parameters)
+
+    def _start_rows(self, rows, generator):
+        scaled = torch.from_numpy(self.scaling.scale_rows(rows.copies()))
+        return self.architecture.start_rows(scaled, self.size.k, generator)
 
     def _judge_start(self):
         if not self._has_held_out:
@@ -219,7 +229,7 @@ class Trainer:
                 self._return_judges()
         if not (history.is_judging or self.settings.early_stopping):
             self.epochs.rows = self.all_rows
-        return self.epochs.draw()
+        return self.prepared(self.epochs.draw())
 
     def _return_judges(self):
         """Go on from the best epoch if that was an earlier; from now on judges are learned, too.
@@ -264,7 +274,7 @@ class Trainer:
         """
         s, model = self.settings, self.model
         objective = Objective(float(s.consistency), float(s.aux_coef), dead_after)
-        learning_rate = self._learning_rate(rows.n_features)
+        learning_rate = self._learning_rate(self.size.shape[2])
         model.counts.fired.zero_()
         loss, correlations = 0.0, Mean()
         # One visit of the model a batch; everything else here is bookkeeping.
@@ -283,8 +293,12 @@ class Trainer:
                 f"Training diverged in epoch {n_epochs + 1} (loss {loss:.3g}) with "
                 f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
             )
-        frequency = (model.counts.fired.cpu().numpy() / rows.n_rows).ravel()
+        frequency = self._frequency(model.counts.fired, rows.n_rows)
         return loss, correlations.value, frequency
+
+    def _frequency(self, fired, n_rows):
+        """Fraction of the samples, or of all places in them, at which each atom fired."""
+        return (fired.cpu().numpy() / (n_rows * self.architecture.n_places)).ravel()
 
     def _learning_rate(self, n_features):
         if self.settings.learning_rate == "auto":
@@ -310,7 +324,7 @@ class Trainer:
 
     def _correlations(self, rows, reconstruction):
         """Correlation of each row in the units of the data; NaN for one that is constant."""
-        offset = self.scaling.relative_offset
+        offset = self.scaling.offset_of_rows(rows.shape[1])
         if self.model.fused:
             correlations = np.empty(len(rows), np.float32)
             kernels.correlate_rows(rows.numpy(), reconstruction.numpy(), offset, correlations)
@@ -337,10 +351,10 @@ class Trainer:
         self.held_out = self.watch = self.n_planned_steps = None
 
     def _settle(self):
-        history, rows = self.history, self.all_rows
+        history, rows = self.history, self.prepared(self.all_rows)
         is_principal = self.start is None and isinstance(self.settings.init, str)
         if history.has_begun_best and is_principal and self.settings.init == "pca":
-            self.scaling = Scaling.of(rows)
+            self.scaling = self.architecture.scaling(rows)
             self.make_model(rows)
             history.frequency = None
             thresholds = self.model.parameters.thresholds
@@ -360,7 +374,7 @@ class Trainer:
         """Go on from the parameters kept, with an optimizer that starts anew."""
         self.n_steps_before += self.model.n_steps
         parameters = self.history.go_back()
-        self.model = LinearModel(parameters, k=self.size.k, device=self.model.device)
+        self.model = self.architecture.model(parameters, k=self.size.k, device=self.model.device)
 
     @one_thread()
     def _adapt_atoms(self, n_rounds):
@@ -387,8 +401,9 @@ class Trainer:
             active = self.model.encode(scaled)
             fires = (active.values > 0).to(fired)
             fires *= torch.from_numpy(weight).to(fired)[:, None]
-            fired.scatter_add_(1, active.indices.flatten(1), fires.flatten(1))
-        return (fired.cpu().numpy() / np.float32(rows.n_samples)).ravel()
+            atoms = active.indices.flatten(1) % fired.shape[1]
+            fired.scatter_add_(1, atoms, fires.flatten(1))
+        return self._frequency(fired, np.float32(rows.n_samples))
 
     @one_thread()
     def error(self, rows):

@@ -15,8 +15,8 @@ class Scaling:
 
     Parameters
     ----------
-    offset : array-like of shape (n_features,)
-        Mean of the data; float64, since data may lie far from 0.
+    offset : array-like of shape (n_features,) or (n_channels,)
+        Mean of the data, or of each channel; float64, since data may lie far from 0.
     scale : float
         Root of the mean variance of a feature.
     """
@@ -30,8 +30,8 @@ class Scaling:
         self.relative_offset = (self.offset - self.offset.mean()) / self.scale
 
     @classmethod
-    def of(cls, rows):
-        """Find the units of an ArrayRows.
+    def of(cls, rows, n_channels=None):
+        """Find the units of an ArrayRows; with channels, features of one have the same offset.
 
         Variation that is no more than the rounding of a feature's own offset counts only where
         no feature has any other: a constant feature does not hide the variation of the rest.
@@ -45,6 +45,12 @@ class Scaling:
                 squares *= weight[part, None]
             variance += squares.sum(axis=0)
         variance /= len(X) if weight is None else weight.sum()
+        if n_channels:
+            by_channel = offset.reshape(-1, n_channels)
+            offset = by_channel.mean(axis=0)
+            # About the channel's mean: var + (mean - channel's mean)^2
+            variance = variance.reshape(-1, n_channels) + np.square(by_channel - offset)
+            variance = variance.mean(axis=0)
         # A constant column of 1e7 has a variance of rounding that may exceed all others.
         is_rounding = np.sqrt(variance) <= _ROUNDING * np.abs(offset)
         if is_rounding.all():
@@ -55,14 +61,20 @@ class Scaling:
 
     def scale_rows(self, X):
         """Rows in scaled units."""
-        rows = X - self._coarse
+        rows = X.reshape(-1, len(self.offset)) - self._coarse
         rows -= self._fine
         rows /= np.float32(self.scale)
-        return rows
+        return rows.reshape(X.shape)
 
     def unscale_rows(self, rows):
         """Rows in the units of the data, in float64."""
-        return rows * self.scale + self.offset
+        scaled = rows.reshape(-1, len(self.offset)) * self.scale
+        return (scaled + self.offset).reshape(rows.shape)
+
+    def offset_of_rows(self, n_features):
+        """`relative_offset` of each of the features."""
+        n_pixels = n_features // len(self.offset)
+        return self.relative_offset if n_pixels == 1 else np.tile(self.relative_offset, n_pixels)
 
     def scale_parameters(self, parameters):
         """Copies of fitted parameters in scaled units."""

@@ -130,7 +130,8 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        return np.nan_to_num(row_correlations(X, self._reconstruct(X)), nan=0.0)
+        rows = X.reshape(len(X), -1)
+        return np.nan_to_num(row_correlations(rows, self._reconstruct(X)), nan=0.0)
 
     def score(self, X, y=None, sample_weight=None):
         """Mean Pearson correlation of rows with their reconstructions.
@@ -151,7 +152,8 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        return pearson_correlation(X, self._reconstruct(X), sample_weight=sample_weight)
+        rows = X.reshape(len(X), -1)
+        return pearson_correlation(rows, self._reconstruct(X), sample_weight=sample_weight)
 
     def save(self, path, *, optimizer=False):
         """Write the fitted model to one file, from which :meth:`load` reads it.
@@ -312,7 +314,7 @@ class BaseSparseAutoencoder(
 
     def _parameters(self):
         """Fitted parameters, in the units of the data; views of the public arrays."""
-        shape = *self.centers_.shape[:1], -1, self.centers_.shape[1]
+        shape = len(self.centers_), -1, self.components_.shape[1]
         return Parameters(
             self.components_.reshape(shape),
             None if self._tied else self.encoder_.reshape(shape),
@@ -364,8 +366,9 @@ class BaseSparseAutoencoder(
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
             size = Size(state.parameters.shape, state.k)
-            settings = self.get_params(deep=False)
-            self._trainer = Trainer(settings, size, self._tied, None, state.scaling)
+            self._trainer = Trainer(
+                self._settings(), size, self._tied, None, state.scaling, self._architecture(None)
+            )
             self._trainer.model = state.model
 
     def __getstate__(self):

@@ -23,6 +23,35 @@ def to_csr(active, n_components):
     )
 
 
+def pooled(active, maps_shape, parts, function):
+    """CSR codes (n, parts * H) of active atoms (1, n, any), pooled over the places of each part.
+
+    Parameters
+    ----------
+    active : ActiveAtoms
+        An index is ``place H + atom``.
+    maps_shape : tuple (rows, columns, H)
+        Places and atoms.
+    parts : tuple of 2 ints
+        Number of parts, vertically and horizontally.
+    function : {"mean", "max"}
+        What is kept of each atom's activations in a part.
+    """
+    rows, columns, n_components = maps_shape
+    # The part of each place; of each part, the number of its places.
+    down, right = (np.arange(n) * p // n for n, p in zip((rows, columns), parts, strict=True))
+    part = torch.from_numpy((down[:, None] * parts[1] + right).ravel())
+    counts = part.bincount(minlength=parts[0] * parts[1])
+    indices, values = active.indices[0].cpu(), active.values[0].cpu()
+    indices = part[indices // n_components] * n_components + indices % n_components
+    codes = torch.zeros(len(indices), len(counts) * n_components)
+    reduce = {"mean": "sum", "max": "amax"}[function]
+    codes.scatter_reduce_(1, indices, values, reduce)
+    if function == "mean":
+        codes.view(len(codes), -1, n_components).div_(counts[:, None])
+    return sp.csr_matrix(codes.numpy())
+
+
 def mean_codes(codes, n_members):
     """The mean of the members' codes, which stand side by side."""
     n_components = codes.shape[1] // n_members

@@ -1,45 +1,28 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
 import os
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
-    InvalidParameterError,
     RealNotInt,
     StrOptions,
 )
 
-from .._model_file._checkpoint import read_checkpoint, write_checkpoint
-from .._model_file._constructor import parameters_as_json
-from .._training._loop import Size, Trainer, check_memory
-from .._training._scaling import Scaling
-from .._training._sources import ArrayRows, check_generator
-from ..metrics import check_weights
-from ._base import BaseSparseAutoencoder
+from .._training._loop import Size, check_memory
+from ._trained import TrainedSparseAutoencoder
 
-_DEAD_AFTER_BATCHES = 100
 # The default number of atoms: at most, for each feature, and for each row. More atoms than there
 # are signs of directions in the rows stay dead.
 _MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
 # The default k leaves so many features to each active atom: a code is shorter than its row.
 _FEATURES_OF_ACTIVE = 2
-# Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
-# follows from the data, of which half may be silent.
-_MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.55, 0.75
-# It says so after so many epochs, which would have revived others; and of fewer rows than these
-# most atoms of a large dictionary are dead in any case.
-_EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
-_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
-class TopKSparseAutoencoder(BaseSparseAutoencoder):
+class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     r"""Sparse codes of rows by an ensemble of Top-K sparse autoencoders.
 
     Member :math:`e` has an encoder :math:`W_e`, an encoder bias :math:`c_e`, unit-norm atoms
@@ -279,8 +262,6 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         "verbose": ["verbose"],
     }
 
-    _watch = None  # the command's own, called after each training step of fit
-
     def __init__(
         self,
         n_components=None,
@@ -336,181 +317,13 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Learn the atoms from the rows of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, such as flattened images. Computed in float32.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the samples; None for equal weights. Whole numbers are numbers of copies: in
-            one batch of all samples the result is that of repeating them (with batch top-k up to
-            the last activation of its budget). Others are divided by their mean. Samples of weight
-            0 are left out. With an augmenter a sample's weight is that of its variants, which must
-            come in blocks of one variant of each sample, as those of
-            :class:`~skl_sae.ImageAugmenter` do.
-
-        Returns
-        -------
-        self : TopKSparseAutoencoder
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If X or a parameter is not usable, or if training diverges.
-        MemoryError
-            If the weights cannot fit into this machine's memory.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If more than 55 % of the atoms have not fired in the last of at least ten epochs over
-            at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
-        """
-        # validate_data notes the features of X before anything can fail.
-        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
-        try:
-            return self._fit(X, y, sample_weight)
-        except BaseException:
-            # What was fitted before, if anything, stays whole.
-            for name in _SEEN:
-                vars(self).pop(name, None)
-            vars(self).update(seen)
-            raise
-
-    def _fit(self, X, y, sample_weight):
-        self._trainer = None  # an earlier optimizer's moments would only take memory
-        start = None
-        if self.warm_start and hasattr(self, "components_"):
-            start = self._parameters()
-        X = self._validate_rows(X, reset=start is None)
-        rows = self._weighted(X, sample_weight)
-        size, tied = self._check_size((rows.n_samples, rows.n_features), start)
-        rng = check_generator(self.random_state)
-        interrupted = self._interrupted_fit(X.shape[1])
-        if interrupted is not None:
-            rng.set_state(interrupted.first_random_state)
-        first_random_state = rng.get_state()
-        trainer = Trainer(self.get_params(deep=False), size, tied, rng)
-        trainer.begin(rows, start, interrupted)
-        trainer.watch = self._watch
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self._train(trainer, context, first_random_state)
-        trainer.finish()
-        self._store(trainer, trainer.history.attributes())
-        self._warn_of_dead_atoms(rows.n_samples)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
-        return self
-
-    def _train(self, trainer, context, first_random_state):
-        """Run the epochs of fit that are left, with what scikit-learn's callbacks are told."""
-        stop = False
-        while trainer.goes_on and not stop:
-            rows = None  # freed before the next ones are drawn
-            rows = trainer.draw()
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=rows.X)
-            trainer.train_epoch(rows)
-            self._print_epoch(trainer.history)
-            self._write_checkpoint(trainer, first_random_state)
-            stop = epoch.call_on_fit_task_end(
-                estimator=self, X=rows.X,
-                reconstruction_attributes=lambda: self._attributes(trainer, copied=True),
-            )  # fmt: skip
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on learning with one pass over the rows of X.
-
-        The first call on an unfitted estimator takes the scale of the data and the initial
-        atoms from its rows. Later calls, also those that follow fit, go on with the weights
-        and, as long as the object lives, with the optimizer's moments. A call that fails
-        leaves the weights as they were.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, of which at least 1.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the samples, as in :meth:`fit`.
-
-        Returns
-        -------
-        self : TopKSparseAutoencoder
-            The fitted estimator.
-        """
-        first_pass = not hasattr(self, "components_")
-        X = self._validate_rows(X, reset=first_pass)
-        rows = self._weighted(X, sample_weight)
-        trainer = self._partial_trainer(rows, None if first_pass else self._parameters())
-        before = None if first_pass else self._parameters().copy()
-        # Bounded, since torch compares with numbers of 64 bits.
-        dead_after = max(rows.n_rows, _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
-        n_calls = getattr(self, "n_iter_", 0)
-        try:
-            loss, correlation, frequency = trainer.run_epoch(rows, dead_after, n_calls)
-        except BaseException:
-            if before is not None:
-                self._restore(before)
-            raise
-        self._store(trainer, {
-            "n_iter_": n_calls + 1,
-            "loss_curve_": [*getattr(self, "loss_curve_", []), loss],
-            "correlation_curve_": [*getattr(self, "correlation_curve_", []), correlation],
-            "atom_frequency_": frequency,
-            "validation_scores_": None,
-            "best_validation_score_": None,
-        })  # fmt: skip
-        return self
-
-    def _partial_trainer(self, rows, start):
-        """The trainer of earlier calls, if its model suits the parameters; or a new one."""
-        # The total number of samples is unknown.
-        size, tied = self._check_size((np.inf, rows.n_features), start)
-        rng = check_generator(self.random_state)
-        settings = self.get_params(deep=False)
-        before = getattr(self, "_trainer", None)
-        if before is not None and before.suits(size.k, self.sparsity):
-            before.continue_with(settings, rng)
-            return before
-        scaling = Scaling.of(rows) if start is None else Scaling(self._offset, self._scale)
-        trainer = Trainer(settings, size, tied, rng, scaling)
-        trainer.make_model(rows, start)
-        return trainer
-
-    def _restore(self, before):
-        """Put the fitted arrays back as they were; the optimizer then starts anew."""
-        now = self._parameters().named()
-        for name, array in before.named().items():
-            now[name][...] = array
-        self._trainer = None
-
-    def _weighted(self, X, sample_weight):
-        """Samples with their weights, if there are any."""
-        if sample_weight is None:
-            return ArrayRows(X)
-        return ArrayRows.of(X, check_weights(sample_weight, X))
-
     # --- Parameters ---
 
-    def _check_size(self, shape, start):
+    def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
-        for name in ("n_components", "k", "n_estimators", "batch_size", "max_iter",
-                     "n_iter_no_change", "checkpoint_interval"):  # fmt: skip
-            if isinstance(getattr(self, name), (bool, np.bool_)):
-                raise InvalidParameterError(
-                    f"The {name!r} parameter of {type(self).__name__} must be a number. "
-                    f"Got {getattr(self, name)!r} instead."
-                )
-        shape = self.n_estimators, self._n_atoms(shape, start), shape[1]
+        self._refuse_booleans()
+        n_features = X.shape[1]
+        shape = self.n_estimators, self._n_atoms((n_samples, n_features), start), n_features
         k = self._resolve_k(*shape[1:])
         if start is not None and start.shape != shape:
             raise ValueError(
@@ -546,60 +359,3 @@ class TopKSparseAutoencoder(BaseSparseAutoencoder):
                 raise ValueError(f"Expected k <= n_components, got k={self.k} > {n_components}.")
             return int(self.k)
         return max(1, int(self.k * n_components))
-
-    # --- Checkpoints, output, attributes ---
-
-    def _interrupted_fit(self, n_features):
-        """The fit to resume, if there is one."""
-        if self.checkpoint is None:
-            return None
-        if self.warm_start and os.path.exists(self.checkpoint):
-            return read_checkpoint(self.checkpoint, self, n_features)
-        parameters_as_json(self.checkpoint, self)  # what cannot be written fails now, not later
-        return None
-
-    def _write_checkpoint(self, trainer, first_random_state):
-        if self.checkpoint is None:
-            return
-        if not trainer.goes_on or trainer.history.n_epochs % self.checkpoint_interval == 0:
-            write_checkpoint(self.checkpoint, self, trainer, first_random_state)
-
-    def _print_epoch(self, progress):
-        if self.verbose:
-            held_out = f"  held out {progress.scores[-1]:.4f}" if progress.scores else ""
-            print(
-                f"Epoch {progress.n_epochs}/{self.max_iter}  loss {progress.losses[-1]:.4f}  "
-                f"correlation {progress.correlations[-1]:.4f}{held_out}"
-            )
-
-    def _store(self, trainer, history):
-        """Make the result of training public."""
-        vars(self).update(self._attributes(trainer))
-        vars(self).update(history)
-        self._trainer = trainer
-
-    def _attributes(self, trainer, copied=False):
-        """Fitted attributes, in the units of the data; copied, since a fit trains in place."""
-        parameters = trainer.model.arrays()
-        if copied:
-            parameters = parameters.copy()
-        scaling = trainer.scaling
-        return {
-            **self._parameter_attributes(scaling.unscale_parameters(parameters)),
-            "k_": trainer.size.k,
-            "_offset": scaling.offset,
-            "_scale": scaling.scale,
-        }
-
-    def _warn_of_dead_atoms(self, n_rows):
-        """Warn of many dead atoms where training would have revived them."""
-        n_dead, n_atoms = int((self.atom_frequency_ == 0).sum()), len(self.atom_frequency_)
-        share = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
-        could_revive = self.n_iter_ >= _EPOCHS_TO_REVIVE and n_rows >= _ROWS_TO_REVIVE
-        if self.aux_coef and could_revive and n_dead > share * n_atoms:
-            warnings.warn(
-                f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not "
-                "fire in the last epoch. Fewer atoms (n_components), a larger k, more rows or "
-                "more epochs (max_iter) would leave fewer.",
-                ConvergenceWarning, stacklevel=5,
-            )  # fmt: skip

@@ -69,7 +69,7 @@ def test_pursuit_ends_where_nothing_is_left(pursue):
 
 @on_any_device
 def test_a_pick_of_no_use_has_no_part_in_those_after_it(pursue):
-    """Atom 1 is picked first, then atom 0, which nearly is the same; atom 2 has products with both."""
+    """Atom 1 is picked first, then atom 0, nearly the same; atom 2 has products with both."""
     atoms = torch.tensor([[1, 0, 0], [1, 1e-3, 0], [0.5, 0, 1]])
     atoms /= atoms.norm(dim=1, keepdim=True)
     row = torch.tensor([[1, 0.5, 1e-4]])

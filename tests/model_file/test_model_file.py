@@ -828,7 +828,7 @@ class Interrupt:
         return self.run(*args)
 
 
-GENERATOR = "skl_sae.autoencoders._topk.check_generator"
+GENERATOR = "skl_sae.autoencoders._trained.check_generator"
 CHECKPOINTED = {
     **PARAMETERS,
     "three members": {"n_estimators": 3, "consistency": 0.1},

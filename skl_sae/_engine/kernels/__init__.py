@@ -4,6 +4,8 @@ from importlib import import_module
 
 _MODULES = {
     "Picks": "_parcels",
+    "add_at_places": "_places",
+    "multiply_picked": "_places",
     "adam_step": "_lazy_adam",
     "catch_up_atoms": "_lazy_adam",
     "update_atoms": "_lazy_adam",
@@ -14,6 +16,7 @@ _MODULES = {
     "select_rows": "_top_k",
     "n_ranges": "_ranges",
     "run": "_ranges",
+    "pursue_images": "_conv_pursuit",
     "pursue_rows": "_pursuit",
     "refit_atoms": "_pursuit",
 }

@@ -54,14 +54,15 @@ def _place(picks, first_row, centred_row, tied, place, out, projection, bias_gra
             place[atom] += 1
             # If tied both are picks of one atom, otherwise those of the encoder come after all.
             decoder_at, encoder_at = (2 * at, 2 * at + 1) if tied else (at, n + at)
-            rows[decoder_at], values[decoder_at] = first_row + i, picks.slope[e, b] * value
-            rows[encoder_at], values[encoder_at] = centred_row + i, gradient
+            row = picks.rows[e, b, p]
+            rows[decoder_at], values[decoder_at] = first_row + row, picks.slope[e, b] * value
+            rows[encoder_at], values[encoder_at] = centred_row + row, gradient
             bias_gradient[atom] += gradient
             projection[atom] += value * (product + (gradient if tied else np.float32(0)))
 
 
 @compiled
-def gather_picks(live, dead, bias, tied, counts):
+def gather_picks(live, dead, bias, tied, counts, n_rows):
     """Write each atom's gradient as a sum of rows, and note which atoms fired.
 
     With z the activations, g the gradient of the loss at them, r the residual times its slope and
@@ -80,18 +81,19 @@ def gather_picks(live, dead, bias, tied, counts):
         Whether encoder and decoder are one.
     counts : FiringCounts
         Brought up to date with the live picks.
+    n_rows : int
+        Number of rows of a residual.
 
     Returns
     -------
     picks : AtomPicks
-        Rows are numbered over the residuals (E B), the dead atoms' residuals and the centred rows.
+        Rows are numbered over the residuals, the dead atoms' residuals and the centred rows.
         If tied, the picks of atom h are those from ``2 indptr[h]`` on; otherwise those of the
         encoder follow all those of the decoder.
     sides : Sides
         Projections and the bias's gradient.
     """
     n_members, n_components = bias.shape
-    n_rows = n_members * live.indices.shape[1]
     # A counting sort: count the picks of each atom, sum up, and put each pick in its place.
     indptr = np.zeros(bias.size + 1, np.int64)
     _count(live, n_components, indptr)

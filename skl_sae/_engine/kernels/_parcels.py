@@ -36,6 +36,25 @@ class Picks(NamedTuple):
     gradient: np.ndarray  # (E, B, picks): of the whole loss; counts only where a value is positive
     weight: np.ndarray  # (E, B), float32: how much each row counts
     slope: np.ndarray  # (E, B), float64: the gradient at a row's reconstruction, by its residual
+    rows: np.ndarray  # (E, B, picks), int64: which row of a source a pick looks at
+
+
+class PlaceOffsets(NamedTuple):
+    """Where patches lie in an image that is one row: line by line."""
+
+    begins: np.ndarray  # (P,), int64: begin of a patch's first line
+    height: int  # lines of a patch
+    width: int  # numbers of a line
+    pitch: int  # numbers from the begin of a line to that of the next
+
+
+class ShiftedProducts(NamedTuple):
+    """Products of atoms with one another at each shift of places at which they meet."""
+
+    values: np.ndarray  # (shifts, H, H), float32; shifts in C order, from up left to down right
+    columns: int  # number of places side by side
+    down: int  # places that a shift reaches
+    right: int
 
 
 class AtomPicks(NamedTuple):

@@ -1,0 +1,283 @@
+"""TrainedSparseAutoencoder: fit and partial_fit, which are the same for all kinds of model."""
+
+import os
+import warnings
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
+
+from .._model_file._checkpoint import read_checkpoint, write_checkpoint
+from .._model_file._constructor import parameters_as_json
+from .._training._architecture import FlatArchitecture
+from .._training._loop import Trainer
+from .._training._scaling import Scaling
+from .._training._sources import ArrayRows, check_generator
+from ..metrics import check_weights
+from ._base import BaseSparseAutoencoder
+
+_DEAD_AFTER_BATCHES = 100
+# Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
+# follows from the data, of which half may be silent.
+_MANY_DEAD, _MANY_DEAD_BY_DEFAULT = 0.55, 0.75
+# It says so after so many epochs, which would have revived others; and of fewer rows than these
+# most atoms of a large dictionary are dead in any case.
+_EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
+# Parameters that are numbers, and no booleans.
+_NUMBERS = (
+    "n_components", "k", "n_estimators", "batch_size", "max_iter", "n_iter_no_change",
+    "checkpoint_interval",
+)  # fmt: skip
+_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
+
+
+class TrainedSparseAutoencoder(BaseSparseAutoencoder):
+    """Base of the autoencoders that a `Trainer` trains.
+
+    A subclass has the parameters of the training, and says by `_check_size` what model they ask
+    for, by `_settings` what the trainer is told, and by `_architecture` of which kind it is.
+    """
+
+    _watch = None  # the command's own, called after each training step of fit
+
+    def _settings(self):
+        """Parameters, as the trainer takes them."""
+        return self.get_params(deep=False)
+
+    def _architecture(self, X, rng=None, start=None):
+        """What kind of model suits validated samples; of a fitted estimator for None."""
+        return FlatArchitecture()
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn the atoms from the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, such as flattened images. Computed in float32.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples; None for equal weights. Whole numbers are numbers of copies: in
+            one batch of all samples the result is that of repeating them (with batch top-k up to
+            the last activation of its budget). Others are divided by their mean. Samples of weight
+            0 are left out. With an augmenter a sample's weight is that of its variants, which must
+            come in blocks of one variant of each sample, as those of
+            :class:`~skl_sae.ImageAugmenter` do.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not usable, or if training diverges.
+        MemoryError
+            If the weights cannot fit into this machine's memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If more than 55 % of the atoms have not fired in the last of at least ten epochs over
+            at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
+        """
+        # validate_data notes the features of X before anything can fail.
+        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
+        try:
+            return self._fit(X, y, sample_weight)
+        except BaseException:
+            # What was fitted before, if anything, stays whole.
+            for name in _SEEN:
+                vars(self).pop(name, None)
+            vars(self).update(seen)
+            raise
+
+    def _fit(self, X, y, sample_weight):
+        self._trainer = None  # an earlier optimizer's moments would only take memory
+        start = None
+        if self.warm_start and hasattr(self, "components_"):
+            start = self._parameters()
+        X = self._validate_rows(X, reset=start is None)
+        rows = self._weighted(X, sample_weight)
+        size, tied = self._check_size(X, rows.n_samples, start)
+        rng = check_generator(self.random_state)
+        interrupted = self._interrupted_fit(size.shape[2])
+        if interrupted is not None:
+            rng.set_state(interrupted.first_random_state)
+        first_random_state = rng.get_state()
+        architecture = self._architecture(X, rng, start)
+        trainer = Trainer(self._settings(), size, tied, rng, architecture=architecture)
+        trainer.begin(rows, start, interrupted)
+        trainer.watch = self._watch
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self._train(trainer, context, first_random_state)
+        trainer.finish()
+        self._store(trainer, trainer.history.attributes())
+        self._warn_of_dead_atoms(rows.n_samples)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        return self
+
+    def _train(self, trainer, context, first_random_state):
+        """Run the epochs of fit that are left, with what scikit-learn's callbacks are told."""
+        stop = False
+        while trainer.goes_on and not stop:
+            rows = None  # freed before the next ones are drawn
+            rows = trainer.draw()
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=rows.X)
+            trainer.train_epoch(rows)
+            self._print_epoch(trainer.history)
+            self._write_checkpoint(trainer, first_random_state)
+            stop = epoch.call_on_fit_task_end(
+                estimator=self, X=rows.X,
+                reconstruction_attributes=lambda: self._attributes(trainer, copied=True),
+            )  # fmt: skip
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on learning with one pass over the rows of X.
+
+        The first call on an unfitted estimator takes the scale of the data and the initial
+        atoms from its rows. Later calls, also those that follow fit, go on with the weights
+        and, as long as the object lives, with the optimizer's moments. A call that fails
+        leaves the weights as they were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, of which at least 1.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, as in :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        first_pass = not hasattr(self, "components_")
+        X = self._validate_rows(X, reset=first_pass)
+        rows = self._weighted(X, sample_weight)
+        trainer = self._partial_trainer(X, rows, None if first_pass else self._parameters())
+        rows = trainer.prepared(rows)
+        before = None if first_pass else self._parameters().copy()
+        # Bounded, since torch compares with numbers of 64 bits.
+        dead_after = max(rows.n_rows, _DEAD_AFTER_BATCHES * min(self.batch_size, 2**40))
+        n_calls = getattr(self, "n_iter_", 0)
+        try:
+            loss, correlation, frequency = trainer.run_epoch(rows, dead_after, n_calls)
+        except BaseException:
+            if before is not None:
+                self._restore(before)
+            raise
+        self._store(trainer, {
+            "n_iter_": n_calls + 1,
+            "loss_curve_": [*getattr(self, "loss_curve_", []), loss],
+            "correlation_curve_": [*getattr(self, "correlation_curve_", []), correlation],
+            "atom_frequency_": frequency,
+            "validation_scores_": None,
+            "best_validation_score_": None,
+        })  # fmt: skip
+        return self
+
+    def _partial_trainer(self, X, rows, start):
+        """The trainer of earlier calls, if its model suits the parameters; or a new one."""
+        # The total number of samples is unknown.
+        size, tied = self._check_size(X, np.inf, start)
+        rng = check_generator(self.random_state)
+        settings = self._settings()
+        before = getattr(self, "_trainer", None)
+        if before is not None and before.suits(size.k, settings["sparsity"]):
+            before.continue_with(settings, rng)
+            return before
+        architecture = self._architecture(X, rng, start)
+        scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(rows)
+        trainer = Trainer(settings, size, tied, rng, scaling, architecture)
+        trainer.make_model(trainer.prepared(rows), start)
+        return trainer
+
+    def _restore(self, before):
+        """Put the fitted arrays back as they were; the optimizer then starts anew."""
+        now = self._parameters().named()
+        for name, array in before.named().items():
+            now[name][...] = array
+        self._trainer = None
+
+    def _weighted(self, X, sample_weight):
+        """Samples with their weights, if there are any."""
+        rows = X.reshape(len(X), -1)
+        if sample_weight is None:
+            return ArrayRows(rows)
+        return ArrayRows.of(rows, check_weights(sample_weight, rows))
+
+    def _refuse_booleans(self):
+        """True is an Integral, but nobody means a number by it."""
+        for name in _NUMBERS:
+            if isinstance(getattr(self, name, None), (bool, np.bool_)):
+                raise InvalidParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must be a number. "
+                    f"Got {getattr(self, name)!r} instead."
+                )
+
+    # --- Checkpoints, output, attributes ---
+
+    def _interrupted_fit(self, n_features):
+        """The fit to resume, if there is one."""
+        if self.checkpoint is None:
+            return None
+        if self.warm_start and os.path.exists(self.checkpoint):
+            return read_checkpoint(self.checkpoint, self, n_features)
+        parameters_as_json(self.checkpoint, self)  # what cannot be written fails now, not later
+        return None
+
+    def _write_checkpoint(self, trainer, first_random_state):
+        if self.checkpoint is None:
+            return
+        if not trainer.goes_on or trainer.history.n_epochs % self.checkpoint_interval == 0:
+            write_checkpoint(self.checkpoint, self, trainer, first_random_state)
+
+    def _print_epoch(self, progress):
+        if self.verbose:
+            held_out = f"  held out {progress.scores[-1]:.4f}" if progress.scores else ""
+            print(
+                f"Epoch {progress.n_epochs}/{self.max_iter}  loss {progress.losses[-1]:.4f}  "
+                f"correlation {progress.correlations[-1]:.4f}{held_out}"
+            )
+
+    def _store(self, trainer, history):
+        """Make the result of training public."""
+        vars(self).update(self._attributes(trainer))
+        vars(self).update(history)
+        self._trainer = trainer
+
+    def _attributes(self, trainer, copied=False):
+        """Fitted attributes, in the units of the data; copied, since a fit trains in place."""
+        parameters = trainer.model.arrays()
+        if copied:
+            parameters = parameters.copy()
+        scaling = trainer.scaling
+        return {
+            **self._parameter_attributes(scaling.unscale_parameters(parameters)),
+            "k_": trainer.size.k,
+            "_offset": scaling.offset,
+            "_scale": scaling.scale,
+        }
+
+    def _warn_of_dead_atoms(self, n_rows):
+        """Warn of many dead atoms where training would have revived them."""
+        n_dead, n_atoms = int((self.atom_frequency_ == 0).sum()), len(self.atom_frequency_)
+        share = _MANY_DEAD_BY_DEFAULT if self.n_components is None else _MANY_DEAD
+        could_revive = self.n_iter_ >= _EPOCHS_TO_REVIVE and n_rows >= _ROWS_TO_REVIVE
+        if self.aux_coef and could_revive and n_dead > share * n_atoms:
+            warnings.warn(
+                f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not "
+                "fire in the last epoch. Fewer atoms (n_components), a larger k, more rows or "
+                "more epochs (max_iter) would leave fewer.",
+                ConvergenceWarning, stacklevel=5,
+            )  # fmt: skip
