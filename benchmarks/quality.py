@@ -64,8 +64,8 @@ def mnist():
 
 
 def photographs(size=(32, 32), n_components=768, k=32, **options):
-    """1000 crops, of which a fifth is held out; crops may overlap."""
-    crops = load_photographs(1000, size)
+    """800 crops to learn; 200 of the same parts, which may overlap them, or of others."""
+    crops = load_photographs(800 if options else 1000, size)
     X, y = crops.data, crops.target
     test = load_photographs(200, size, **options) if options else None
     X_test, y_test = (X[800:], y[800:]) if test is None else (test.data, test.target)
