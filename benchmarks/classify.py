@@ -238,13 +238,18 @@ def measure(contender, split, seed):
         coder = contender(split, seed)
         train, test = coder.fit_transform(split.train), coder.transform(split.test)
         seconds = time.perf_counter() - start
-        return train.shape[1], accuracy(train, test, split), seconds
+        return train.shape[1], accuracy(train, test, split, scaler_for(contender, train)), seconds
 
 
-def accuracy(train, test, split):
-    # Pixels and sparse codes stay 0 where they are 0; by its spread, a pixel that is rarely on
-    # would become huge.
-    scaler = MaxAbsScaler() if sp.issparse(train) or train is split.train else StandardScaler()
+def scaler_for(contender, codes):
+    # By its spread, a pixel that is rarely on would become huge, and so would a component that
+    # hardly varies, which has the unit of the others as it is.
+    if contender is pixels or sp.issparse(codes):
+        return MaxAbsScaler()
+    return StandardScaler(with_std=contender is not pca)
+
+
+def accuracy(train, test, split, scaler):
     train, test = scaler.fit_transform(train), scaler.transform(test)
     square_length = abs(train).power(2).sum() if sp.issparse(train) else np.square(train).sum()
     model = LogisticRegressionCV(Cs=STRENGTHS / (square_length / len(split.train)), cv=3, tol=1e-3)
