@@ -61,24 +61,41 @@ class ConvModel(LinearModel):
         product(patches, p.weights[0].T, out=preactivations)
         preactivations += p.bias
         preactivations = preactivations.view(1, -1, n_places * shape[1])
-        return preactivations, self._select_places(preactivations)
+        if training:
+            return preactivations, self._largest(preactivations, self.k)
+        return preactivations, self._largest_unequal(preactivations)
 
-    def _select_places(self, preactivations):
-        """The k largest answers of each image, but for those that equal the next largest.
-
-        In a plain part of an image many places answer alike. Where the budget ends among them all
-        are left out, since a choice would depend on where in the image they are.
-        """
-        n_picks = min(self.k + 1, preactivations.shape[2])
+    def _largest(self, preactivations, n_picks):
+        """The largest answers of each image, none negative."""
         if self.fused:
             active = _fused.select(preactivations.numpy(), n_picks)
-            active = ActiveAtoms(*map(torch.from_numpy, active))
-        else:
-            active = top_k(preactivations, n_picks)
-            active.values.clamp_(min=0)
-        if n_picks > self.k:
-            least = active.values.amin(2, keepdim=True)
-            active.values[active.values <= least * (1 + _EQUAL)] = 0
+            return ActiveAtoms(*map(torch.from_numpy, active))
+        active = top_k(preactivations, n_picks)
+        return active._replace(values=active.values.clamp_(min=0))
+
+    def _largest_unequal(self, preactivations):
+        """The k largest answers of each image; equal ones all or none.
+
+        In a plain part of an image many places answer alike. Where the budget ends among them, a
+        choice would depend on where in the image they are; so the next smaller answers follow.
+        """
+        n_picks = min(self.k + 1, preactivations.shape[2])
+        active = self._largest(preactivations, n_picks)
+        if n_picks == self.k:
+            return active
+        for b in range(active.indices.shape[1]):
+            one = slice(b, b + 1)
+            found = ActiveAtoms(*(part[:, one] for part in active))
+            answers = preactivations[:, one]
+            while (least := found.values.min()) > 0:
+                is_left_out = (answers - least).abs() <= _EQUAL * least
+                found.values[found.values <= least * (1 + _EQUAL)] = 0
+                if int((found.values > 0).sum()) == self.k:
+                    break
+                answers = answers.masked_fill(is_left_out, 0)
+                found = self._largest(answers, n_picks)
+            for part, of_image in zip(active, found, strict=True):
+                part[:, one] = of_image
         return active
 
     def decode(self, active):
@@ -124,7 +141,7 @@ class ConvModel(LinearModel):
         p = self.parameters
         images = self._centred(batch.rows)
         patches = self.places.patches(images)
-        preactivations, active = self.code(patches)
+        preactivations, active = self.code(patches, training=True)
         slope = 2 / batch.rows.numel()
         weight = torch.ones_like(batch.rows[:, 0])[None] if batch.weight is None else batch.weight
         slope = slope * weight[..., None]
