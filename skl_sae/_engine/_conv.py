@@ -45,13 +45,15 @@ class ConvModel(LinearModel):
     @without_autograd
     def encode(self, rows):
         """Active atoms of images (B, H W C)."""
-        return self.code(self.places.patches(self._centred(rows)))[1]
+        return self.code(self.places.patches(self._framed(rows)))[1]
 
-    def _centred(self, rows):
-        """Framed images (B, L) less the centre."""
+    def centred(self, rows):
+        """Images (B, H W C) less the centre."""
         center = self.parameters.centers[0]
-        centred = rows.view(len(rows), -1, len(center)) - center
-        return self.places.frame(centred.view(len(rows), -1))
+        return (rows.view(len(rows), -1, len(center)) - center).view(len(rows), -1)
+
+    def _framed(self, rows):
+        return self.places.frame(self.centred(rows))
 
     def code(self, patches, *, training=False, weight=None):
         """Pre-activations (1, B, P H) of patches (B P, D), and the active atoms."""
@@ -110,7 +112,7 @@ class ConvModel(LinearModel):
     def _add_atoms(self, active, framed):
         """Add atoms to framed images (B, L), in place."""
         if not self.fused:
-            patches = product(self._dense(active, active.values)[0], self.parameters.decoder[0])
+            patches = product(self.dense(active, active.values)[0], self.parameters.decoder[0])
             self.places.add_patches(patches, framed)
             return
         picks = ActiveAtoms(*(part[0].numpy() for part in active))
@@ -118,7 +120,7 @@ class ConvModel(LinearModel):
         n_threads = n_threads_for(picks.values.size * self.places.atom_size)
         kernels.run([(kernels.add_at_places, len(framed), arguments)], n_threads)
 
-    def _dense(self, active, values):
+    def dense(self, active, values):
         """Codes with their zeros, a row for each place: (1, B P, H)."""
         n_components = self.parameters.shape[1]
         codes = dense_codes(active._replace(values=values), len(self.places) * n_components)
@@ -139,14 +141,14 @@ class ConvModel(LinearModel):
     def gradients(self, batch, objective):
         """Loss, reconstruction and gradients of a batch, by dense products: the reference."""
         p = self.parameters
-        images = self._centred(batch.rows)
+        images = self._framed(batch.rows)
         patches = self.places.patches(images)
         preactivations, active = self.code(patches, training=True)
         slope = 2 / batch.rows.numel()
         weight = torch.ones_like(batch.rows[:, 0])[None] if batch.weight is None else batch.weight
         slope = slope * weight[..., None]
-        residual = self._residual(images.neg(), active)
-        sums = GradientSums(p, self._dense)
+        residual = self.residual(images.neg(), active)
+        sums = GradientSums(p, self.dense)
         self._add_gradients(sums, active, residual, slope, patches)
         loss = (residual.square().sum(1) * weight[0]).sum() / batch.rows.numel()
 
@@ -155,7 +157,7 @@ class ConvModel(LinearModel):
             everywhere = dead.repeat(1, len(self.places))
             aux = dead_codes(Coded(None, preactivations, active, self.k, everywhere))
             slope_aux = objective.aux_coef * slope
-            left = self._residual(residual.clone(), aux)
+            left = self.residual(residual.clone(), aux)
             self._add_gradients(sums, aux, left, slope_aux, patches)
         gradients = sums.result(torch.zeros_like(p.decoder[:, 0]))
         gradients.centers = torch.zeros_like(p.centers)
@@ -164,7 +166,7 @@ class ConvModel(LinearModel):
         reconstruction = self.places.unframe(residual) + batch.rows
         return StepResult(loss, reconstruction), gradients
 
-    def _residual(self, framed, active):
+    def residual(self, framed, active):
         """What is left of framed images, of which the atoms are still to come; in place."""
         self.optimizer.catch_up(active.indices.cpu().numpy() % self.parameters.shape[1])
         self._add_atoms(active, framed)
@@ -188,13 +190,13 @@ def fused_conv_step(model, batch, objective, rate):
     n_patches = len(rows) * len(places)
     # The patches that the gradients of atoms are sums of, one below the other.
     source = model.workspace.get("source", (3, n_patches, places.atom_size))
-    images = model._centred(rows)
+    images = model._framed(rows)
     centred = places.patches(images, out=source[2])
     preactivations, active = model.code(centred, training=True)
 
     weight = _fused._row_weights(batch, (1, len(rows)))
     slope = (2 / rows.numel()) * weight.astype(np.float64)
-    residual = model._residual(images.neg(), active)
+    residual = model.residual(images.neg(), active)
     live = _picks(model, places.patches(residual, out=source[0]), active, weight, slope)
     squares = (residual * residual).sum(1).numpy()
     loss = float((weight[0] * squares).sum(dtype=np.float64)) / rows.numel()
@@ -233,7 +235,7 @@ def _dead_picks(model, residual, patches, preactivations, live, objective):
     active = ActiveAtoms(
         *map(torch.from_numpy, _fused.select(preactivations.numpy(), k, everywhere))
     )
-    left = model._residual(residual.clone(), active)
+    left = model.residual(residual.clone(), active)
     slope = objective.aux_coef * (2 / model.places.n_features / len(residual))
     slope = slope * live.weight.astype(np.float64)
     left = model.places.patches(left, out=patches)

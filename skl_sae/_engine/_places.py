@@ -55,6 +55,25 @@ class Places:
     def __len__(self):
         return math.prod(self.counts)
 
+    def inner(self):
+        """The places of this grid inside the image, and their indices in it.
+
+        All of them, where those inside do not cover every pixel.
+        """
+        sides = list(zip(self.image_shape, self.atom_shape, self.stride, strict=False))
+        if any(atom % step or (side - atom) % step for side, atom, step in sides):
+            return self, torch.arange(len(self))
+        inner = Places(self.image_shape, self.atom_shape, self.stride, inside=True)
+        first = [top // step for top, step in zip(self.first, self.stride, strict=True)]
+        rows, columns = (
+            torch.arange(n) + begin for n, begin in zip(inner.counts, first, strict=True)
+        )
+        return inner, (rows[:, None] * self.counts[1] + columns).flatten()
+
+    def without_overlap(self):
+        """The same atoms at a stride of their own size."""
+        return Places(self.image_shape, self.atom_shape, self.atom_shape[:2])
+
     def side_by_side(self, n):
         """Places of n atoms that stand one below the other, without overlap."""
         height, width, n_channels = self.atom_shape

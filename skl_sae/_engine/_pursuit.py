@@ -16,6 +16,10 @@ from .kernels._parcels import ShiftedProducts
 _DONE = 1e-6
 # An atom whose part across those picked is so small adds nothing to them.
 _DEPENDENT = 1e-5
+# Images after which convolutional atoms are moved: at most, and such that a round has some moves.
+_ADAPTED_IMAGES, _LEAST_UPDATES = 100, 8
+# Atoms that are used less, relative to the mean, stay where they are.
+_LEAST_USE = 1e-3
 
 
 class Pursuit:
@@ -48,6 +52,9 @@ class Pursuit:
 class ConvPursuit:
     """Codes of whole images by orthogonal matching pursuit, with the atoms of all places.
 
+    Of places that overlap, those inside the image suffice: atoms that reach into its margin would
+    have to explain that too.
+
     Parameters
     ----------
     model : ConvModel
@@ -56,7 +63,9 @@ class ConvPursuit:
 
     @without_autograd
     def __init__(self, model):
-        self.model, places = model, model.places
+        self.model = model
+        self.places, self.numbers = model.places.inner()
+        places = self.places
         n_atoms = model.parameters.shape[1]
         # Places down and right that an atom's patch reaches.
         self.reach = tuple(
@@ -69,7 +78,7 @@ class ConvPursuit:
 
     def _grams(self):
         """Products of atoms with those at other places: (shifts, H, H)."""
-        places, atoms = self.model.places, self.model.parameters.decoder[0].cpu()
+        places, atoms = self.places, self.model.parameters.decoder[0].cpu()
         atoms = atoms.view(-1, *places.atom_shape)
         grams = []
         for down in range(-self.reach[0], self.reach[0] + 1):
@@ -83,8 +92,8 @@ class ConvPursuit:
     @without_autograd
     def encode(self, rows):
         """Active atoms of images (B, H W C), with coefficients of either sign."""
-        model, places = self.model, self.model.places
-        patches = places.patches(model._centred(rows))
+        model, places = self.model, self.places
+        patches = places.patches(places.frame(model.centred(rows)))
         products = product(patches, model.parameters.decoder[0].T).view(len(rows), -1)
         # Of patches that overlap, one counts several times, which only lowers this bound.
         enough = _DONE * patches.view(len(rows), -1).norm(dim=1) / math.sqrt(len(self.grams))
@@ -97,8 +106,44 @@ class ConvPursuit:
         codes = kernels.pursue_images(
             *arrays, grams, model.k, enough.cpu().numpy(), _DEPENDENT, n_threads
         )
-        coefficients, picks = (torch.from_numpy(part)[None].to(rows.device) for part in codes)
-        return ActiveAtoms(picks, coefficients)
+        coefficients, picks = (torch.from_numpy(part)[None] for part in codes)
+        n_atoms = model.parameters.shape[1]
+        picks = self.numbers[picks // n_atoms] * n_atoms + picks % n_atoms
+        return ActiveAtoms(picks.to(rows.device), coefficients.to(rows.device))
+
+
+@without_autograd
+def adapt_conv_atoms(model, rows, rng, n_rounds):
+    """Improve a ConvModel's atoms, in place, for the codes that pursuit gives images.
+
+    Each round codes all images, some at a time, and moves every atom by what they leave at its
+    places: d <- normalised(d + sum of z r / (2 sum of z^2)), r the residual patches. It is half
+    the step that would be best for an atom alone, since all move together.
+
+    Parameters
+    ----------
+    model : ConvModel
+        Its atoms are moved.
+    rows : tensor of shape (n, H W C)
+        Images, in scaled units.
+    rng : RandomState
+        Source of their order.
+    n_rounds : int
+        Number of rounds.
+    """
+    places, atoms = model.places, model.parameters.decoder[0]
+    size = max(1, min(_ADAPTED_IMAGES, len(rows) // _LEAST_UPDATES))
+    for _ in range(n_rounds):
+        for part in torch.from_numpy(rng.permutation(len(rows))).split(size):
+            images = rows[part.to(rows.device)]
+            active = ConvPursuit(model).encode(images)
+            left = model.residual(places.frame(model.centred(images)).neg(), active).neg()
+            codes = model.dense(active, active.values)[0]
+            squares = codes.square().sum(0)
+            used = squares > _LEAST_USE * squares.mean()
+            moves = product(codes.T.contiguous(), places.patches(left))[used]
+            atoms[used] += moves / (2 * squares[used, None])
+            atoms /= torch.linalg.vector_norm(atoms, dim=1, keepdim=True)
 
 
 def _overlapping(first, second, axis, shift):

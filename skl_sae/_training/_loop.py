@@ -12,7 +12,6 @@ from sklearn.utils import gen_batches
 from .._engine import kernels
 from .._engine._device import check_fits, resolve_device
 from .._engine._parameters import Batch, Objective
-from .._engine._pursuit import adapt_atoms
 from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
 from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
@@ -33,10 +32,6 @@ _THRESHOLD_ROWS = 1024
 # Share of the epochs after which the held-out rows that judge a fit are returned to training; and
 # the same while no epoch has a lower error on them than the start.
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
-# Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
-# features are soon overfitted: of photographs (800 rows of 3,072) every round after the second
-# leaves more of held-out ones, of digits (22 rows a feature) 80 rounds still gain.
-_MOST_ROUNDS, _ROUNDS = 80, 8
 
 
 class Size(NamedTuple):
@@ -344,8 +339,7 @@ class Trainer:
         if self.history.best_arrays:
             self._settle()
         if self.settings.transform_algorithm == "omp":
-            n_samples, n_features = self.all_rows.n_samples, self.size.shape[2]
-            self._adapt_atoms(min(_MOST_ROUNDS, _ROUNDS * n_samples // n_features))
+            self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
         del self.all_rows, self.epochs, self.start
         self.held_out = self.watch = self.n_planned_steps = None
@@ -377,12 +371,11 @@ class Trainer:
         self.model = self.architecture.model(parameters, k=self.size.k, device=self.model.device)
 
     @one_thread()
-    def _adapt_atoms(self, n_rounds):
+    def _adapt_atoms(self):
         """Adapt the atoms to orthogonal matching pursuit."""
         self.model.catch_up()
-        p, rows = self.model.parameters, self._scaled(self.all_rows.copies())
-        for center, atoms in zip(p.centers, p.decoder, strict=True):
-            adapt_atoms(rows - center, atoms, self.size.k, n_rounds)
+        rows = self._scaled(self.prepared(self.all_rows).copies())
+        self.architecture.adapt(self.model, rows, self.rng)
 
     # --- Measures ---
 

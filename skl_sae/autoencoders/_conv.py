@@ -379,17 +379,19 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
                 f"{start.shape} to go on from, got {shape}."
             )
         tied = self.tied
+        pursued = self.transform_algorithm == "omp"
         if tied == "auto":
-            tied = self.normalize or places.stride == places.atom_shape[:2]
+            tied = self.normalize or pursued or places.stride == places.atom_shape[:2]
         if start is not None and tied != start.tied:
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         self._parts(places)
         check_memory(shape, tied)
         k, tied = self._resolve_k(places), bool(tied)
+        trained = ConvArchitecture(places, pursued).places
         if self.normalize:  # the share of the patches that are drawn
             trained = PatchArchitecture(places, 1.0).places
             k = max(1, round(k * len(trained) / len(places)))
-        return Size(shape, k), tied
+        return Size(shape, min(k, len(trained) * shape[1])), tied
 
     def _resolve_k(self, places):
         """Number of active atoms in an image with these places."""
@@ -534,8 +536,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     # --- Training ---
 
     def _settings(self):
-        fixed = {"consistency": 0.0, "sparsity": "topk", "transform_algorithm": "topk"}
-        return self.get_params(deep=False) | fixed
+        return self.get_params(deep=False) | {"consistency": 0.0, "sparsity": "topk"}
 
     def _architecture(self, X, rng=None, start=None):
         if X is None:
@@ -546,7 +547,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
                 rows = X.reshape(len(X), -1)
                 spread = mean_spread(places, rows, rng) if start is None else self._spread
         if spread is None:
-            return ConvArchitecture(places)
+            return ConvArchitecture(places, self.transform_algorithm == "omp")
         return PatchArchitecture(places, spread)
 
     def _attributes(self, trainer, copied=False):
