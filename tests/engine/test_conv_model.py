@@ -8,7 +8,7 @@ from sklearn.linear_model import orthogonal_mp
 from skl_sae._engine._conv import ConvModel
 from skl_sae._engine._parameters import Batch, Objective, Parameters
 from skl_sae._engine._places import Places
-from skl_sae._engine._pursuit import ConvPursuit
+from skl_sae._engine._pursuit import ConvPursuit, adapt_conv_atoms
 
 SHAPE, ATOM, N_ATOMS, K = (9, 11, 2), (4, 5, 2), 12, 7
 STRIDES = [(2, 3), (4, 5), (1, 1), (3, 2)]
@@ -199,13 +199,36 @@ def test_result_does_not_depend_on_the_number_of_threads(monkeypatch):
 @pytest.mark.parametrize("stride", STRIDES)
 def test_pursuit_is_that_of_scikit_learn(stride):
     model, x = make(stride), images(4)
-    atoms = dictionary(model.places, model.parameters.decoder[0])
+    inner, numbers = model.places.inner()
+    atoms = dictionary(inner, model.parameters.decoder[0])
     active = ConvPursuit(model).encode(x)
-    codes = np.zeros((len(x), len(atoms)))
+    codes = np.zeros((len(x), len(model.places) * N_ATOMS))
     np.put_along_axis(codes, active.indices[0].numpy(), active.values[0].numpy(), 1)
-    targets = model.places.frame(x).T.double().numpy()
-    expected = orthogonal_mp(atoms.T.double().numpy(), targets, n_nonzero_coefs=K).T
-    np.testing.assert_allclose(codes, expected, atol=1e-5)
+    targets = inner.frame(x).T.double().numpy()
+    expected = np.zeros((len(x), len(model.places), N_ATOMS))
+    of_inner = orthogonal_mp(atoms.T.double().numpy(), targets, n_nonzero_coefs=K).T
+    expected[:, numbers] = of_inner.reshape(len(x), len(inner), N_ATOMS)
+    np.testing.assert_allclose(codes, expected.reshape(codes.shape), atol=1e-5)
+
+
+def test_inner_places_are_those_inside_the_image():
+    places = Places((8, 12, 1), (4, 4, 1), (2, 4))
+    inner, numbers = places.inner()
+    assert (places.counts, inner.counts) == ((5, 3), (3, 3))
+    assert numbers.tolist() == list(range(3, 12))
+    assert not inner.has_margin
+
+
+def test_atoms_adapted_to_pursuit_leave_less():
+    model, x = make((2, 5)), images(40)
+
+    def error():
+        return float((model.decode(ConvPursuit(model).encode(x)) - x).square().mean())
+
+    before = error()
+    adapt_conv_atoms(model, x, np.random.RandomState(0), 3)
+    assert error() < 0.97 * before
+    np.testing.assert_allclose(model.parameters.decoder.norm(dim=2), 1, rtol=1e-5)
 
 
 def test_pursuit_ends_where_nothing_is_left():
