@@ -193,7 +193,7 @@ class LazyAdam(DenseAdam):
         correction = math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
         self._rates[self.n_steps] = rate * correction
 
-    def step_picked(self, picks, sides, source, centers_gradient=None):
+    def step_picked(self, picks, sides, source, centers_gradient):
         """Step on the picked atoms, the biases and the centres.
 
         Parameters
@@ -202,28 +202,22 @@ class LazyAdam(DenseAdam):
             As `gather_picks` gives them.
         source : ndarray of shape (3 * E * B, D)
             The rows that gradients are sums of.
-        centers_gradient : ndarray of shape (E, D) or None
-            Without the part that comes by the encoder; None for centres that are fixed.
+        centers_gradient : ndarray of shape (E, D)
+            Without the part that comes by the encoder.
         """
         p = self.parameters
         n_threads = n_threads_for(p.decoder.numel())
         # Each range adds to an array of its own, and these are added up in their order: the same
         # bits for any number of threads.
-        shape = kernels.n_ranges(n_threads), len(p.centers), p.decoder.shape[2]
-        totals = np.zeros(shape, np.float32)
-        gradients = [sides.bias_gradient]
-        if centers_gradient is None:
-            sides = sides._replace(bias_gradient=np.zeros_like(sides.bias_gradient))
+        totals = np.zeros((kernels.n_ranges(n_threads), *p.centers.shape), np.float32)
         jobs = [
             (kernels.update_atoms, p.bias.numel(),
              (*self._atoms[name], picks_, source, sides_, self.clock, totals))
             for name, picks_, sides_ in self._shares_of(picks, sides)
         ]  # fmt: skip
         kernels.run(jobs, n_threads)
-        if centers_gradient is not None:
-            gradients.append(centers_gradient + totals.sum(axis=0))
-        # The bias comes first, then the centres.
-        for arrays, gradient in zip(self._flat.values(), gradients, strict=False):
+        gradients = sides.bias_gradient, centers_gradient + totals.sum(axis=0)
+        for arrays, gradient in zip(self._flat.values(), gradients, strict=True):
             kernels.adam_step(*arrays, gradient.reshape(-1), self.clock)
 
     def _shares_of(self, picks, sides):

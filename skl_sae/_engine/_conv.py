@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from . import _fused, kernels
+from ._adam import DenseAdam
 from ._model import LinearModel, uses_fused_step
 from ._objective import Coded, GradientSums, dead_codes
-from ._parameters import ActiveAtoms, FiringCounts, StepResult
+from ._parameters import ActiveAtoms, FiringCounts, Gradients, StepResult
 from ._sparsity import dense_codes, top_k
 from ._threads import n_threads_for, product, without_autograd
+from ._tuning import PATCHES_AT_A_TIME
 
 # Answers that differ by less, relatively, are equal but for rounding.
 _EQUAL = 1e-6
@@ -39,20 +41,23 @@ class ConvModel(LinearModel):
             fused = uses_fused_step(torch.device(device), k, len(places) * parameters.shape[1])
         super().__init__(parameters, k=k, device=device, fused=fused)
         self.places = places
+        # Atoms are small, and most are active somewhere: none is worth leaving behind.
+        self.optimizer = DenseAdam(self.parameters)
 
     # --- Forward ---
 
     @without_autograd
     def encode(self, rows):
         """Active atoms of images (B, H W C)."""
-        return self.code(self.places.patches(self._framed(rows)))[1]
+        return self.code(self.places.patches(self.framed(rows)))[1]
 
     def centred(self, rows):
         """Images (B, H W C) less the centre."""
         center = self.parameters.centers[0]
         return (rows.view(len(rows), -1, len(center)) - center).view(len(rows), -1)
 
-    def _framed(self, rows):
+    def framed(self, rows):
+        """Framed images (B, L) less the centre."""
         return self.places.frame(self.centred(rows))
 
     def code(self, patches, *, training=False, weight=None):
@@ -141,7 +146,7 @@ class ConvModel(LinearModel):
     def gradients(self, batch, objective):
         """Loss, reconstruction and gradients of a batch, by dense products: the reference."""
         p = self.parameters
-        images = self._framed(batch.rows)
+        images = self.framed(batch.rows)
         patches = self.places.patches(images)
         preactivations, active = self.code(patches, training=True)
         slope = 2 / batch.rows.numel()
@@ -161,14 +166,17 @@ class ConvModel(LinearModel):
             self._add_gradients(sums, aux, left, slope_aux, patches)
         gradients = sums.result(torch.zeros_like(p.decoder[:, 0]))
         gradients.centers = torch.zeros_like(p.centers)
-        indices = active.indices % p.shape[1]
-        self._count_firing(active._replace(indices=indices), batch.weight)
+        self.count_places(active, batch.weight)
         reconstruction = self.places.unframe(residual) + batch.rows
         return StepResult(loss, reconstruction), gradients
 
+    def count_places(self, active, weight):
+        """Note which atoms fired at any place."""
+        indices = active.indices % self.parameters.shape[1]
+        self._count_firing(active._replace(indices=indices), weight)
+
     def residual(self, framed, active):
         """What is left of framed images, of which the atoms are still to come; in place."""
-        self.optimizer.catch_up(active.indices.cpu().numpy() % self.parameters.shape[1])
         self._add_atoms(active, framed)
         self.places.clear_margin(framed)
         return framed
@@ -182,61 +190,109 @@ class ConvModel(LinearModel):
 
 
 def fused_conv_step(model, batch, objective, rate):
-    """Take one step of Adam by compiled loops, as `fused_step` does for rows.
+    """Take one step of Adam, the gradients of active atoms summed up by compiled loops.
+
+    A few images are worked on at a time, while their patches are in cache; the atoms are small, so
+    that dense gradients of them are no burden.
 
     Returns the `StepResult` from before the step.
     """
-    places, rows = model.places, batch.rows
-    n_patches = len(rows) * len(places)
-    # The patches that the gradients of atoms are sums of, one below the other.
-    source = model.workspace.get("source", (3, n_patches, places.atom_size))
-    images = model._framed(rows)
-    centred = places.patches(images, out=source[2])
-    preactivations, active = model.code(centred, training=True)
-
-    weight = _fused._row_weights(batch, (1, len(rows)))
-    slope = (2 / rows.numel()) * weight.astype(np.float64)
-    residual = model.residual(images.neg(), active)
-    live = _picks(model, places.patches(residual, out=source[0]), active, weight, slope)
-    squares = (residual * residual).sum(1).numpy()
-    loss = float((weight[0] * squares).sum(dtype=np.float64)) / rows.numel()
-    dead = _dead_picks(model, residual, source[1], preactivations, live, objective)
-
-    p = model.arrays_in_place
-    counts = FiringCounts(*(part.numpy() for part in model.counts))
-    picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, counts, n_patches)
-    model.optimizer.begin_step(rate)
-    model.optimizer.step_picked(picks, sides, source.view(-1, places.atom_size).numpy())
-    return StepResult(loss, places.unframe(residual) + rows)
-
-
-def _picks(model, patches, active, weight, slope):
-    """Picks of active atoms, with the gradient at their activations."""
-    n_components, n_places = model.parameters.shape[1], len(model.places)
-    place, atoms = np.divmod(active.indices.numpy(), n_components)
-    rows = place + n_places * np.arange(place.shape[1])[:, None]
-    products = np.empty(atoms.shape, np.float32)
-    arguments = (
-        model.arrays_in_place.decoder[0], patches.numpy(), (atoms[0], rows[0]), slope[0],
-        products[0],
-    )  # fmt: skip
-    n_threads = n_threads_for(atoms.size * patches.shape[1])
-    kernels.run([(kernels.multiply_picked, len(atoms[0]), arguments)], n_threads)
-    return kernels.Picks(atoms, active.values.numpy(), products, products, weight, slope, rows)
+    p = model.parameters
+    gradients = Gradients(*(
+        None if part is None else torch.zeros_like(part)
+        for part in (p.decoder, p.encoder, p.bias, p.centers)
+    ))  # fmt: skip
+    projection, loss, parts = torch.zeros_like(p.bias), 0.0, []
+    weight = torch.ones(1, len(batch.rows)) if batch.weight is None else batch.weight
+    for rows, weight_ in zip(
+        batch.rows.split(_n_images(model.places)), weight.split(_n_images(model.places), 1),
+        strict=True,
+    ):  # fmt: skip
+        slope = (2 / batch.rows.numel()) * weight_.double()
+        part = _Part(model, rows, weight_.numpy(), slope.numpy())
+        residual, active = part.add_to(gradients, projection, objective)
+        loss += float((weight_[0] * residual.square().sum(1)).sum(dtype=torch.float64))
+        parts.append((model.places.unframe(residual) + rows, active))
+    # Only the part across the atom: the part along it is undone by the unit norm.
+    gradients.decoder.addcmul_(p.decoder, projection[..., None], value=-1)
+    reconstruction, active = zip(*parts, strict=True)
+    active = ActiveAtoms(*(torch.cat(part, dim=1) for part in zip(*active, strict=True)))
+    model.count_places(active, batch.weight)
+    model.apply(gradients, rate)
+    return StepResult(loss / batch.rows.numel(), torch.cat(reconstruction))
 
 
-def _dead_picks(model, residual, patches, preactivations, live, objective):
-    """AuxK: dead atoms explain what the live ones left; no picks where there are none."""
-    is_dead = model.counts.rows_since.numpy() >= objective.dead_after
-    if not objective.aux_coef or not is_dead.any():
-        return _fused.no_picks(live)
-    everywhere = np.tile(is_dead, len(model.places))
-    k = min(model.k, int(everywhere.sum()))
-    active = ActiveAtoms(
-        *map(torch.from_numpy, _fused.select(preactivations.numpy(), k, everywhere))
-    )
-    left = model.residual(residual.clone(), active)
-    slope = objective.aux_coef * (2 / model.places.n_features / len(residual))
-    slope = slope * live.weight.astype(np.float64)
-    left = model.places.patches(left, out=patches)
-    return _picks(model, left, active, live.weight, slope)
+def _n_images(places):
+    """Number of images worked on at a time."""
+    return max(1, PATCHES_AT_A_TIME // (len(places) * places.atom_size))
+
+
+class _Part:
+    """Some images of a batch: (B, H W C), with their weights and slopes (1, B)."""
+
+    def __init__(self, model, rows, weight, slope):
+        self.model, self.rows, self.weight, self.slope = model, rows, weight, slope
+        self.n_patches = len(rows) * len(model.places)
+        size = 3, self.n_patches, model.places.atom_size
+        # The patches that the gradients of atoms are sums of, one below the other.
+        self.source = model.workspace.get("source", size)
+
+    def add_to(self, gradients, projection, objective):
+        """Add to gradients, and to the atoms' products with theirs; residual and active atoms."""
+        model, source = self.model, self.source
+        images = model.framed(self.rows)
+        preactivations, active = model.code(
+            model.places.patches(images, out=source[2]), training=True
+        )
+        residual = model.residual(images.neg_(), active)
+        live = self._picks(model.places.patches(residual, out=source[0]), active, self.slope)
+        dead = self._dead_picks(residual, preactivations, live, objective)
+        self._sum(live, dead, gradients, projection)
+        return residual, active
+
+    def _picks(self, patches, active, slope):
+        """Picks of active atoms, with the gradient at their activations."""
+        model, n_places = self.model, len(self.model.places)
+        place, atoms = np.divmod(active.indices.numpy(), model.parameters.shape[1])
+        rows = place + n_places * np.arange(place.shape[1])[:, None]
+        products = np.empty(atoms.shape, np.float32)
+        arguments = (
+            model.arrays_in_place.decoder[0], patches.numpy(), (atoms[0], rows[0]), slope[0],
+            products[0],
+        )  # fmt: skip
+        n_threads = n_threads_for(atoms.size * patches.shape[1])
+        kernels.run([(kernels.multiply_picked, len(atoms[0]), arguments)], n_threads)
+        values = active.values.numpy()
+        return kernels.Picks(atoms, values, products, products, self.weight, slope, rows)
+
+    def _dead_picks(self, residual, preactivations, live, objective):
+        """AuxK: dead atoms explain what the live ones left; no picks where there are none."""
+        model = self.model
+        is_dead = model.counts.rows_since.numpy() >= objective.dead_after
+        if not objective.aux_coef or not is_dead.any():
+            return _fused.no_picks(live)
+        everywhere = np.tile(is_dead, len(model.places))
+        k = min(model.k, int(everywhere.sum()))
+        active = _fused.select(preactivations.numpy(), k, everywhere)
+        active = ActiveAtoms(*map(torch.from_numpy, active))
+        left = model.residual(residual.clone(), active)
+        left = model.places.patches(left, out=self.source[1])
+        return self._picks(left, active, objective.aux_coef * self.slope)
+
+    def _sum(self, live, dead, gradients, projection):
+        """Add up the patches at which each atom was picked."""
+        p = self.model.arrays_in_place
+        unused = FiringCounts(np.zeros_like(p.bias), np.zeros_like(p.bias))
+        picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, unused, self.n_patches)
+        projection += torch.from_numpy(sides.projection)
+        gradients.bias += torch.from_numpy(sides.bias_gradient)
+        source = self.source.view(-1, self.model.places.atom_size).numpy()
+        shares = [(picks._replace(indptr=2 * picks.indptr), gradients.decoder)]
+        if not p.tied:
+            of_encoder = picks._replace(indptr=picks.indptr + len(picks.rows) // 2)
+            shares = [(picks, gradients.decoder), (of_encoder, gradients.encoder)]
+        jobs = [
+            (kernels.sum_picks, p.bias.size, (picks_, source, gradient[0].numpy()))
+            for picks_, gradient in shares
+        ]
+        kernels.run(jobs, n_threads_for(picks.values.size * source.shape[1]))

@@ -44,5 +44,7 @@ SEARCHED_ROWS, SHARED_SEARCH = 64, 2**20
 
 # Pre-activations (transform) and products (pursuit) held at a time: 32 MB.
 CODES_AT_A_TIME = 2**23
+# Numbers in the patches of the images that a convolutional step works on at a time: 2 MB.
+PATCHES_AT_A_TIME = 2**19
 # Rows handled at a time where nothing but memory matters: some MB of images.
 ROWS_AT_A_TIME = 256

@@ -6,6 +6,7 @@ _MODULES = {
     "Picks": "_parcels",
     "add_at_places": "_places",
     "multiply_picked": "_places",
+    "sum_picks": "_places",
     "adam_step": "_lazy_adam",
     "catch_up_atoms": "_lazy_adam",
     "update_atoms": "_lazy_adam",

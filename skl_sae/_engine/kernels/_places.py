@@ -39,6 +39,29 @@ def add_at_places(part, decoder, places, active, images):
 
 
 @compiled
+def sum_picks(part, picks, source, gradient):
+    """Add to the gradients of atoms: gradient[h] += sum of values[p] source[rows[p]].
+
+    Parameters
+    ----------
+    part : Range
+        Of the atoms.
+    picks : AtomPicks
+        Which rows an atom's gradient is a sum of.
+    source : ndarray of shape (any, D), dtype float32
+        These rows.
+    gradient : ndarray of shape (H, D), dtype float32
+        Added to, in place.
+    """
+    for h in range(part.begin, part.end):
+        total = gradient[h]
+        for p in range(picks.indptr[h], picks.indptr[h + 1]):
+            value, row = picks.values[p], source[picks.rows[p]]
+            for d in range(len(row)):
+                total[d] += value * row[d]
+
+
+@compiled
 def multiply_picked(part, decoder, rows, picks, slope, products):
     """Fill in the products of picked atoms with the patches at their places, times a slope.
 
