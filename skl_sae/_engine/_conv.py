@@ -74,6 +74,7 @@ class ConvModel(LinearModel):
 
     def _largest(self, preactivations, n_picks):
         """The largest answers of each image, none negative."""
+        n_picks = min(n_picks, preactivations.shape[2])
         if self.fused:
             active = _fused.select(preactivations.numpy(), n_picks)
             return ActiveAtoms(*map(torch.from_numpy, active))

@@ -7,7 +7,7 @@ from .._engine._parameters import Parameters
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
 from ._safetensors import ModelFileError, write_arrays
-from ._schema import check_config
+from ._schema import check_class, check_config
 
 # Parameters that may differ between an interrupted fit and the one that resumes it.
 FREE_PARAMETERS = {
@@ -48,6 +48,8 @@ class Checkpoint:
         device = resolve_device(trainer.settings.device)
         if config["sparse"] and device.type != "cpu":
             raise ModelFileError(self.path, "Expected device='cpu', on which it was written.")
+        if trainer.architecture.as_json() != config.get("image"):
+            raise ModelFileError(self.path, "Expected images and atoms of the sizes of that fit.")
         parameters = Parameters.from_named(with_prefix(arrays, "engine."))
         model = trainer.architecture.model(
             parameters, k=config["k"], device=device, fused=config["sparse"]
@@ -89,11 +91,13 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
         "sparse": model.fused,
         "progress": sizes,
     }
+    if trainer.architecture.as_json() is not None:
+        config["image"] = trainer.architecture.as_json()
     states = {"random_state": trainer.rng.get_state(), "first_random_state": first_random_state}
     for name, state in states.items():
         arrays[name] = state[1]
         config[name] = list(state[2:])
-    write_arrays(path, arrays, metadata("checkpoint", config))
+    write_arrays(path, arrays, metadata("checkpoint", config, estimator))
 
 
 def read_checkpoint(path, estimator, n_features):
@@ -102,9 +106,10 @@ def read_checkpoint(path, estimator, n_features):
 
     def examine(config):
         check_config("checkpoint", config)
+        check_class(config, type(estimator))
         _check_same_fit(config, parameters, n_features)
 
-    config, arrays, _ = read(path, "checkpoint", examine)
+    config, arrays, _ = read(path, "checkpoint", type(estimator), examine)
     if "init" in arrays and not np.array_equal(arrays["init"], own_arrays["init"]):
         raise ModelFileError(path, "Expected the same init as that of the interrupted fit.")
     return Checkpoint(path, config, arrays)

@@ -10,7 +10,7 @@ from ..images._augmenter import ImageAugmenter
 from ._safetensors import ModelFileError
 
 # Classes by short names; never an import path, which would run code.
-ESTIMATOR = "TopKSparseAutoencoder"
+ESTIMATORS = "TopKSparseAutoencoder", "ConvTopKSparseAutoencoder"
 AUGMENTERS = {"ImageAugmenter": ImageAugmenter}
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}
@@ -18,8 +18,10 @@ LEFT_OUT = {"checkpoint"}
 
 def parameters_as_json(path, estimator):
     """Constructor parameters as JSON holds them, and the arrays among them; no paths."""
-    if type(estimator).__name__ != ESTIMATOR:
-        raise ModelFileError(path, f"Expected a {ESTIMATOR}, got a {type(estimator).__name__}.")
+    if type(estimator).__name__ not in ESTIMATORS:
+        raise ModelFileError(
+            path, f"Expected a {' or '.join(ESTIMATORS)}, got a {type(estimator).__name__}."
+        )
     parameters, arrays = {}, {}
     for name, value in estimator.get_params(deep=False).items():
         if name in LEFT_OUT:
@@ -81,7 +83,11 @@ def estimator_from_json(parameters, cls):
         parameters["augmenter"] = _augmenter_from_json(augmenter)
     if isinstance(parameters["init"], dict):
         parameters["init"] = np.zeros((1, 1), np.float32)  # until the file's is read
-    estimator = cls(**parameters)
+    # JSON has no tuples.
+    estimator = cls(**{
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in parameters.items()
+    })  # fmt: skip
     estimator._validate_params()
     return estimator
 

@@ -11,7 +11,6 @@ import sklearn
 import torch
 
 from .._training._history import History
-from ._constructor import ESTIMATOR
 from ._safetensors import printable, read_arrays, strict_json, trouble_with
 from ._schema import array_rules, check, check_arrays, feature_name_arrays, numbers
 
@@ -30,24 +29,27 @@ def version():
     return __version__
 
 
-def metadata(kind, config):
+def metadata(kind, config, estimator):
     versions = {
         "skl_sae": version(), "python": platform.python_version(), "numpy": np.__version__,
         "scikit-learn": sklearn.__version__, "torch": torch.__version__,
     }  # fmt: skip
     return {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "kind": kind,
-        "class": ESTIMATOR, "config": json.dumps(config, allow_nan=False),
+        "class": type(estimator).__name__, "config": json.dumps(config, allow_nan=False),
         "versions": json.dumps(versions),
     }  # fmt: skip
 
 
-def read(path, kind, examine):
-    """Read a configuration, which is examined first, arrays, and the version that wrote them."""
+def read(path, kind, cls, examine):
+    """Read what an estimator of this class has in a file of this kind.
+
+    Returns a configuration, which is examined first, arrays, and the version that wrote them.
+    """
     found = {}
 
     def describe(metadata):
-        found["written_by"], config = _read_metadata(metadata, kind)
+        found["written_by"], config = _read_metadata(metadata, kind, cls)
         moved = {}
         if metadata["format_version"] == "1":
             moved = _from_format_1(kind, config)
@@ -66,7 +68,7 @@ def read(path, kind, examine):
     return found["config"], arrays, found["written_by"]
 
 
-def _read_metadata(metadata, kind):
+def _read_metadata(metadata, kind, cls):
     """The version that wrote the file, and its configuration, of which nothing is known yet."""
     expected = {"format", "format_version", "kind", "class", "config", "versions", "sha256"}
     if metadata.get("format") != FORMAT:
@@ -78,7 +80,7 @@ def _read_metadata(metadata, kind):
         )
     if set(metadata) != expected:
         raise ValueError(f"Expected the metadata {sorted(expected)} and no others.")
-    for name, wanted in (("class", ESTIMATOR), ("kind", kind)):
+    for name, wanted in (("class", cls.__name__), ("kind", kind)):
         if metadata[name] != wanted:
             raise ValueError(f"Expected {name} {wanted!r}, got {metadata[name]!r:.40}.")
     versions = strict_json(metadata["versions"])

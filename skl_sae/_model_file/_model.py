@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._engine._model import LinearModel, uses_fused_step
+from .._engine._model import LinearModel
 from .._engine._parameters import Parameters
 from .._training._scaling import Scaling
 from ._constructor import estimator_from_json, parameters_as_json
 from ._format import CURVES, metadata, optimizer_arrays, read, version, with_prefix
 from ._safetensors import trouble_with, write_arrays
-from ._schema import IN_MODEL, check_arrays, check_config, feature_name_arrays, feature_names
+from ._schema import (
+    IN_MODEL,
+    check_arrays,
+    check_class,
+    check_config,
+    feature_name_arrays,
+    feature_names,
+)
 
 
 @dataclass
@@ -27,6 +34,7 @@ class FittedState:
     frequency: np.ndarray
     feature_names: np.ndarray | None
     model: LinearModel | None  # in scaled units, with its optimizer
+    image: dict | None = None  # sizes of images and atoms, of a convolutional estimator
 
 
 def write_model(path, estimator, *, optimizer):
@@ -44,6 +52,8 @@ def write_model(path, estimator, *, optimizer):
         "thresholds": state.parameters.thresholds is not None,
         "optimizer": None,
     }
+    if state.image is not None:
+        config["image"] = state.image
     arrays |= _fitted_arrays(state)
     if state.feature_names is not None:
         arrays |= feature_name_arrays(state.feature_names)
@@ -57,7 +67,7 @@ def write_model(path, estimator, *, optimizer):
     with trouble_with(path):  # what could not be read is not written
         _check_model(config, type(estimator))
         check_arrays("model", config, arrays)
-    write_arrays(path, arrays, metadata("model", config))
+    write_arrays(path, arrays, metadata("model", config, estimator))
     if estimator.checkpoint is not None:
         warnings.warn(
             "A model's file keeps no path: checkpoint is left out, and None once it is loaded.",
@@ -90,6 +100,7 @@ def _fitted_arrays(state):
 def _check_model(config, cls):
     """Return the unfitted estimator, where all of the configuration is as it should be."""
     check_config("model", config)
+    check_class(config, cls)
     return estimator_from_json(config["parameters"], cls)
 
 
@@ -97,15 +108,16 @@ def read_model(path, cls):
     """Read an estimator that `write_model` wrote, and the version that wrote it if another."""
     made = []
     config, arrays, written_by = read(
-        path, "model", lambda config: made.append(_check_model(config, cls))
+        path, "model", cls, lambda config: made.append(_check_model(config, cls))
     )
     (estimator,) = made
     if "init" in arrays:
         estimator.init = arrays["init"]
     state = _fitted_state(config, arrays)
-    if config["optimizer"] is not None:
-        state.model = _resumed_model(state, config, arrays, estimator._transform_device())
     estimator._set_state(state)
+    if config["optimizer"] is not None:
+        state.model = _resumed_model(state, config, arrays, estimator)
+        estimator._set_state(state)
     return estimator, None if written_by == version() else written_by
 
 
@@ -132,18 +144,20 @@ def _fitted_state(config, arrays):
         frequency=arrays["frequency"],
         feature_names=names,
         model=None,
+        image=config.get("image"),
     )  # fmt: skip
 
 
-def _resumed_model(state, config, arrays, device):
+def _resumed_model(state, config, arrays, estimator):
     """Make a model that goes on with the moments; None if they do not suit this machine."""
     n_steps, fused = config["optimizer"]["n_steps"], config["optimizer"]["sparse"]
-    # Moments of the two kinds of step have other names and shapes.
-    if uses_fused_step(device, config["k"], config["shape"][1]) != fused:
-        return None
     exact = Parameters.from_named({
         **state.parameters.named(), **{name: arrays.get(f"engine.{name}") for name in IN_MODEL}
     })  # fmt: skip
-    model = LinearModel(exact, k=config["k"], device=device)
+    architecture, device = estimator._architecture(None), estimator._transform_device()
+    model = architecture.model(exact, k=architecture.trained_k(state.k), device=device)
+    # Moments of the two kinds of step have other names and shapes.
+    if model.fused != fused:
+        return None
     model.restore_optimizer(with_prefix(arrays, "optimizer."), n_steps)
     return model

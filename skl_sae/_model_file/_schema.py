@@ -36,6 +36,8 @@ _N_WORDS = 624
 _NORM_TOLERANCE = 0.01
 # More variants of a picture than this are no augmentation but an attempt to fill the memory.
 _MOST_COPIES = 2**16
+# Sizes of images that nobody has; of codes, what 32 bits can count.
+_LONGEST_SIDE, _MOST_NUMBERS = 2**20, 2**31
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 
 
@@ -102,14 +104,14 @@ ARRAYS = {
         "components": Rule(_F32, ("atoms", "features"), _atoms),
         "encoder": Rule(_F32, ("atoms", "features"), _finite),
         "encoder_bias": Rule(_F32, ("atoms",), _finite),
-        "centers": Rule(_F32, ("members", "features"), _finite),
+        "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "loss_curve": Rule(_F64, ("epochs",), _not_negative),
         "correlation_curve": Rule(_F64, ("epochs",), _correlation),
         "validation_scores": Rule(_F64, ("epochs",), _correlation),
         "feature_names": Rule(np.uint8, ("name_bytes",), _finite),
-        "feature_name_ends": Rule(np.int64, ("features",), _not_negative),
+        "feature_name_ends": Rule(np.int64, ("inputs",), _not_negative),
     },
     "checkpoint": {
         "frequency": Rule(_F32, ("atoms",), _fraction),
@@ -122,7 +124,7 @@ ARRAYS = {
         "progress.errors": Rule(_F64, ("errors",), _not_negative),
     },
     "both": {
-        "offset": Rule(_F64, ("features",), _finite),
+        "offset": Rule(_F64, ("channels",), _finite),
         "scale": Rule(_F64, (), _positive),
     },
     # In scaled units, as the engine has them: in a model those that rounding would change, in a
@@ -131,7 +133,7 @@ ARRAYS = {
         "decoder": Rule(_F32, ("members", "components", "features"), _atoms),
         "encoder": Rule(_F32, ("members", "components", "features"), _finite),
         "bias": Rule(_F32, ("members", "components"), _finite),
-        "centers": Rule(_F32, ("members", "features"), _finite),
+        "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
     },
 }
@@ -192,7 +194,8 @@ def _optimizer_rules(kind, config):
         return {}
     shapes = optimizer_shapes(
         tuple(config["shape"]), optimizer["n_steps"], tied=config["tied"],
-        sparse=optimizer["sparse"],
+        sparse=optimizer["sparse"] and "image" not in config,
+        center_size=_sizes(config)["channels"],
     )  # fmt: skip
     return {
         f"optimizer.{name}": Rule(*kind_and_shape, OPTIMIZER[name.rpartition(".")[2]])
@@ -203,9 +206,13 @@ def _optimizer_rules(kind, config):
 def _sizes(config):
     n_members, n_components, n_features = config["shape"]
     progress = config.get("progress") or {}
+    image_shape = config.get("image", {}).get("image_shape")
     steps = config["n_steps"] if "n_steps" in config else (config["optimizer"] or {}).get("n_steps")
     return {
         "members": n_members, "components": n_components, "features": n_features,
+        # What a flat model has for each feature, a convolutional one has for each channel.
+        "channels": image_shape[2] if image_shape else n_features,
+        "inputs": math.prod(image_shape) if image_shape else n_features,
         "atoms": n_members * n_components, "steps": steps,
         "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
         "errors": progress.get("errors"),
@@ -310,7 +317,44 @@ def _shape(value, config):
 
 
 def _k(value, config):
-    return whole(value, 1, config["shape"][1])
+    return whole(value, 1, n_places(config) * config["shape"][1])
+
+
+def n_places(config):
+    """Number of places of an image; 1 for a flat model."""
+    image = config.get("image")
+    if image is None:
+        return 1
+    # As many as of any grid of `Places`.
+    return math.prod(
+        1 + -(-(side + atom) // step) for side, atom, step in zip(
+            image["image_shape"], image["atom_shape"], image["stride"], strict=False
+        )
+    )  # fmt: skip
+
+
+def _image(value, config):
+    """Sizes of images and atoms that fit one another and the arrays."""
+    names = {"image_shape", "atom_shape", "stride", "spread"}
+    if not isinstance(value, dict) or set(value) != names:
+        return False
+    shape, atom, stride = value["image_shape"], value["atom_shape"], value["stride"]
+    return (
+        _are_sides(shape, 3) and _are_sides(atom, 3) and _are_sides(stride, 2)
+        and all(side <= of_image for side, of_image in zip(atom, shape, strict=True))
+        and all(step <= side for step, side in zip(stride, atom, strict=False))
+        and atom[2] == shape[2] and math.prod(atom) == config["shape"][2]
+        and config["shape"][0] == 1 and not config["thresholds"]
+        and math.prod(shape) < _MOST_NUMBERS
+        and n_places({"image": value}) * config["shape"][1] < _MOST_NUMBERS
+        and (value["spread"] is None or (number(value["spread"], 0) and value["spread"] > 0))
+    )  # fmt: skip
+
+
+def _are_sides(value, n):
+    return isinstance(value, list) and len(value) == n and all(
+        whole(side, 1, _LONGEST_SIDE) for side in value
+    )  # fmt: skip
 
 
 def _epochs(value, config):
@@ -414,11 +458,21 @@ CONFIG = {
 }  # fmt: skip
 
 
+def check_class(config, cls):
+    """A ValueError if the configuration is not of an estimator of this class."""
+    is_conv = "kernel_size" in cls._get_param_names()
+    check("image", config.get("image"), ("image" in config) == is_conv)
+
+
 def check_config(kind, config):
     """A ValueError that names the item of a configuration which is not usable."""
-    if not isinstance(config, dict) or set(config) != set(CONFIG[kind]):
-        raise ValueError(f"Expected a configuration with {sorted(CONFIG[kind])}.")
-    for name, fine in CONFIG[kind].items():
+    rules = CONFIG[kind]
+    if isinstance(config, dict) and "image" in config:
+        # It is checked before the items that depend on it.
+        rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
+    if not isinstance(config, dict) or set(config) != set(rules):
+        raise ValueError(f"Expected a configuration with {sorted(rules)}.")
+    for name, fine in rules.items():
         check(name, config[name], fine(config[name], config))
     for name, fine in PARAMETERS.items():
         if name in config["parameters"]:
@@ -458,10 +512,17 @@ def _augmenter(value, config):
     )
 
 
+def _sides(value, config):
+    """A parameter of one, two or three sizes in pixels, places or parts."""
+    if isinstance(value, list):
+        return 1 <= len(value) <= 3 and all(whole(side, 1, _LONGEST_SIDE) for side in value)
+    return value is None or whole(value, 1, _LONGEST_SIDE)
+
+
 def _image_shape(value, config):
     return (
         isinstance(value, list) and len(value) in (2, 3) and all(whole(side, 1) for side in value)
-        and math.prod(value) == config["shape"][2]
+        and math.prod(value) == _sizes(config)["inputs"]
     )  # fmt: skip
 
 
@@ -471,6 +532,7 @@ PARAMETERS = {
     "init": _init,
     "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
     "augmenter": _augmenter,
+    **dict.fromkeys(("image_shape", "kernel_size", "stride", "pooling"), _sides),
 }
 AUGMENTER = {
     "image_shape": _image_shape,

@@ -32,6 +32,13 @@ class FlatArchitecture:
 
     n_places = 1
 
+    def as_json(self):
+        """Sizes that a file holds besides those of the arrays; None for none."""
+
+    def trained_k(self, k):
+        """Number of active atoms in training, where codes have k."""
+        return k
+
     def scaling(self, rows):
         """Units of a fit to rows."""
         return Scaling.of(rows)
@@ -84,6 +91,18 @@ class ConvArchitecture:
     def __init__(self, places, pursued=False):
         self.images = places
         self.places = places.without_overlap() if pursued else places
+
+    def as_json(self):
+        """Sizes that a file holds besides those of the arrays."""
+        places = self.images
+        return {
+            "image_shape": list(places.image_shape), "atom_shape": list(places.atom_shape),
+            "stride": list(places.stride), "spread": self.spread,
+        }  # fmt: skip
+
+    def trained_k(self, k):
+        """Number of active atoms in training, where codes of images have k."""
+        return k
 
     @property
     def n_places(self):
@@ -168,6 +187,10 @@ class PatchArchitecture(ConvArchitecture):
         self.n_drawn = min(_DRAWN, len(places))
         super().__init__(places.side_by_side(self.n_drawn))
         self.images, self.spread = places, spread
+
+    def trained_k(self, k):
+        # The share of the patches that are drawn.
+        return max(1, round(k * len(self.places) / len(self.images)))
 
     def _pursuing(self, model):
         return model

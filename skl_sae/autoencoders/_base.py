@@ -365,9 +365,10 @@ class BaseSparseAutoencoder(
         if state.feature_names is not None:
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
-            size = Size(state.parameters.shape, state.k)
+            architecture = self._architecture(None)
+            size = Size(state.parameters.shape, architecture.trained_k(state.k))
             self._trainer = Trainer(
-                self._settings(), size, self._tied, None, state.scaling, self._architecture(None)
+                self._settings(), size, self._tied, None, state.scaling, architecture
             )
             self._trainer.model = state.model
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -387,11 +388,9 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self._parts(places)
         check_memory(shape, tied)
         k, tied = self._resolve_k(places), bool(tied)
-        trained = ConvArchitecture(places, pursued).places
-        if self.normalize:  # the share of the patches that are drawn
-            trained = PatchArchitecture(places, 1.0).places
-            k = max(1, round(k * len(trained) / len(places)))
-        return Size(shape, min(k, len(trained) * shape[1])), tied
+        if self.normalize:
+            k = PatchArchitecture(places, 1.0).trained_k(k)
+        return Size(shape, k), tied
 
     def _resolve_k(self, places):
         """Number of active atoms in an image with these places."""
@@ -552,16 +551,26 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _attributes(self, trainer, copied=False):
         architecture = trainer.architecture
-        places = architecture.images
         return {
             **super()._attributes(trainer, copied),
-            "k_": self._resolve_k(places),
-            "image_shape_": _without_channels(places.image_shape),
-            "atom_shape_": _without_channels(places.atom_shape),
-            "maps_shape_": (*places.counts, trainer.size.shape[1]),
-            "_stride": places.stride,
+            **_image_attributes(architecture.images, trainer.size.shape[1]),
+            "k_": self._resolve_k(architecture.images),
             "_spread": architecture.spread,
         }
+
+    # --- State ---
+
+    def _get_state(self):
+        return replace(super()._get_state(), image=self._architecture(None).as_json())
+
+    def _set_state(self, state):
+        image = state.image
+        self._spread = image["spread"]
+        sizes = (tuple(image[name]) for name in ("image_shape", "atom_shape", "stride"))
+        places = Places(*sizes, inside=self._spread is not None)
+        vars(self).update(_image_attributes(places, state.parameters.shape[1]))
+        super()._set_state(state)
+        self.n_features_in_ = places.n_features
 
 
 _SIDES = "height", "width", "channels"
@@ -577,6 +586,16 @@ def _rows_of_images(X):
     if not shape[0] or not math.prod(shape):
         raise ValueError(f"Expected at least one image, got an array of shape {shape}.")
     return np.asarray(X).reshape(shape[0], -1), shape[1:]
+
+
+def _image_attributes(places, n_components):
+    """Fitted attributes that say where atoms are looked for."""
+    return {
+        "image_shape_": _without_channels(places.image_shape),
+        "atom_shape_": _without_channels(places.atom_shape),
+        "maps_shape_": (*places.counts, n_components),
+        "_stride": places.stride,
+    }
 
 
 def _with_channels(shape):
