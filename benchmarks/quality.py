@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from speed import PlainLoop, autograd_step
 
-from skl_sae import TopKSparseAutoencoder, pearson_correlation
+from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder, pearson_correlation
 from skl_sae.datasets import load_photographs
 
 EPOCHS = 30
@@ -88,6 +88,19 @@ SETS = {
 def ours(**parameters):
     def fit(data, seed):
         sae = TopKSparseAutoencoder(data.n_components, k=data.k, random_state=seed)
+        sae.set_params(**parameters).fit(data.train)
+        return sae.transform, sae.inverse_transform
+
+    return fit
+
+
+def convolutional(**parameters):
+    """Atoms of 16x16 pixels."""
+
+    def fit(data, seed):
+        sae = ConvTopKSparseAutoencoder(
+            512, image_shape=data.image_shape, kernel_size=16, k=data.k, random_state=seed
+        )
         sae.set_params(**parameters).fit(data.train)
         return sae.transform, sae.inverse_transform
 
@@ -302,6 +315,10 @@ CONTENDERS = {
         n_estimators=5, tied=True, init="orthogonal", consistency=0.1, learning_rate=1e-3,
         batch_size=16, max_iter=20,
     ),
+    "skl_sae, convolutional": convolutional(
+        stride=16, tied=False, learning_rate=2e-4, max_iter=20
+    ),
+    "skl_sae, convolutional, OMP": convolutional(transform_algorithm="omp", max_iter=10),
     "MiniBatchDictionaryLearning, OMP": dictionary_learning_omp,
     "NMF": nmf,
     "plain loop": plain_loop,
@@ -317,6 +334,7 @@ GREY, SMALL, LARGE = {"digits", "mnist"}, {"photographs", "unseen"}, {"photograp
 LEFT_OUT = {
     "MiniBatchDictionaryLearning, OMP": LARGE,  # an hour and more
     **{name: GREY for name in CONTENDERS if name.startswith(("DCT", "wavelets"))},
+    **{name: GREY | SMALL for name in CONTENDERS if "convolutional" in name},
     "DCT, blocks of 64": GREY | SMALL,
 }
 

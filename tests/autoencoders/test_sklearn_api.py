@@ -20,7 +20,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skl_sae import TopKSparseAutoencoder, reconstruction_correlation
+from skl_sae import (
+    ConvTopKSparseAutoencoder,
+    TopKSparseAutoencoder,
+    reconstruction_correlation,
+)
 
 
 def make(**parameters):
@@ -33,6 +37,8 @@ CONFIGURATIONS = [
     make(n_estimators=3, aggregate="mean"),
     make(tied=False, early_stopping=True, validation_fraction=0.2),
     make(transform_algorithm="omp"),
+    ConvTopKSparseAutoencoder(16, max_iter=2, random_state=0),
+    ConvTopKSparseAutoencoder(16, max_iter=2, normalize=True, sparse_output=False, random_state=0),
 ]
 N_CHECKS = 47
 
