@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._engine._conv import ConvModel
 from .._engine._places import Places
@@ -317,8 +317,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
         Parameters
         ----------
-        input_features : None
-            Ignored.
+        input_features : array-like of str or None, default=None
+            Not needed; checked against the names seen in fit.
 
         Returns
         -------
@@ -326,6 +326,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
             Such as "convtopksparseautoencoder_atom3_row0_column1".
         """
         check_is_fitted(self)
+        _check_feature_names_in(self, input_features, generate_names=False)
         rows, columns = self._parts(self._places_now()) or self._places_now().counts
         prefix = type(self).__name__.lower()
         return np.array([
