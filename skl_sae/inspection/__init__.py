@@ -1,8 +1,11 @@
 """Properties of atoms: how much they are used, for which classes, and how members agree.
 
-All functions read codes (CSR or dense) or fitted arrays and return arrays. An atom fires on a
+Functions read codes (CSR or dense) or fitted arrays and return arrays. An atom fires on a
 sample if its code is not 0; its activation is the absolute value of the code, which matters only
 for ``transform_algorithm="omp"``, whose codes may be negative.
+
+Codes of small atoms have a column for each atom at each place; :func:`atom_activations` pools them
+into one column an atom, which the other functions then read like any codes.
 
 Finding images with similar codes needs no function of its own:
 
@@ -18,11 +21,13 @@ array([0, 1, 2, 3, 4])
 """
 
 from ._matching import match_members
+from ._placed import atom_activations
 from ._samples import top_samples
 from ._selectivity import class_selectivity, discriminative_atoms
 from ._usage import atom_usage
 
 __all__ = [
+    "atom_activations",
     "atom_usage",
     "class_selectivity",
     "discriminative_atoms",

@@ -24,12 +24,26 @@ def fitted_step(estimator, X=None, *, needs):
     return estimator, X
 
 
-def training_mean(estimator):
+def shape_of(estimator, shape, attribute):
+    """Return a shape that is given, or the one that the estimator has as an attribute."""
+    if shape is None:
+        shape = getattr(estimator, attribute, None)
+    if shape is None:
+        raise ValueError(
+            f"Expected image_shape=..., as {type(estimator).__name__} has no {attribute}, got None."
+        )
+    return shape
+
+
+def training_mean(estimator, n_features=None):
     """Return the mean of the training samples.
+
+    Small atoms have one of the channels, which is repeated for images of n_features numbers.
 
     The members' centres start from it, but are then learned, so they are not the same.
     """
-    return estimator._offset
+    mean = np.ravel(estimator._offset)
+    return mean if n_features is None else np.tile(mean, n_features // len(mean))
 
 
 def atoms_of_codes(estimator):

@@ -5,12 +5,16 @@ import math
 import numpy as np
 
 from ..inspection._activations import activations_of, check_atom
+from ..inspection._placed import image_activations
 from ._axes import new_axes
 from ._display import _Display
 
 
 class ActivationDisplay(_Display):
     """Histogram of activations, with logarithmic counts.
+
+    Of an atom that is looked for at many places, the largest activation in an image counts (see
+    :func:`skl_sae.inspection.atom_activations`).
 
     Parameters
     ----------
@@ -64,7 +68,7 @@ class ActivationDisplay(_Display):
         display : ActivationDisplay
             The display, drawn.
         """
-        return cls.from_codes(estimator.transform(X), atom=atom, ax=ax, **kwargs)
+        return cls.from_codes(image_activations(estimator, X), atom=atom, ax=ax, **kwargs)
 
     @classmethod
     def from_codes(cls, codes, *, atom=None, ax=None, **kwargs):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..inspection._estimators import atoms_of_member, fitted_step, sorted_atoms
+from ..inspection._estimators import atoms_of_member, fitted_step, shape_of, sorted_atoms
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
 
@@ -45,6 +45,15 @@ class AtomDisplay(_Display):
     >>> display = AtomDisplay.from_estimator(
     ...     sae, image_shape=(8, 8), order=atoms, n_columns=6
     ... )
+
+    Small atoms, whose shape their estimator knows:
+
+    >>> from skl_sae import ConvTopKSparseAutoencoder
+    >>> images = load_digits().images[:200]
+    >>> sae = ConvTopKSparseAutoencoder(16, kernel_size=4, k=16, max_iter=2, random_state=0)
+    >>> display = AtomDisplay.from_estimator(sae.fit(images), order=[1, 2])
+    >>> display.image_shape
+    (4, 4)
     """
 
     def __init__(self, components, *, image_shape, captions=None):
@@ -54,8 +63,9 @@ class AtomDisplay(_Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, image_shape, order="use", n_atoms=64, member=None, ax=None, **kwargs
-    ):
+        cls, estimator, *, image_shape=None, order="use", n_atoms=64, member=None, ax=None,
+        **kwargs,
+    ):  # fmt: skip
         """Draw atoms of a fitted estimator, with their indices in ``components_``.
 
         Parameters
@@ -63,8 +73,9 @@ class AtomDisplay(_Display):
         estimator : estimator with ``components_``
             Fitted autoencoder, or a Pipeline that ends with one. PCA and other estimators
             with ``components_`` need another order than "use".
-        image_shape : tuple of (int, int) or (int, int, int)
-            Height, width and, in colour, 3.
+        image_shape : tuple of (int, int) or (int, int, int), default=None
+            Height, width and, in colour, 3. None is the estimator's ``atom_shape_``, if it has
+            one.
         order : "use", None or array-like of int, default="use"
             Order of the atoms: "use" begins with those that fired on most training samples of
             the last epoch; None keeps the order of ``components_``; indices select these
@@ -89,6 +100,7 @@ class AtomDisplay(_Display):
             If there is no such member or atom, or image_shape does not fit.
         """
         estimator, _ = fitted_step(estimator, needs="components_")
+        image_shape = shape_of(estimator, image_shape, "atom_shape_")
         all_atoms = atoms_of_member(estimator, member)
         atoms = sorted_atoms(estimator, all_atoms, order)
         if order is None or isinstance(order, str):  # atoms given by index are all shown

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import _safe_indexing, check_array
 
-from ..inspection._estimators import atoms_of_codes, fitted_step
+from ..inspection._estimators import atoms_of_codes, fitted_step, shape_of
+from ..inspection._placed import PlacedImages, has_places
 from ..metrics import row_correlations
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
@@ -16,7 +17,9 @@ class ReconstructionDisplay(_Display):
     """Images, their reconstructions, and the atoms with the largest activations.
 
     The number above a reconstruction is its Pearson correlation with the image; the numbers
-    above an atom are its index and its code. Each atom is shown on its own diverging scale.
+    above an atom are its index and its code. Each atom is shown on its own diverging scale. Of a
+    :class:`~skl_sae.ConvTopKSparseAutoencoder`, an atom is shown at its place in an image that is
+    otherwise empty, and the row and the column of this place are in brackets.
 
     Parameters
     ----------
@@ -29,7 +32,8 @@ class ReconstructionDisplay(_Display):
     codes : {array-like, sparse matrix} of shape (n_images, n_atoms) or None, default=None
         Codes of the images. None shows no atoms.
     components : array-like of shape (n_atoms, n_features) or None, default=None
-        Atoms, one for each column of codes.
+        Atoms, one for each column of codes. Or what gives those rows when it is indexed with
+        some columns, and by ``name(column)`` the name of one.
 
     Attributes
     ----------
@@ -60,7 +64,7 @@ class ReconstructionDisplay(_Display):
         self.components = components
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape, n_images=5, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, image_shape=None, n_images=5, ax=None, **kwargs):
         """Draw a fitted estimator's reconstructions of the first samples of X.
 
         Parameters
@@ -69,9 +73,10 @@ class ReconstructionDisplay(_Display):
             Fitted autoencoder, PCA or similar; or a Pipeline that ends with one, for which
             the input of its last step is shown.
         X : array-like of shape (n_samples, n_features)
-            Samples to transform.
-        image_shape : tuple of (int, int) or (int, int, int)
-            Height, width and, in colour, 3.
+            Samples to transform; for an estimator that takes them, also an array of images.
+        image_shape : tuple of (int, int) or (int, int, int), default=None
+            Height, width and, in colour, 3. None is that of the estimator's images, if it knows
+            it.
         n_images : int, default=5
             Largest number of samples.
         ax : matplotlib Axes or None, default=None
@@ -87,15 +92,8 @@ class ReconstructionDisplay(_Display):
         # First, so that no others are transformed. X may be a DataFrame, or a list of paths.
         X = _safe_indexing(X, slice(n_images))
         estimator, X = fitted_step(estimator, X, needs="components_")
-        codes = estimator.transform(X)
-        display = cls(
-            X,
-            estimator.inverse_transform(codes),
-            image_shape=image_shape,
-            codes=codes,
-            components=atoms_of_codes(estimator),
-        )
-        return display.plot(ax, **kwargs)
+        of_images = _placed if has_places(estimator) else _whole
+        return cls(**of_images(estimator, X, image_shape)).plot(ax, **kwargs)
 
     @classmethod
     def from_predictions(cls, X, X_reconstructed, *, image_shape, ax=None, **kwargs):
@@ -142,7 +140,8 @@ class ReconstructionDisplay(_Display):
         headers = [(0, 2, "Image, reconstruction")]
         if self.codes is not None and self.components is not None and n_atoms > 0:
             self._add_atoms(pictures, captions, n_atoms, cmap)
-            headers.append((2, len(pictures[0]) - 2, "Strongest atoms: number, code"))
+            named = "number (row, column)" if _name_of(self.components) else "number"
+            headers.append((2, len(pictures[0]) - 2, f"Strongest atoms: {named}, code"))
         n_columns = len(pictures[0])
         if ax is None:
             ax = axes_for_pictures(len(pictures), n_columns, pictures[0][0])
@@ -165,15 +164,56 @@ class ReconstructionDisplay(_Display):
 
     def _add_atoms(self, pictures, captions, n_atoms, cmap):
         """Append each image's strongest atoms to its pictures and captions."""
-        codes = check_array(self.codes, accept_sparse="csr", input_name="codes")
-        codes = codes.toarray() if sp.issparse(codes) else codes
-        components = np.asarray(self.components)
-        for i, code in enumerate(codes):
-            atoms = np.argsort(-np.abs(code), kind="stable")[:n_atoms]
+        codes = sp.csr_array(check_array(self.codes, accept_sparse="csr", input_name="codes"))
+        name = _name_of(self.components) or str
+        components = self.components if _name_of(self.components) else np.asarray(self.components)
+        for i in range(codes.shape[0]):
+            atoms, values = _strongest(codes[[i]], n_atoms)
             drawn = pictures_of(components[atoms], self.image_shape, "diverging", cmap)
-            fires = code[atoms] != 0  # of fewer atoms the remaining places stay empty
-            pictures[i] += [p if f else None for p, f in zip(drawn, fires, strict=True)]
-            captions[i] += [f"{a}: {_number(code[a])}" if code[a] else "" for a in atoms]
+            # Of fewer atoms that fire the remaining places stay empty.
+            pictures[i] += [p if z else None for p, z in zip(drawn, values, strict=True)]
+            captions[i] += [
+                f"{name(a)}: {_number(z)}" if z else "" for a, z in zip(atoms, values, strict=True)
+            ]
+
+
+def _strongest(code, n):
+    """Return the columns of the n largest absolute values in a row, and the values."""
+    n = min(n, code.shape[1])
+    code.sum_duplicates()
+    code.eliminate_zeros()
+    order = np.argsort(-np.abs(code.data), kind="stable")[:n]
+    columns, values = np.zeros(n, np.int64), np.zeros(n)
+    columns[: len(order)], values[: len(order)] = code.indices[order], code.data[order]
+    return columns, values
+
+
+def _name_of(components):
+    return getattr(components, "name", None)
+
+
+def _whole(estimator, X, image_shape):
+    """Return what a display takes of atoms as large as images."""
+    codes = estimator.transform(X)
+    return {
+        "X": X,
+        "X_reconstructed": estimator.inverse_transform(codes),
+        "image_shape": shape_of(estimator, image_shape, "image_shape_"),
+        "codes": codes,
+        "components": atoms_of_codes(estimator),
+    }
+
+
+def _placed(estimator, X, image_shape):
+    """Return what a display takes of small atoms at their places."""
+    images = PlacedImages(estimator, X, image_shape)
+    return {
+        "X": images.rows,
+        "X_reconstructed": images.reconstructions(),
+        "image_shape": images.image_shape,
+        "codes": images.codes,
+        "components": images.atoms,
+    }
 
 
 def _number(value):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..inspection import class_selectivity, discriminative_atoms
+from ..inspection._placed import image_activations
 from ._axes import label_cells, new_axes
 from ._display import _Display
 
@@ -14,7 +15,8 @@ class SelectivityDisplay(_Display):
     then those for the second, and so on. The colour is the AUC: 0.5 for an atom without
     information on a class, more for one that fires on it rather than on others, less for one
     that fires on others rather than on it. A cross marks an atom selected for a class although
-    its AUC may be due to chance.
+    its AUC may be due to chance. Of an atom that is looked for at many places, the largest
+    activation in an image counts (see :func:`skl_sae.inspection.atom_activations`).
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ class SelectivityDisplay(_Display):
         display : SelectivityDisplay
             The display, drawn.
         """
-        return cls.from_codes(estimator.transform(X), y, ax=ax, **kwargs)
+        return cls.from_codes(image_activations(estimator, X), y, ax=ax, **kwargs)
 
     @classmethod
     def from_codes(cls, codes, y, *, ax=None, **kwargs):

@@ -5,6 +5,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ..inspection import atom_usage
 from ..inspection._estimators import atoms_of_codes, fitted_step
+from ..inspection._placed import PlacedImages, by_place, has_places
 from ..inspection._usage import cumulative_share
 from ._axes import new_axes
 from ._display import _Display
@@ -14,7 +15,8 @@ class UsageDisplay(_Display):
     """Cumulative share of the reconstruction by number of atoms.
 
     The curve is the share of the reconstruction that the atoms of the largest shares have
-    together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %.
+    together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %. An atom that is
+    looked for at many places of an image has the share of all of them.
 
     Parameters
     ----------
@@ -62,6 +64,9 @@ class UsageDisplay(_Display):
             The display, drawn.
         """
         estimator, X = fitted_step(estimator, X, needs="components_")
+        if has_places(estimator):
+            codes = by_place(estimator, PlacedImages(estimator, X).codes)
+            return cls.from_codes(codes, ax=ax)
         return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
 
     @classmethod

@@ -15,6 +15,7 @@ from .._model_file._atomic import replacing
 from ..images._shapes import checked_image_shape
 from ..inspection import atom_usage, class_selectivity
 from ..inspection._estimators import atoms_of_codes, fitted_step, training_mean
+from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import (
@@ -113,6 +114,11 @@ class SAEReport:
 
     def __init__(self, estimator, X, y=None, *, image_shape, filenames=None):
         estimator, X = fitted_step(estimator, X, needs="centers_")
+        if has_places(estimator):
+            raise ValueError(
+                f"Expected an estimator whose atoms are as large as images, got a "
+                f"{type(estimator).__name__}: the page does not show places."
+            )
         self._X = check_array(X, dtype=np.float32, input_name="X")
         self._image_shape = checked_image_shape(image_shape, self._X.shape[1])
         self._classes, self._labels = _checked_classes(y, len(self._X))
