@@ -316,7 +316,7 @@ CONTENDERS = {
         batch_size=16, max_iter=20,
     ),
     "skl_sae, convolutional": convolutional(
-        stride=16, tied=False, learning_rate=2e-4, max_iter=20
+        stride=16, tied=False, learning_rate=2e-4, max_iter=40
     ),
     "skl_sae, convolutional, OMP": convolutional(transform_algorithm="omp", max_iter=10),
     "MiniBatchDictionaryLearning, OMP": dictionary_learning_omp,
