@@ -134,8 +134,8 @@ def convolutional(split, seed):
     from skl_sae import ConvTopKSparseAutoencoder
 
     return ConvTopKSparseAutoencoder(
-        N_ATOMS, image_shape=split.image_shape, kernel_size=split.patch, stride=1, k=4,
-        normalize=True, pooling=(4, 4), random_state=seed,
+        N_ATOMS, image_shape=split.image_shape, kernel_size=split.patch, stride=1, k=8 / N_ATOMS,
+        normalize=True, pooling=(4, 4), pooling_function="max", max_iter=3, random_state=seed,
     )  # fmt: skip
 
 

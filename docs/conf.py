@@ -47,8 +47,8 @@ toc_object_entries_show_parents = "hide"
 
 # The order in which a newcomer would read the examples.
 EXAMPLES = (
-    "digits photographs small_atoms pooled_codes small_sample grid_search classifiers similarity_search anomalies"
-    " compression classes stability streaming report"
+    "digits photographs small_atoms pooled_codes small_sample grid_search classifiers"
+    " similarity_search anomalies compression classes stability streaming report"
 ).split()
 
 
