@@ -313,7 +313,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         return np.concatenate(parts)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the codes' columns: atom, and row and column of the place or part.
+        """Return the names of the columns: atom, and row and column of the place or part.
 
         Parameters
         ----------
