@@ -17,7 +17,7 @@ def evenly_ranked(values, n):
 def strongest_codes(codes, norms, n):
     """Return, for each sample, the n atoms that add most to its reconstruction, and their codes.
 
-    An atom of norm |d| and code z adds a vector of length |z| |d|.
+    An atom of norm |d| and code z adds a vector of length |z| |d|. None for n means all.
     """
     strongest = []
     for start, end in zip(codes.indptr[:-1], codes.indptr[1:], strict=True):
@@ -144,3 +144,40 @@ class CorrelationCurves:
         product = self._image_centre[i] + np.cumsum(np.append(0, z * image_atoms))
         length = np.sqrt(square.clip(0)) * self._lengths[i]
         return np.divide(product, length, np.zeros_like(length), where=length > 0).clip(-1, 1)
+
+
+def placed_curve(image, centre, pieces, corners):
+    """Correlate an image with the centre, with one piece added, with two and so on.
+
+    With sums s over the pixels that a piece covers, adding p to the reconstruction r adds
+    s(p) to its sum, s(x p) to its product with the image x, and s((2 r + p) p) to its square.
+
+    Parameters
+    ----------
+    image, centre : ndarray of shape (H, W, C)
+        The image, and its reconstruction without any atom.
+    pieces : ndarray of shape (n, h, w, C)
+        Atoms times their codes.
+    corners : array of shape (n, 2)
+        Row and column of the pixel at which each begins; what is outside of the image is cut off.
+
+    Returns
+    -------
+    correlations : ndarray of shape (n + 1,)
+        0 stands for an undefined one.
+    """
+    x, r = image - image.mean(dtype=np.float64), centre.astype(np.float64)
+    sums = np.empty((3, len(pieces) + 1))
+    sums[:, 0] = r.sum(), (x * r).sum(), np.square(r).sum()
+    for i, (piece, (top, left)) in enumerate(zip(pieces, corners, strict=True), 1):
+        inside = np.s_[max(top, 0) : top + piece.shape[0], max(left, 0) : left + piece.shape[1]]
+        window = r[inside]
+        piece = piece[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
+        sums[:, i] = piece.sum(), (x[inside] * piece).sum(), ((2 * window + piece) * piece).sum()
+        window += piece
+    total, product, square = sums.cumsum(axis=1)
+    # What rounding leaves of a constant reconstruction is not a spread.
+    spread = square - total**2 / x.size
+    spread[spread < 1e-12 * square] = 0
+    length = np.sqrt(spread) * np.linalg.norm(x)
+    return np.divide(product, length, np.zeros_like(length), where=length > 0).clip(-1, 1)

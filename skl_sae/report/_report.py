@@ -8,25 +8,17 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.utils import check_array, column_or_1d, gen_batches
+from sklearn.utils import column_or_1d, gen_batches
 
 from .._model_file._atomic import replacing
-from ..images._shapes import checked_image_shape
-from ..inspection import atom_usage, class_selectivity
-from ..inspection._estimators import atoms_of_codes, fitted_step, training_mean
+from ..inspection import class_selectivity
+from ..inspection._estimators import fitted_step
 from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
-from ._arrays import (
-    CorrelationCurves,
-    cumulative,
-    evenly_ranked,
-    histograms,
-    nearest_atoms,
-    strongest_codes,
-)
+from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy
+from ._subject import ImagesOfPlaces, WholeImages
 from ._summary import summary
 from ._thumbnails import (
     TILES_A_SHEET,
@@ -40,7 +32,6 @@ from ._thumbnails import (
 
 # Limits of what is shown, so that a page stays under 15 MB. Figures are of all images and atoms.
 _MOST_ATOMS, _MOST_IMAGES = 4096, 1000
-_MOST_CODES = 256  # of an image that are added one by one; the others are added together
 _BUDGETS = {"atom": 6_400_000, "image": 1_600_000, "guess": 1_600_000}  # bytes of thumbnails
 _N_TOP, _N_BINS, _N_NEAREST, _N_CLASSES = 12, 24, 4, 5
 _ROWS_AT_A_TIME = 256
@@ -56,16 +47,16 @@ class SAEReport:
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder or Pipeline
+    estimator : TopKSparseAutoencoder, ConvTopKSparseAutoencoder or Pipeline
         Fitted estimator, or a Pipeline that ends with one. It is read once, on construction.
     X : array-like of shape (n_samples, n_features)
         Images as rows, or other input of the estimator's transform. Held-out images are more
         informative. For a Pipeline, the page shows the input of its last step.
     y : array-like of shape (n_samples,), default=None
         Class of each sample: numbers or str.
-    image_shape : tuple
+    image_shape : tuple or None, default=None
         Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
-        channels.
+        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
 
@@ -73,7 +64,7 @@ class SAEReport:
     ------
     ValueError
         If the lengths of X, y and filenames differ, image_shape does not fit X, or the
-        estimator is not a TopKSparseAutoencoder.
+        estimator is not an autoencoder of this package.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -87,6 +78,12 @@ class SAEReport:
     column of the codes belongs to all members; its atom is then the mean of the members' atoms,
     with which inverse_transform decodes. Codes by ``transform_algorithm="omp"`` have a sign;
     their activation is the absolute value.
+
+    Small atoms at all places are shown by themselves. An atom's page frames up to four places
+    where it fires in an image, the strongest; an atom's activation in an image is its largest, its
+    share of the reconstructions is that of all places, and ``pooling`` makes no difference. Images
+    of normalized patches are shown with their reconstructions, but not built up atom by atom, as
+    each patch has its mean and spread put back.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
@@ -112,25 +109,14 @@ class SAEReport:
     ['report.html']
     """
 
-    def __init__(self, estimator, X, y=None, *, image_shape, filenames=None):
+    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
         estimator, X = fitted_step(estimator, X, needs="centers_")
-        if has_places(estimator):
-            raise ValueError(
-                f"Expected an estimator whose atoms are as large as images, got a "
-                f"{type(estimator).__name__}: the page does not show places."
-            )
-        self._X = check_array(X, dtype=np.float32, input_name="X")
-        self._image_shape = checked_image_shape(image_shape, self._X.shape[1])
+        kind = ImagesOfPlaces if has_places(estimator) else WholeImages
+        self._subject = kind(estimator, X, image_shape)
+        self._X = self._subject.rows
         self._classes, self._labels = _checked_classes(y, len(self._X))
         self._names = _checked_names(filenames, len(self._X))
         self._estimator = estimator
-        codes = estimator.transform(X)  # not self._X: the names of a DataFrame are checked
-        self._codes = sp.csr_array(codes if sp.issparse(codes) else np.asarray(codes))
-        self._centre = estimator.centers_.mean(axis=0)
-        self._atoms = atoms_of_codes(estimator)
-        # If the codes are the members' mean, so are the atoms, as if there were one member.
-        self._n_members = len(estimator.centers_) * len(self._atoms) // len(estimator.components_)
-        self._weight = 1 / self._n_members
 
     # --- Public methods ---
 
@@ -142,14 +128,13 @@ class SAEReport:
         page : str
             Complete HTML document.
         """
-        # Mean atoms have no unit norm, by which usage has to be weighted.
-        is_mean = len(self._atoms) < len(self._estimator.components_)
-        usage = atom_usage(self._codes, self._atoms if is_mean else None)
+        subject = self._subject
+        usage = subject.usage()
         correlations, unexplained = self._reconstruction_figures()
         atoms = np.lexsort((-usage.share, -usage.frequency))[:_MOST_ATOMS]
         images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
         data, sprites = self._page_data(usage, correlations, atoms, images)
-        figures = summary(self._estimator, self._codes, usage, correlations, unexplained)
+        figures = summary(self._estimator, subject, usage, correlations, unexplained)
         template = (files(__package__) / "report.html").read_text(encoding="utf-8")
         return filled(
             template,
@@ -205,15 +190,15 @@ class SAEReport:
         def parts():
             # Reconstructions of all samples may be too many for the memory.
             for rows in gen_batches(len(self._X), _ROWS_AT_A_TIME):
-                reconstruction = self._estimator.inverse_transform(self._codes[rows])
+                reconstruction = self._subject.reconstructions(rows)
                 correlations[rows] = row_correlations(self._X[rows], reconstruction)
                 yield self._X[rows], reconstruction
 
-        unexplained = unexplained_of_parts(parts(), training_mean(self._estimator))
+        unexplained = unexplained_of_parts(parts(), self._subject.mean)
         return correlations, unexplained
 
     def _subtitle(self, n_atoms, n_images):
-        height, width, *channels = self._image_shape
+        height, width, *channels = self._subject.image_shape
         kind = "colour" if channels == [3] else "grey"
         n_members = len(self._estimator.centers_)
         parts = [
@@ -221,9 +206,12 @@ class SAEReport:
             f"{n_members} member{'s' if n_members > 1 else ''} of "
             f"{len(self._estimator.components_) // n_members:,} atoms",
         ]
+        if has_places(self._estimator):
+            side = "x".join(map(str, self._subject.atom_shape[:2]))
+            parts[1] = f"{len(self._subject.atoms):,} atoms of {side} pixels at all places"
         if n_images < len(self._X):
             parts.append(f"{n_images:,} images shown, from the worst to the best")
-        if n_atoms < self._codes.shape[1]:
+        if n_atoms < self._subject.activations.shape[1]:
             parts.append(f"the {n_atoms:,} atoms used most shown")
         return " · ".join(parts)
 
@@ -234,37 +222,34 @@ class SAEReport:
 
         ``atoms`` and ``images`` are the indices of those shown; in the data they count from 0.
         """
-        codes = self._codes[images]
-        reconstructions = self._estimator.inverse_transform(codes)
-        codes, atom_rows = codes[:, atoms], self._atoms[atoms]
-        gram = atom_rows @ atom_rows.T
-        curves = CorrelationCurves(self._X[images], atom_rows, gram, self._centre)
-        steps, sprites = self._sprites(atom_rows, self._X[images], reconstructions)
+        rows = self._subject.atoms[atoms]
+        reconstructions = self._subject.reconstructions(images)
+        steps, sprites = self._sprites(rows, self._X[images], reconstructions)
         data = self._general_data(usage) | {
             "atoms": {
-                **self._atom_data(usage, atoms, codes, gram),
-                "step": packed(steps * self._weight, "f4"),
+                **self._atom_data(usage, atoms, images),
+                "step": packed(steps / self._subject.n_members, "f4"),
             },
-            "images": self._image_data(correlations, images, codes, gram, curves),
+            "images": self._image_data(correlations, images, atoms),
         }
         return data, sprites
 
     def _general_data(self, usage):
-        estimator = self._estimator
+        estimator, subject = self._estimator, self._subject
         return {
-            "tile": tile_shape(self._image_shape),
+            "tile": tile_shape(subject.image_shape),
+            "atom_tile": tile_shape(subject.atom_shape),
             "across": TILES_ACROSS,
             "range": self._range(),
-            "centre": packed(shrink(self._centre[None], self._image_shape), "f4"),
             "classes": self._classes,
-            "members": self._n_members,
+            "members": subject.n_members,
             "curves": {
                 "loss": packed(estimator.loss_curve_, "f4"),
                 "correlation": packed(estimator.correlation_curve_, "f4"),
                 "held_out": packed(estimator.validation_scores_ or [], "f4"),
                 "share": packed(cumulative(usage.share), "f4"),
             },
-        }
+        } | subject.general_data()
 
     def _range(self):
         """Return the values shown in black and in white."""
@@ -278,11 +263,11 @@ class SAEReport:
         steps, limits = np.empty(len(atoms)), self._range()
 
         def atom_tiles(rows):
-            tiles, steps[rows] = signed_bytes(shrink(atoms[rows], self._image_shape))
+            tiles, steps[rows] = signed_bytes(shrink(atoms[rows], self._subject.atom_shape))
             return tiles
 
         def image_tiles(source, rows):
-            return image_bytes(shrink(source[rows], self._image_shape), *limits)
+            return image_bytes(shrink(source[rows], self._subject.image_shape), *limits)
 
         kinds = {
             "atom": (len(atoms), atom_tiles),
@@ -296,26 +281,33 @@ class SAEReport:
             sprites += [(f"{kind}-{i}", content) for i, content in enumerate(contents)]
         return steps, sprites
 
-    def _atom_data(self, usage, atoms, codes, gram):
+    def _atom_data(self, usage, atoms, images):
         """Return figures of each atom, from all samples, and its strongest among those shown."""
-        member = atoms // (self._codes.shape[1] // self._n_members)
-        top, activations = strongest_samples(codes, _N_TOP)
-        nearest, cosines = nearest_atoms(gram, member, _N_NEAREST)
-        counts, low, high = histograms(self._codes, atoms, _N_BINS)
+        activations, rows = self._subject.activations, self._subject.atoms[atoms]
+        member = atoms // (activations.shape[1] // self._subject.n_members)
+        top, strongest = strongest_samples(activations[images][:, atoms], _N_TOP)
+        nearest, cosines = nearest_atoms(rows @ rows.T, member, _N_NEAREST)
+        counts, low, high = histograms(activations, atoms, _N_BINS)
+        figures = {
+            "frequency": usage.frequency,
+            "mean": usage.mean_activation,
+            "max": usage.max_activation,
+            "share": usage.share,
+        }
+        if "place_frequency" in usage:
+            figures["place_frequency"] = usage.place_frequency
         return {
             "column": packed(atoms, "u4"),
             "member": packed(member, "u2"),
-            "frequency": packed(usage.frequency[atoms], "f4"),
-            "mean": packed(usage.mean_activation[atoms], "f4"),
-            "max": packed(usage.max_activation[atoms], "f4"),
-            "share": packed(usage.share[atoms], "f4"),
+            **{name: packed(values[atoms], "f4") for name, values in figures.items()},
             "top": packed(top, "i4"),
-            "top_code": packed(activations, "f4"),
+            "top_code": packed(strongest, "f4"),
             "nearest": packed(nearest, "i4"),
             "cosine": packed(cosines, "f4"),
             "histogram": packed(counts, "u4"),
             "low": packed(low, "f4"),
             "high": packed(high, "f4"),
+            **self._subject.atom_data(images, atoms, top),
             **self._class_data(atoms),
         }
 
@@ -323,7 +315,7 @@ class SAEReport:
         """Return the classes that each atom marks best, if there are two or more."""
         if self._classes is None or len(self._classes) < 2:
             return {}
-        selectivity = class_selectivity(self._codes, self._labels)
+        selectivity = class_selectivity(self._subject.activations, self._labels)
         # Of thousands of classes a page shows a few for each atom.
         best = np.argsort(-selectivity.auc[:, atoms], axis=0, kind="stable")[:_N_CLASSES]
         figures = {
@@ -336,21 +328,13 @@ class SAEReport:
             name: packed(values[best, atoms].T, "f4") for name, values in figures.items()
         }
 
-    def _image_data(self, correlations, images, codes, gram, curves):
-        """Return each image's strongest codes, and its correlation as they add up."""
-        strongest = strongest_codes(codes, np.sqrt(gram.diagonal()), _MOST_CODES)
-        sums = [
-            curves.curve(i, atoms, values * self._weight)
-            for i, (atoms, values) in enumerate(strongest)
-        ]
+    def _image_data(self, correlations, images, atoms):
+        """Return figures of each image, its strongest codes, and how they add up."""
         data = {
             "row": packed(images, "u4"),
             "correlation": packed(np.nan_to_num(correlations[images]), "f4"),
-            "active": packed(np.diff(self._codes.indptr)[images], "u4"),
-            "indptr": packed(np.cumsum([0, *(len(atoms) for atoms, _ in strongest)]), "u4"),
-            "atom": packed(np.concatenate([atoms for atoms, _ in strongest]), "u2"),
-            "code": packed(np.concatenate([values for _, values in strongest]), "f4"),
-            "curve": packed(np.rint(np.concatenate(sums) * 32767), "i2"),
+            "active": packed(np.diff(self._subject.codes.indptr)[images], "u4"),
+            **self._subject.image_data(images, atoms),
         }
         if self._names is not None:
             data["name"] = [self._names[i] for i in images]

@@ -8,15 +8,15 @@ from ..inspection import match_members
 _MOST_TO_MATCH = 1e11
 
 
-def summary(estimator, codes, usage, correlations, unexplained):
+def summary(estimator, subject, usage, correlations, unexplained):
     """Return name, value and explanation of each figure.
 
     Parameters
     ----------
     estimator : TopKSparseAutoencoder
         Fitted estimator.
-    codes : csr_array of shape (n_samples, n_atoms)
-        Codes of the report's images.
+    subject : WholeImages or ImagesOfPlaces
+        The report's images with their codes.
     usage : Bunch
         Result of atom_usage for them.
     correlations : ndarray of shape (n_samples,)
@@ -31,10 +31,10 @@ def summary(estimator, codes, usage, correlations, unexplained):
         (
             "FVU",
             "undefined" if np.isnan(unexplained) else f"{unexplained:.4f}",
-            "fraction of the variance of these images, about the mean of the training images, "
+            f"fraction of the variance of these images, about {subject.mean_words}, "
             "that is left unexplained",
         ),
-        *_usage_figures(estimator, codes, usage),
+        *_usage_figures(estimator, subject.codes, usage),
     ]
     stability = _stability(estimator)
     if stability is not None:

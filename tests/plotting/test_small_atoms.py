@@ -17,7 +17,6 @@ from skl_sae.plotting import (
     SelectivityDisplay,
     UsageDisplay,
 )
-from skl_sae.report import SAEReport
 
 DIGITS = load_digits()
 IMAGES, Y = DIGITS.images[:120].astype(np.float32), DIGITS.target[:120]
@@ -103,5 +102,3 @@ def test_what_does_not_fit():
         atom_activations(estimator, np.ones((2, 17)))
     with pytest.raises(ValueError, match="image_shape"):
         ReconstructionDisplay.from_estimator(estimator, IMAGES, image_shape=(4, 16))
-    with pytest.raises(ValueError, match="atoms are as large as images"):
-        SAEReport(estimator, IMAGES.reshape(len(IMAGES), -1), image_shape=(8, 8))

@@ -4,9 +4,11 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -19,6 +21,13 @@ HOSTILE = [
     "<img src=x onerror='window.hacked = 1'>",
     '"><svg onload="window.hacked = 1">',
     "../../etc/x", "#?%00.png", "{{data}}", "<!--", "a\u2028b\u202ec", "\udcff.png", "&lt;b&gt;",
+]  # fmt: skip
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 
 
@@ -74,3 +83,11 @@ def tiles(page, kind, n, shape):
         row, column = divmod(i % 256, 16)
         result.append(sheet[row * height :, column * width :][:height, :width])
     return np.array(result)
+
+
+def bytes_of(page, selector):
+    """The first channel of a canvas."""
+    canvas = page.locator(selector)
+    script = """canvas => Array.from(canvas.getContext("2d").getImageData(
+        0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 === 0)"""
+    return np.array(canvas.evaluate(script))

@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
 from skl_sae.inspection import atom_usage, class_selectivity, top_samples
-from skl_sae.report import SAEReport, _report, _summary
+from skl_sae.report import SAEReport, _report, _subject, _summary
 
 # --- The document ---
 
@@ -148,8 +148,9 @@ def test_atoms_add_up_to_the_reconstruction(parameters):
 
 
 def test_limits(sae, monkeypatch):
-    for name, value in {"_MOST_ATOMS": 10, "_MOST_IMAGES": 7, "_MOST_CODES": 3}.items():
+    for name, value in {"_MOST_ATOMS": 10, "_MOST_IMAGES": 7}.items():
         monkeypatch.setattr(_report, name, value)
+    monkeypatch.setattr(_subject, "_MOST_CODES", 3)
     monkeypatch.setattr(_summary, "_MOST_TO_MATCH", 0)
     page = SAEReport(sae, X, Y, image_shape=(8, 8)).html()
     data, scores = page_data(page), sae.score_samples(X)

@@ -1,33 +1,16 @@
 """The report in a browser."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
-from pages import HOSTILE, X, Y, page_data
+from pages import HOSTILE, X, Y, bytes_of, needs_chromium, page_data
 
 from skl_sae import pearson_correlation
 from skl_sae.inspection import top_samples
-from skl_sae.report import SAEReport, _report
+from skl_sae.report import SAEReport, _subject
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
 DRAWN = "root => [...root.querySelectorAll('canvas')].every(c => c.dataset.drawn)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +46,6 @@ def shown(page, kind):
     """Numbers of the tiles of a gallery, as they stand."""
     tiles = page.locator(f".grid.{kind}s > .tile")
     return tiles.evaluate_all(f"tiles => tiles.map(t => Number(t.dataset.{kind}))")
-
-
-def bytes_of(page, selector):
-    """The first channel of a canvas."""
-    canvas = page.locator(selector)
-    script = """canvas => Array.from(canvas.getContext("2d").getImageData(
-        0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 === 0)"""
-    return np.array(canvas.evaluate(script))
 
 
 @needs_chromium
@@ -221,7 +196,7 @@ def test_browser_shows_it_in_a_notebook(browser, sae):
 
 @needs_chromium
 def test_browser_shows_what_was_not_counted_one_by_one(browser, sae, tmp_path, monkeypatch):
-    monkeypatch.setattr(_report, "_MOST_CODES", 3)
+    monkeypatch.setattr(_subject, "_MOST_CODES", 3)
     path = tmp_path / "report.html"
     SAEReport(sae, X[:20], image_shape=(8, 8)).write_html(path)
     page = browser.new_page()

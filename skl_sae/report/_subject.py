@@ -1,0 +1,215 @@
+"""What a report is about: images with their codes, whose atoms are as large as they, or small."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_array
+
+from ..images._shapes import checked_image_shape
+from ..inspection import atom_activations, atom_usage
+from ..inspection._estimators import atoms_of_codes, training_mean
+from ..inspection._placed import PlacedImages, by_place
+from ..inspection._samples import strongest_samples
+from ._arrays import CorrelationCurves, placed_curve, strongest_codes
+from ._page import packed
+from ._thumbnails import shrink
+
+# Of an image, codes that are added one by one; the others are added together.
+_MOST_CODES = 256
+# Places that are marked where an atom fires in an image, the strongest.
+_MOST_MARKED = 4
+
+
+class WholeImages:
+    """Images that are coded by atoms as large as they.
+
+    Parameters
+    ----------
+    estimator : TopKSparseAutoencoder
+        Fitted estimator.
+    X : array-like of shape (n_samples, n_features)
+        Images as rows.
+    image_shape : tuple
+        Their shape.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Images.
+    image_shape, atom_shape : tuple
+        Shapes of an image and of an atom.
+    codes : csr_array of shape (n_samples, n_active_at_most)
+        Codes, of which reconstructions are made.
+    activations : csr_array of shape (n_samples, n_atoms)
+        Codes with one column an atom.
+    atoms : ndarray of shape (n_atoms, n_features_of_an_atom)
+        An atom for each column of the activations.
+    n_members : int
+        Number of members that have columns of their own.
+    can_be_added : bool
+        Whether a reconstruction is the centre plus the atoms times their codes.
+    mean : ndarray
+        What variance is about, and what that is in words.
+    """
+
+    can_be_added = True
+    mean_words = "the mean of the training images"
+
+    def __init__(self, estimator, X, image_shape):
+        self.rows = check_array(X, dtype=np.float32, input_name="X")
+        if image_shape is None:
+            raise ValueError("Expected image_shape=..., the shape of an image, got None.")
+        self.image_shape = checked_image_shape(image_shape, self.rows.shape[1])
+        self.atom_shape = self.image_shape
+        codes = estimator.transform(X)  # not self.rows: the names of a DataFrame are checked
+        self.codes = sp.csr_array(codes if sp.issparse(codes) else np.asarray(codes))
+        self.activations = self.codes
+        self.centre = estimator.centers_.mean(axis=0)
+        self.mean = training_mean(estimator)
+        self.atoms = atoms_of_codes(estimator)
+        # If the codes are the members' mean, so are the atoms, as if there were one member.
+        self.n_members = len(estimator.centers_) * len(self.atoms) // len(estimator.components_)
+        self._estimator = estimator
+
+    def usage(self):
+        """Figures of the atoms' use, as atom_usage returns them."""
+        # Mean atoms have no unit norm, by which usage has to be weighted.
+        is_mean = len(self.atoms) < len(self._estimator.components_)
+        return atom_usage(self.codes, self.atoms if is_mean else None)
+
+    def reconstructions(self, part):
+        """Return the reconstructions of some of the images, as rows."""
+        return self._estimator.inverse_transform(self.codes[part])
+
+    def general_data(self):
+        """Data of the page's script about all atoms and images."""
+        return {"centre": packed(shrink(self.centre[None], self.image_shape), "f4")}
+
+    def atom_data(self, images, atoms, top):
+        """Data of the page's script about each atom."""
+        return {}
+
+    def image_data(self, images, atoms):
+        """Return each image's strongest codes, and its correlation as they add up."""
+        codes, rows = self.codes[images][:, atoms], self.atoms[atoms]
+        gram = rows @ rows.T
+        strongest = strongest_codes(codes, np.sqrt(gram.diagonal()), _MOST_CODES)
+        curves = CorrelationCurves(self.rows[images], rows, gram, self.centre)
+        sums = [
+            curves.curve(i, active, values / self.n_members)
+            for i, (active, values) in enumerate(strongest)
+        ]
+        return _strongest_data(strongest) | _curve_data(sums)
+
+
+class ImagesOfPlaces:
+    """Images that are coded by small atoms at all places; attributes are those of WholeImages."""
+
+    n_members = 1
+
+    def __init__(self, estimator, X, image_shape):
+        placed = PlacedImages(estimator, X, image_shape)
+        self.rows = placed.rows
+        shape = placed.image_shape
+        self.image_shape = checked_image_shape(shape, self.rows.shape[1])
+        self.atom_shape = placed.atoms.atom_shape
+        self.codes = sp.csr_array(placed.codes)
+        self.activations = atom_activations(estimator, placed.codes)
+        self.atoms = estimator.components_
+        self.can_be_added = placed.can_be_added
+        self.centre = np.tile(estimator.centers_[0], self.rows.shape[1] // shape[2])
+        if self.can_be_added:
+            self.mean_words = "the training images' mean of each channel"
+            self.mean = training_mean(estimator, self.rows.shape[1])
+        else:  # training has seen patches without their means
+            self.mean_words = "their mean of each channel"
+            means = self.rows.reshape(-1, shape[2]).mean(axis=0, dtype=np.float64)
+            self.mean = np.tile(means, self.rows.shape[1] // shape[2])
+        self._placed, self._estimator = placed, estimator
+
+    def usage(self):
+        """Figures of the atoms' use: frequencies in images, all others at all places."""
+        usage = atom_usage(by_place(self._estimator, self.codes))
+        usage.place_frequency = usage.frequency
+        usage.frequency = atom_usage(self.activations).frequency
+        return usage
+
+    def reconstructions(self, part):
+        """Return the reconstructions of some of the images, as rows."""
+        return self._placed.reconstructions(part)
+
+    def general_data(self):
+        """Data of the page's script about all atoms and images."""
+        atoms = self._placed.atoms
+        return {
+            "centre": packed(self.centre[: self.image_shape[2]], "f4"),
+            "places": {
+                "columns": int(atoms.counts[1]),
+                "first": list(map(int, atoms.first)),
+                "stride": list(map(int, atoms.stride)),
+                "atom": list(map(int, self.atom_shape[:2])),
+                "image": list(map(int, self.image_shape[:2])),
+                "added": self.can_be_added,
+            },
+        }
+
+    def atom_data(self, images, atoms, top):
+        """Return the strongest places of each atom in its strongest images.
+
+        Parameters
+        ----------
+        images, atoms : ndarray of int
+            Indices of those shown.
+        top : ndarray of shape (n_atoms, n_top)
+            Positions in ``images``, or -1.
+        """
+        n_atoms = len(self.atoms)
+        codes = self.codes[images]
+        # A column for each atom in each image, a row for each place.
+        by_image = by_place(self._estimator, codes).tocoo()
+        n_places = codes.shape[1] // n_atoms
+        columns = by_image.row // n_places * n_atoms + by_image.col
+        entries = by_image.data, (by_image.row % n_places, columns)
+        shape = n_places, len(images) * n_atoms
+        wanted = (top * n_atoms + atoms[:, None]).ravel()
+        places = np.full((len(wanted), _MOST_MARKED), -1)
+        found = top.ravel() >= 0
+        if found.any():
+            chosen = sp.csc_array(sp.coo_array(entries, shape=shape))[:, wanted[found]]
+            places[found] = strongest_samples(chosen, _MOST_MARKED)[0]
+        return {"top_place": packed(places, "i4")}
+
+    def image_data(self, images, atoms):
+        """Return each image's strongest codes with their places, and how they add up."""
+        n_atoms = len(self.atoms)
+        shown = np.full(n_atoms, -1)
+        shown[atoms] = np.arange(len(atoms))
+        unit, strongest, places, sums = np.ones(self.codes.shape[1]), [], [], []
+        found = strongest_codes(self.codes[images], unit, None)
+        for row, (columns, values) in zip(self.rows[images], found, strict=True):
+            place, atom = np.divmod(columns, n_atoms)
+            kept = np.flatnonzero(shown[atom] >= 0)[:_MOST_CODES]
+            strongest.append((shown[atom[kept]], values[kept]))
+            places.append(place[kept])
+            if self.can_be_added:
+                sums.append(self._curve(row, columns[kept], values[kept]))
+        data = _strongest_data(strongest) | {"place": packed(np.concatenate(places), "u4")}
+        return data | _curve_data(sums) if sums else data
+
+    def _curve(self, row, columns, values):
+        shape, atoms = self._placed.image_shape, self._placed.atoms
+        corners = np.transpose(atoms.corners(columns // len(self.atoms)))
+        pieces = self.atoms[columns % len(self.atoms)].reshape(-1, *self.atom_shape)
+        pieces = pieces * values.reshape(-1, 1, 1, 1).astype(np.float64)
+        return placed_curve(row.reshape(shape), self.centre.reshape(shape), pieces, corners)
+
+
+def _strongest_data(strongest):
+    return {
+        "indptr": packed(np.cumsum([0, *(len(atoms) for atoms, _ in strongest)]), "u4"),
+        "atom": packed(np.concatenate([atoms for atoms, _ in strongest]), "u2"),
+        "code": packed(np.concatenate([values for _, values in strongest]), "f4"),
+    }
+
+
+def _curve_data(sums):
+    return {"curve": packed(np.rint(np.concatenate(sums) * 32767), "i2")}
