@@ -7,6 +7,7 @@ from sklearn.model_selection import cross_val_score
 
 from .. import pearson_correlation
 from ..inspection._estimators import training_mean
+from ..inspection._placed import has_places
 from ..metrics import fraction_of_variance_unexplained
 
 
@@ -20,12 +21,15 @@ def fitted_pca(images, k, seed):
 def say_figures(say, images, sae, codes, pca):
     """Print held-out correlation and unexplained variance (FVU) of ensemble, members and PCA."""
     test, held_out = images.data[images.test], codes[images.test]
-    rows = [("ensemble", sae.inverse_transform(held_out), sae.k_ * len(sae.centers_))]
+    kind = "small atoms" if has_places(sae) else "ensemble"
+    rows = [(kind, sae.inverse_transform(held_out), sae.k_ * len(sae.centers_))]
     if len(sae.centers_) > 1:
         members = _member_reconstructions(sae, held_out)
         rows += [(f"member {i}", member, sae.k_) for i, member in enumerate(members, 1)]
     rows.append((_name(pca), pca.inverse_transform(pca.transform(test)), pca.n_components_))
-    mean = training_mean(sae)
+    about, mean = "mean", training_mean(sae)
+    if has_places(sae):
+        about, mean = "channels' means", training_mean(sae, test.shape[1])
     table = [
         (
             name,
@@ -36,7 +40,7 @@ def say_figures(say, images, sae, codes, pca):
         for name, reconstruction, n_active in rows
     ]
     _say_table(say, ["Held out", "correlation", "FVU", "active numbers"], table)
-    say("FVU: fraction of variance unexplained, about the mean of the images learned.")
+    say(f"FVU: fraction of variance unexplained, about the {about} of the images learned.")
 
 
 def _name(pca):

@@ -11,13 +11,14 @@ from ._output import check_writable, picture_to_be_replaced
 
 PROGRAM = "python -m skl_sae"
 _LARGEST_SEED = 2**32 - 1  # of NumPy's generator
+_KERNEL_SIZE = 8
 _DESCRIPTION = (
     "Train Top-K sparse autoencoders on the images of a folder, or on crops of the two photographs "
     "that come with scikit-learn; print held-out figures beside PCA's; and write model.safetensors "
-    "(for TopKSparseAutoencoder.load), codes.npz (the codes of all images), training.png, "
-    "report.html (the held-out images and the atoms, to look at in a browser) and, for a folder, "
-    "images.csv (the file of each row of the codes). Sub-folders are classes. Output of earlier "
-    "runs is not learned."
+    "(for TopKSparseAutoencoder.load, or with --conv ConvTopKSparseAutoencoder.load), codes.npz "
+    "(the codes of all images), training.png, report.html (the held-out images and the atoms, to "
+    "look at in a browser) and, for a folder, images.csv (the file of each row of the codes). "
+    "Sub-folders are classes. Output of earlier runs is not learned."
 )
 
 
@@ -41,15 +42,41 @@ def parsed(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        _complete(options)
         _check_together(options)
     except OptionError as error:
         parser.error(str(error))
     return options
 
 
+def _complete(options):
+    """Check that options suit the kind of atoms, and fill in its defaults."""
+    if options.conv:
+        for option, possible in (("--members", (None, 1)), ("--consistency", (0,))):
+            got = getattr(options, option[2:])
+            if got not in possible:
+                raise OptionError(
+                    option, f"Expected {possible[-1]} with --conv, which has one member, got {got}."
+                )
+        kernel_size = options.kernel_size or _KERNEL_SIZE
+        if options.stride is not None and options.stride > kernel_size:
+            raise OptionError(
+                "--stride", f"Expected at most --kernel-size={kernel_size}, got {options.stride}."
+            )
+        usual = {"n_components": 128, "members": 1, "kernel_size": _KERNEL_SIZE}
+    else:
+        for option in ("kernel_size", "stride"):
+            if getattr(options, option) is not None:
+                raise OptionError(f"--{option.replace('_', '-')}", "Expected --conv beside it.")
+        usual = {"n_components": 1024, "k": 64, "members": 3}
+    for name, value in usual.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
 def _check_together(options):
     """Check what depends on several options or on the disk."""
-    if options.k > options.n_components:
+    if not options.conv and options.k > options.n_components:
         raise OptionError(
             "--k", f"Expected at most --n-components={options.n_components}, got {options.k}."
         )
@@ -68,12 +95,15 @@ def _check_together(options):
             )
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that says defaults, but for those that its text explains."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def _parser():
-    parser = _Parser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, formatter_class=_Help)
     _add_image_options(parser.add_argument)
     _add_model_options(parser.add_argument)
     _add_run_options(parser.add_argument)
@@ -93,9 +123,18 @@ def _add_image_options(add):
 
 
 def _add_model_options(add):
-    add("--n-components", type=_count, default=1024, metavar="N", help="atoms of a member")
-    add("--k", type=_count_or_fraction, default=64, help="active atoms, or a fraction of N")
-    add("--members", type=_count, default=3, metavar="E", help="number of autoencoders")
+    add("--conv", action="store_true", help="small atoms that are looked for at all places")
+    add("--kernel-size", type=_count, metavar="P",
+        help="side of such an atom in pixels (default: 8)")  # fmt: skip
+    add("--stride", type=_count, metavar="P",
+        help="distance of places in pixels (default: half of an atom)")  # fmt: skip
+    add("--n-components", type=_count, metavar="N",
+        help="atoms of a member (default: 1024; 128 with --conv)")  # fmt: skip
+    add("--k", type=_count_or_fraction, help="active atoms of an image, or a fraction of N, with "
+        "--conv of N at all places (default: 64; with --conv 0.05, but at most an eighth of the "
+        "pixels)")  # fmt: skip
+    add("--members", type=_count, metavar="E", help="number of autoencoders (default: 3; 1 with "
+        "--conv)")  # fmt: skip
     add("--consistency", type=_weight, default=0.0, metavar="C",
         help="weight of the term that makes the members' codes similar")  # fmt: skip
     add("--epochs", type=_count, default=10, metavar="N", help="passes over the training images")

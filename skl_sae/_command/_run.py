@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import os
 import time
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from matplotlib.figure import Figure
 
-from .. import ImageAugmenter, TopKSparseAutoencoder
+from .. import ConvTopKSparseAutoencoder, ImageAugmenter, TopKSparseAutoencoder
 from .._engine._device import resolve_device
 from .._engine.kernels._announce import compiling_announced
 from .._model_file._atomic import replacing
@@ -42,11 +43,25 @@ def _check_machine(options):
     except ValueError as error:
         problem = f"Expected a device that this machine has, got {options.device!r}."
         raise OptionError("--device", problem) from error
-    n_features = options.size[0] * options.size[1] * (3 if options.mode == "RGB" else 1)
+    shape = *options.size, 3 if options.mode == "RGB" else 1
+    n_features = math.prod(shape)
+    if options.conv:
+        n_features = _check_places(options, shape)
     try:
         check_memory((options.members, options.n_components, n_features), not options.untied)
     except MemoryError as error:
         raise OptionError("--n-components", str(error)) from error
+
+
+def _check_places(options, shape):
+    """Check that images have as many places and atoms as k asks for; return an atom's size."""
+    sae = _small_atoms(options, shape)
+    places = sae._new_places(shape)
+    try:
+        sae._resolve_k(places)
+    except ValueError as error:
+        raise OptionError("--k", str(error)) from error
+    return places.atom_size
 
 
 @contextlib.contextmanager
@@ -96,15 +111,8 @@ def _run(options, progress):
 
 def _fitted(images, options, progress):
     """Return the fitted estimator and the seconds that fit took."""
-    augmenter = ImageAugmenter(images.image_shape) if options.augment else None
-    sae = TopKSparseAutoencoder(
-        options.n_components, k=options.k, n_estimators=options.members,
-        tied=False if options.untied else "auto", init=options.init,
-        transform_algorithm=options.transform_algorithm, consistency=options.consistency,
-        learning_rate=options.learning_rate, batch_size=options.batch_size,
-        max_iter=options.epochs, augmenter=augmenter, device=options.device,
-        random_state=options.seed, verbose=1,
-    )  # fmt: skip
+    kind = _small_atoms if options.conv else _whole_atoms
+    sae = kind(options, images.image_shape)
     # The estimator's callbacks come after epochs, which may take minutes.
     sae._watch = _step_watcher(progress, options.epochs)
     progress.begin("Starting: initial atoms")
@@ -114,6 +122,40 @@ def _fitted(images, options, progress):
     seconds = time.perf_counter() - start
     del sae._watch
     return sae, seconds
+
+
+def _whole_atoms(options, image_shape):
+    """Return an estimator of atoms as large as images."""
+    return TopKSparseAutoencoder(
+        n_estimators=options.members, consistency=options.consistency,
+        **_common(options, image_shape),
+    )  # fmt: skip
+
+
+def _small_atoms(options, image_shape):
+    """Return an estimator of small atoms at all places."""
+    return ConvTopKSparseAutoencoder(
+        image_shape=image_shape, kernel_size=options.kernel_size, stride=options.stride,
+        **_common(options, image_shape),
+    )  # fmt: skip
+
+
+def _common(options, image_shape):
+    """Return the parameters that both kinds have."""
+    return {
+        "n_components": options.n_components,
+        "k": options.k,
+        "tied": False if options.untied else "auto",
+        "init": options.init,
+        "transform_algorithm": options.transform_algorithm,
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "max_iter": options.epochs,
+        "augmenter": ImageAugmenter(image_shape) if options.augment else None,
+        "device": options.device,
+        "random_state": options.seed,
+        "verbose": 1,
+    }
 
 
 def _step_watcher(progress, n_epochs):

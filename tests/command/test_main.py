@@ -16,7 +16,12 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from skl_sae import TopKSparseAutoencoder, find_images
+from skl_sae import (
+    ConvTopKSparseAutoencoder,
+    ImageLoader,
+    TopKSparseAutoencoder,
+    find_images,
+)
 from skl_sae import __main__ as command
 from skl_sae._command import _figures, _images, _run
 from skl_sae._command._output import FILES, mark
@@ -93,6 +98,63 @@ def test_folder_of_classes_and_fault_125(cells, tmp_path, capsys):
     (fvu,) = re.findall(r"<dt>FVU</dt><dd>(.+?)</dd>", report)
     assert figures(out, "ensemble")[1] == float(fvu)
     assert str(tmp_path) not in report
+
+
+CONV = ["--conv", "--n-components", "16", "--kernel-size", "6", "--stride", "3", "--epochs", "1"]
+
+
+def test_small_atoms_of_a_folder(cells, tmp_path, capsys):
+    options = ["--size", "18x15", "--mode", "L", "--k", "30", "--augment", "--output"]
+    assert command.main([str(cells), *CONV, *options, str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    model = ConvTopKSparseAutoencoder.load(tmp_path / "model.safetensors")
+    assert model.components_.shape == (16, 36) and model.maps_shape_ == (7, 6, 16)
+    codes = sp.load_npz(tmp_path / "codes.npz")
+    assert codes.shape == (20, 7 * 6 * 16) and codes.getnnz(axis=1).max() == 30
+    correlation, fvu, n_active = figures(out, "small atoms")
+    assert n_active == 30
+    rows = ImageLoader((18, 15), "L").transform(find_images(cells).filenames)
+    np.testing.assert_allclose(model.transform(rows).toarray(), codes.toarray(), atol=1e-4)
+    with open(tmp_path / "images.csv", newline="") as file:
+        held_out = [line["held_out"] == "1" for line in csv.DictReader(file)]
+    assert correlation == pytest.approx(model.score(rows[held_out]), abs=1e-4)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "16 atoms of 6x6 pixels at all places" in report
+    assert float(re.findall(r"<dt>FVU</dt><dd>(.+?)</dd>", report)[0]) == fvu
+    accuracy = cross_val_score(LogisticRegression(max_iter=1000), codes, [0] * 10 + [1] * 10, cv=5)
+    assert figures(out, "sparse codes")[0] == pytest.approx(accuracy.mean(), abs=1e-3)
+
+
+def test_small_atoms_of_photographs_by_default(tmp_path, capsys):
+    arguments = ["--conv", "--size", "16", "--epochs", "1", "--output", str(tmp_path)]
+    assert command.main(arguments) == 0
+    model = ConvTopKSparseAutoencoder.load(tmp_path / "model.safetensors")
+    assert (model.n_components_, model.atom_shape_, model.k_) == (128, (8, 8, 3), 32)
+    assert model._stride == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["--kernel-size", "4"], "--kernel-size"), (["--stride", "4"], "--stride"),
+        ([*CONV, "--members", "2"], "--members"), ([*CONV, "--consistency", "1"], "--consistency"),
+        ([*CONV, "--stride", "7"], "--stride"), (["--conv", "--stride", "9"], "--stride"),
+        ([*CONV, "--size", "6", "--k", "145"], "--k"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_that_do_not_suit_small_atoms(
+    arguments, named, cells, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(_images, "search_images", lambda *_: pytest.fail("images are read"))
+    try:
+        status = command.main([str(cells), *arguments, "--output", str(tmp_path / "new")])
+    except SystemExit as exit:
+        status = exit.code
+    error = capsys.readouterr().err
+    assert status == 2 and not (tmp_path / "new").exists()
+    assert error.startswith(f"python -m skl_sae: error: argument {named}: ")
+    assert error.count("\n") == 1
 
 
 def test_flat_folder_and_odd_names(cells, tmp_path, capsys):
