@@ -349,6 +349,10 @@ def measure(fit, data, seed):
     spread = np.square(data.test - data.train.mean(axis=0)).sum()
     active = codes.getnnz() / len(data.test) if sp.issparse(codes) else codes.shape[1]
     used = np.asarray(abs(codes_train).sum(axis=0)).ravel() > 0
+    coder = getattr(encode, "__self__", None)
+    if hasattr(coder, "maps_shape_"):
+        # Columns are atoms at places; an atom that is used at one of them is not dead.
+        used = used.reshape(-1, coder.n_components_).any(axis=0)
     return [
         seconds,
         pearson_correlation(data.test, reconstruction),

@@ -21,7 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from skl_sae import ImageAugmenter, ModelFileError, TopKSparseAutoencoder
+from skl_sae import (
+    ConvTopKSparseAutoencoder,
+    ImageAugmenter,
+    ModelFileError,
+    TopKSparseAutoencoder,
+)
 from skl_sae._model_file._safetensors import _DTYPES, _NAMES, _digest
 from skl_sae._training._loop import Trainer
 
@@ -215,6 +220,13 @@ PARAMETERS = {
     "atoms": {"init": np.random.default_rng(0).random((20, 12), dtype=np.float32)},
     "large": {"n_components": 600, "tied": False, "max_iter": 3},  # beyond the small step
 }
+PLACED = {"image_shape": (3, 4), "kernel_size": 2, "k": 4}
+PARAMETERS |= {
+    "conv": PLACED,
+    "conv pooled": PLACED | {"pooling": (2, 1), "tied": True, "init": "random"},
+    "conv normalized": PLACED | {"normalize": True, "early_stopping": True},
+    "conv omp": PLACED | {"transform_algorithm": "omp", "stride": 2},
+}
 
 
 def rows():
@@ -222,7 +234,12 @@ def rows():
 
 
 def estimator(name, **others):
-    return TopKSparseAutoencoder(**{**SMALL, **PARAMETERS[name], **others})
+    return kind(name)(**{**SMALL, **PARAMETERS[name], **others})
+
+
+def kind(name):
+    """The class of a file of this name."""
+    return ConvTopKSparseAutoencoder if name.startswith("conv") else TopKSparseAutoencoder
 
 
 def write_bases(folder):
@@ -339,15 +356,15 @@ def try_file(path, saved):
 
 def try_model(path, saved):
     try:
-        model = TopKSparseAutoencoder.load(path)
+        model = kind(path.name).load(path)
     except ModelFileError as error:
         check_text(str(error), "".join(traceback.format_exception(error)))
         return "refused"
     X, outcome = rows(), "used"
     uses = [
-        lambda: model.inverse_transform(model.transform(X)),
+        lambda: there_and_back(model, X),
         lambda: model.partial_fit(X),
-        lambda: model.inverse_transform(model.transform(X)),
+        lambda: there_and_back(model, X),
         lambda: model.save(saved, optimizer=True),
         # A fit may take as long as its parameters say, and as many variants.
         lambda: model.set_params(max_iter=1, augmenter=None, verbose=0).fit(X),
@@ -361,8 +378,16 @@ def try_model(path, saved):
             outcome = "error later"
         else:
             if number == 3:
-                TopKSparseAutoencoder.load(saved)
+                kind(path.name).load(saved)
     return outcome
+
+
+def there_and_back(model, X):
+    """Codes and reconstructions, of which those of pooled and normalized codes are in the score."""
+    codes = model.transform(X)
+    if getattr(model, "pooling", None) is None and not getattr(model, "normalize", False):
+        model.inverse_transform(codes)
+    model.score(X)
 
 
 def try_checkpoint(path, saved):
@@ -379,7 +404,7 @@ def try_checkpoint(path, saved):
     except DOCUMENTED as error:
         check_text(str(error))
         return "error later"
-    TopKSparseAutoencoder.load(saved)
+    kind(base).load(saved)
     return "used"
 
 
