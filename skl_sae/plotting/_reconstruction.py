@@ -76,7 +76,7 @@ class ReconstructionDisplay(_Display):
             Samples to transform; for an estimator that takes them, also an array of images.
         image_shape : tuple of (int, int) or (int, int, int), default=None
             Height, width and, in colour, 3. None is that of the estimator's images, if it knows
-            it.
+            it; small atoms take images of another size, too.
         n_images : int, default=5
             Largest number of samples.
         ax : matplotlib Axes or None, default=None

@@ -56,7 +56,8 @@ class SAEReport:
         Class of each sample: numbers or str.
     image_shape : tuple or None, default=None
         Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
-        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it.
+        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it, and takes images of
+        another size than in fit, too.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
 

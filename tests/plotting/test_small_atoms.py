@@ -101,4 +101,4 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match="multiple of 16 columns"):
         atom_activations(estimator, np.ones((2, 17)))
     with pytest.raises(ValueError, match="image_shape"):
-        ReconstructionDisplay.from_estimator(estimator, IMAGES, image_shape=(4, 16))
+        ReconstructionDisplay.from_estimator(estimator, IMAGES, image_shape=(5, 16))

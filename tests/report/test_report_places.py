@@ -119,10 +119,12 @@ def test_images_of_another_size_and_shapes_that_do_not_fit():
     page = SAEReport(sae, wide).html()
     assert "10 grey images of 8x16 pixels · 12 atoms of 4x4 pixels at all places" in page
     assert page_data(page)["places"]["image"] == [8, 16]
+    rows = wide.reshape(10, -1)
+    assert SAEReport(sae, rows, image_shape=(8, 16)).html() == page
     rows = IMAGES.reshape(len(IMAGES), -1)
     assert SAEReport(sae, rows).html() == SAEReport(sae, rows, image_shape=(8, 8)).html()
     with pytest.raises(ValueError, match="image_shape"):
-        SAEReport(sae, rows, image_shape=(4, 16))
+        SAEReport(sae, rows, image_shape=(5, 16))
     two = fitted(np.stack([IMAGES, IMAGES], axis=3))
     with pytest.raises(ValueError, match="1 or 3 channels"):
         SAEReport(two, np.stack([IMAGES, IMAGES], axis=3))
