@@ -138,7 +138,7 @@ def convolutional(split, seed):
     """Four atoms a place, on average, the largest of each in each part."""
     return ConvTopKSparseAutoencoder(
         N_ATOMS, image_shape=split.image_shape, kernel_size=split.kernel, stride=1, k=4 / N_ATOMS,
-        normalize=True, pooling=split.parts, pooling_function="max", max_iter=3,
+        normalize=True, pooling=split.parts, pooling_function="max", max_iter=6,
         sparse_output=False, random_state=seed,
     )  # fmt: skip
 
