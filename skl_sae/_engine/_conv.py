@@ -87,24 +87,38 @@ class ConvModel(LinearModel):
         In a plain part of an image many places answer alike. Where the budget ends among them, a
         choice would depend on where in the image they are; so the next smaller answers follow.
         """
-        n_picks = min(self.k + 1, preactivations.shape[2])
-        active = self._largest(preactivations, n_picks)
-        if n_picks == self.k:
-            return active
-        for b in range(active.indices.shape[1]):
+        if self.k >= preactivations.shape[2]:
+            return self._largest(preactivations, self.k)
+        active = self._largest(preactivations, self.k + 1)
+        beyond = active.values.amin(2, keepdim=True)
+        active.values[active.values <= beyond * (1 + _EQUAL)] = 0
+        is_short = ((active.values > 0).sum(2) < self.k) & (beyond[..., 0] > 0)
+        for b in is_short[0].nonzero().flatten().tolist():
             one = slice(b, b + 1)
-            found = ActiveAtoms(*(part[:, one] for part in active))
-            answers = preactivations[:, one]
-            while (least := found.values.min()) > 0:
-                is_left_out = (answers - least).abs() <= _EQUAL * least
-                found.values[found.values <= least * (1 + _EQUAL)] = 0
-                if int((found.values > 0).sum()) == self.k:
-                    break
-                answers = answers.masked_fill(is_left_out, 0)
-                found = self._largest(answers, n_picks)
-            for part, of_image in zip(active, found, strict=True):
-                part[:, one] = of_image
+            of_image = self._filled(preactivations[:, one])
+            for part, of_one in zip(active, of_image, strict=True):
+                part[:, one] = of_one
         return active
+
+    def _filled(self, preactivations):
+        """The largest groups of equal answers of one image that fit into the budget: k + 1 picks.
+
+        More and more answers are sorted, until the budget is spent or all have been seen: an image
+        that holds the same thing twice has no single answers at all.
+        """
+        n_found, n_answers = self.k + 1, preactivations.shape[2]
+        while True:
+            n_found = min(4 * n_found, n_answers)
+            found = self._largest(preactivations, n_found)
+            values, order = found.values[0, 0].sort(descending=True)
+            is_all = n_found == n_answers or float(values[-1]) == 0
+            kept = torch.from_numpy(_groups_that_fit(values.cpu().numpy(), self.k, is_all))
+            kept = kept.to(values.device)
+            if is_all or int(kept.sum()) == self.k:
+                values = values.masked_fill(~kept, 0)
+                # Those kept come first; the others fill up, with 0.
+                first = kept.int().argsort(descending=True)[: self.k + 1]
+                return ActiveAtoms(found.indices[..., order[first]], values[first].expand(1, 1, -1))
 
     def decode(self, active):
         """Reconstruct images (B, H W C) from active atoms."""
@@ -188,6 +202,31 @@ class ConvModel(LinearModel):
         of_all = product(residual, self.parameters.decoder[0].T).view(1, len(slope[0]), -1)
         products = slope * of_all.gather(2, active.indices)
         sums.add(active, products, products, slope, (residual[None], patches[None]))
+
+
+def _groups_that_fit(values, k, is_all):
+    """Which of sorted answers to keep: from the largest on, each group of equal ones that fits.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Answers, the largest first; those that are 0 are not kept.
+    k : int
+        Number of answers to keep, at most.
+    is_all : bool
+        Whether these are all answers; otherwise the last group may go on beyond them.
+    """
+    kept, begin, left = np.zeros(len(values), bool), 0, k
+    rising = -values[: np.count_nonzero(values)]
+    while begin < len(rising) and left:
+        end = int(np.searchsorted(rising, rising[begin] * (1 - _EQUAL), side="right"))
+        if end == len(rising) and not is_all:
+            break
+        if end - begin <= left:
+            kept[begin:end] = True
+            left -= end - begin
+        begin = end
+    return kept
 
 
 def fused_conv_step(model, batch, objective, rate):

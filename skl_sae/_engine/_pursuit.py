@@ -72,8 +72,9 @@ class ConvPursuit:
             (side - 1) // step for side, step in zip(places.atom_shape, places.stride, strict=False)
         )
         n_shifts = math.prod(2 * reach + 1 for reach in self.reach)
-        n_bytes = 4 * n_shifts * n_atoms**2
-        check_fits(n_bytes, f"Matching pursuit among {n_atoms} atoms at {n_shifts} shifts")
+        n_bytes = 4 * n_shifts * n_atoms**2 + 8 * model.k**2
+        what = f"Matching pursuit of {model.k} among {n_atoms} atoms at {n_shifts} shifts"
+        check_fits(n_bytes, what)
         self.grams = self._grams()
 
     def _grams(self):

@@ -38,6 +38,8 @@ _NORM_TOLERANCE = 0.01
 _MOST_COPIES = 2**16
 # Sizes of images that nobody has; of codes, what 32 bits can count.
 _LONGEST_SIDE, _MOST_NUMBERS = 2**20, 2**31
+# The spread of patches, by which float32 numbers are divided.
+_LEAST_SPREAD, _MOST_SPREAD = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 
 
@@ -345,10 +347,15 @@ def _image(value, config):
         and all(step <= side for step, side in zip(stride, atom, strict=False))
         and atom[2] == shape[2] and math.prod(atom) == config["shape"][2]
         and config["shape"][0] == 1 and not config["thresholds"]
-        and math.prod(shape) < _MOST_NUMBERS
-        and n_places({"image": value}) * config["shape"][1] < _MOST_NUMBERS
-        and (value["spread"] is None or (number(value["spread"], 0) and value["spread"] > 0))
+        and _can_be_counted(value, config)
+        and (value["spread"] is None or number(value["spread"], _LEAST_SPREAD, _MOST_SPREAD))
     )  # fmt: skip
+
+
+def _can_be_counted(image, config):
+    """Whether 32 bits count the numbers of an image, and those of its code."""
+    n_codes = n_places({"image": image}) * config["shape"][1]
+    return math.prod(image["image_shape"]) < _MOST_NUMBERS and n_codes < _MOST_NUMBERS
 
 
 def _are_sides(value, n):
@@ -512,11 +519,17 @@ def _augmenter(value, config):
     )
 
 
-def _sides(value, config):
-    """A parameter of one, two or three sizes in pixels, places or parts."""
-    if isinstance(value, list):
-        return 1 <= len(value) <= 3 and all(whole(side, 1, _LONGEST_SIDE) for side in value)
-    return value is None or whole(value, 1, _LONGEST_SIDE)
+def _one_or_two_sides(value, config):
+    """A parameter of one or two sizes in pixels or parts, or None."""
+    return value is None or whole(value, 1, _LONGEST_SIDE) or _are_sides(value, 2)
+
+
+def _size_of_images(value, config):
+    """A size that images may have now, which need not be that of fit; or None."""
+    return value is None or (
+        "image" in config and (_are_sides(value, 2) or _are_sides(value, 3))
+        and _can_be_counted(config["image"] | {"image_shape": value}, config)
+    )  # fmt: skip
 
 
 def _image_shape(value, config):
@@ -532,7 +545,8 @@ PARAMETERS = {
     "init": _init,
     "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
     "augmenter": _augmenter,
-    **dict.fromkeys(("image_shape", "kernel_size", "stride", "pooling"), _sides),
+    "image_shape": _size_of_images,
+    **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {
     "image_shape": _image_shape,

@@ -223,22 +223,22 @@ def picked_patches(places, rows, image, place):
 
 def normalized(patches, spread):
     """Patches (n, D), each centred and divided by its spread."""
-    patches = patches - patches.mean(1, keepdim=True)
-    variance = patches.square().mean(1, keepdim=True)
-    return patches.div_(_spreads(variance, spread))
+    # In units of the spread, since the squares of the data's own may be beyond float32.
+    patches = (patches - patches.mean(1, keepdim=True)).div_(spread)
+    return patches.div_(_spreads(patches))
 
 
-def _spreads(variance, spread):
-    """What patches of this variance are divided by."""
-    return (variance + _LEAST_SPREAD * spread**2).sqrt_()
+def _spreads(patches):
+    """What centred patches, in units of the mean spread, are divided by."""
+    return (patches.square().mean(1, keepdim=True) + _LEAST_SPREAD).sqrt_()
 
 
 def restored(places, rows, patches, spread):
     """Images of normalized patches (B, P D) with the mean and spread that those of rows have."""
     original = places.patches(places.frame(rows))
     mean = original.mean(1, keepdim=True)
-    variance = (original - mean).square().mean(1, keepdim=True)
-    patches = patches.reshape(original.shape) * _spreads(variance, spread) + mean
+    spreads = _spreads((original - mean).div_(spread)) * spread
+    patches = patches.reshape(original.shape) * spreads + mean
     framed = [rows.new_zeros(len(rows), places.n_framed) for _ in range(2)]
     # Where patches overlap, their mean counts.
     for image, part in zip(framed, (patches, torch.ones_like(patches)), strict=True):

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._engine._conv import ConvModel
+from .._engine._device import check_fits
 from .._engine._places import Places
 from .._engine._pursuit import ConvPursuit
 from .._engine._threads import one_thread
@@ -31,6 +32,8 @@ from ._trained import TrainedSparseAutoencoder
 
 # The default k is this share of positions times atoms, but at most so many pixels' share.
 _SHARE_ACTIVE, _PIXELS_OF_ACTIVE = 0.05, 8
+# Memory of a column's name, which is a str.
+_NAME_BYTES = 100
 
 
 class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
@@ -324,10 +327,17 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         -------
         names : ndarray of shape (n_features_out,), dtype object
             Such as "convtopksparseautoencoder_atom3_row0_column1".
+
+        Raises
+        ------
+        MemoryError
+            If images are so large that the names would not fit into memory.
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features, generate_names=False)
         rows, columns = self._parts(self._places_now()) or self._places_now().counts
+        n_columns = rows * columns * self.n_components_
+        check_fits(_NAME_BYTES * n_columns, f"The names of {n_columns} columns")
         prefix = type(self).__name__.lower()
         return np.array([
             f"{prefix}_atom{atom}_row{row}_column{column}"

@@ -142,6 +142,23 @@ def test_normalized_patches_do_not_see_light_and_contrast(photographs):
     assert 0.5 < estimator.score(photographs) <= 1
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_normalized_patches_may_have_any_unit(photographs, unit):
+    """Their variance may be beyond what float32 holds."""
+    expected = make(normalize=True).fit(photographs)
+    estimator = make(normalize=True).fit(photographs * np.float32(unit))
+    np.testing.assert_allclose(estimator.loss_curve_, expected.loss_curve_, rtol=1e-2)
+    score = estimator.score(photographs * np.float32(unit))
+    np.testing.assert_allclose(score, expected.score(photographs), atol=1e-2)
+
+
+def test_names_beyond_memory_are_refused(photographs, monkeypatch):
+    estimator = make(image_shape=(10**5, 10**5, 3)).fit(photographs)
+    monkeypatch.setattr("skl_sae._engine._device.os.sysconf", lambda name: 10**5)
+    with pytest.raises(MemoryError, match=r"names of \d+ columns"):
+        estimator.get_feature_names_out()
+
+
 @pytest.mark.parametrize("function", ["mean", "max"])
 @pytest.mark.parametrize("pooling", [(2, 3), 1, (5, 5)])
 def test_pooling_is_that_of_the_maps(digits, function, pooling):

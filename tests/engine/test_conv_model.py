@@ -113,6 +113,35 @@ def test_equal_answers_beyond_the_budget_are_left_out():
     assert counts <= K
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("sizes", [(2,), (1, 2), (3, 2, 2, 1, 1), (9, 4, 4, 1), (1, 9), (8,)])
+def test_smaller_answers_follow_equal_ones(monkeypatch, sizes, fused):
+    """From the largest on, each group of equal answers that fits into what is left of the budget.
+
+    An image that holds the same thing twice has all its answers twice. To search them all over
+    again for each pair would take minutes.
+    """
+    model = make((1, 1), fused=fused)
+    n_answers = len(model.places) * N_ATOMS
+    sizes = np.resize(sizes, n_answers)
+    group = np.repeat(np.arange(n_answers), sizes)[:n_answers]
+    answers = 1 - group / n_answers
+    order = np.random.default_rng(0).permutation(n_answers)
+    expected, left = np.zeros(n_answers), K
+    for number, size in enumerate(np.bincount(group)):
+        if size <= left:
+            expected[order[group == number]] = answers[group == number]
+            left -= size
+    shuffled = np.empty(n_answers, np.float32)
+    shuffled[order] = answers
+    searches, search = [], model._largest
+    monkeypatch.setattr(model, "_largest", lambda *args: searches.append(1) or search(*args))
+    active = model._largest_unequal(torch.from_numpy(shuffled)[None, None])
+    codes = torch.zeros(n_answers).scatter_add_(0, active.indices[0, 0], active.values[0, 0])
+    np.testing.assert_array_equal(codes, expected.astype(np.float32))
+    assert len(searches) < 10
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])

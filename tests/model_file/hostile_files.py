@@ -44,8 +44,20 @@ VALUES = [
 ]  # fmt: skip
 NUMBERS = [v for v in VALUES if type(v) is float or (type(v) is int and abs(v) < 2**64)]
 SHAPES = [[], [0], [1], [-1], [2**62], [2**62, 4], [16, 12], [32], [True], [1.0], "32", None]
+# Sides of images, atoms, strides and parts; and these in the form that a file has.
+SIDES = [
+    1, 2, 3, 4, 5, 12, 40, 0, -1, 2**10, 2**15, 2**20, 2**31, 2**63, 10**400, 1.0, 2.5, math.nan,
+    None, True, "2", [2],
+]  # fmt: skip
+IMAGE_SHAPES = [
+    [3, 4, 1], [4, 3, 1], [2, 2, 1], [2, 2], [1, 1], [12, 1, 1], [2, 2, 3], [3, 4, 3], [40, 30, 1],
+    [5000, 5000, 1], [2**15, 2**15, 1], [2**20, 2**20, 1], [2**20, 2**20], [2**20, 1, 1],
+    [2**62, 2**62, 1], [-3, -4, 1], [0, 4, 1], [3.0, 4, 1], [True, 4, 1], [3, 4, 1, 1], [12], [],
+]  # fmt: skip
+SIZES = "image_shape", "atom_shape", "stride", "spread", "kernel_size", "pooling"
 KINDS = ("elements", "elements", "elements", "config", "config", "config", "metadata", "entry",
          "array", "steps", "absent", "random", "random", "order")  # fmt: skip
+CONV_KINDS = KINDS + 8 * ("image",)
 
 
 class File:
@@ -108,6 +120,8 @@ def apply(file, kind, i, j, value):
         file.metadata[key] = (
             VALUES[value] if isinstance(VALUES[value], str) else json.dumps(VALUES[value])
         )
+    elif kind == "image":
+        _change_image(file, i, j, value)
     elif kind == "steps":
         _change_steps(file, j)
     elif kind == "order":
@@ -194,6 +208,29 @@ def _nodes(value, without=frozenset()):
     for key in sorted(set(keys) - without):
         yield value, key
         yield from _nodes(value[key])
+
+
+def _change_image(file, i, j, value):
+    """A size of images or atoms, or a parameter that says where these are."""
+    holders = [file.config.get("image"), file.config.get("parameters")]
+    nodes = [
+        (holder, key) for holder in holders if isinstance(holder, dict)
+        for key in SIZES if key in holder
+    ]  # fmt: skip
+    if not nodes:
+        return
+    holder, key = nodes[i % len(nodes)]
+    side, shape = SIDES[value % len(SIDES)], IMAGE_SHAPES[value % len(IMAGE_SHAPES)]
+    if key == "spread":
+        holder[key] = copy.deepcopy(VALUES[value])
+    elif j % 8 == 0:
+        del holder[key]
+    elif j % 8 == 1:
+        holder[key] = copy.deepcopy(side)
+    elif j % 2 and isinstance(holder[key], list) and holder[key]:
+        holder[key][j % len(holder[key])] = copy.deepcopy(side)
+    else:
+        holder[key] = list(shape)
 
 
 def _change_steps(file, j):
@@ -359,6 +396,7 @@ def try_model(path, saved):
         model = kind(path.name).load(path)
     except ModelFileError as error:
         check_text(str(error), "".join(traceback.format_exception(error)))
+        assert str(path) in str(error)
         return "refused"
     X, outcome = rows(), "used"
     uses = [
@@ -366,6 +404,7 @@ def try_model(path, saved):
         lambda: model.partial_fit(X),
         lambda: there_and_back(model, X),
         lambda: model.save(saved, optimizer=True),
+        *uses_of_places(model, X),
         # A fit may take as long as its parameters say, and as many variants.
         lambda: model.set_params(max_iter=1, augmenter=None, verbose=0).fit(X),
     ]
@@ -388,6 +427,26 @@ def there_and_back(model, X):
     if getattr(model, "pooling", None) is None and not getattr(model, "normalize", False):
         model.inverse_transform(codes)
     model.score(X)
+
+
+def uses_of_places(model, X):
+    """Further uses of a model of small atoms, with images of its own size and of another."""
+    if not isinstance(model, ConvTopKSparseAutoencoder):
+        return []
+    others = np.resize(X, (3, 6, 8, model.centers_.shape[1]))
+    return [
+        lambda: names(model),
+        lambda: there_and_back(model.set_params(image_shape=None, pooling=None), X),
+        lambda: names(model),
+        lambda: there_and_back(model.set_params(image_shape=others.shape[1:]), others),
+        lambda: model.set_params(image_shape=None),
+    ]
+
+
+def names(model):
+    """Names of columns, of which there may be as many as the sizes of images say."""
+    if model._n_features_out < 10**6:
+        model.get_feature_names_out()
 
 
 def try_checkpoint(path, saved):

@@ -1,5 +1,6 @@
 """Files of the convolutional estimator: round trips, resumed fits, and sizes that do not fit."""
 
+import math
 import pickle
 
 import numpy as np
@@ -103,13 +104,38 @@ def test_a_file_of_another_class_is_refused(images, path, classes):
         (("image", "spread"), 0),
         (("image", "spread"), -1.0),
         (("image", "spread"), "1"),
+        (("image", "spread"), math.nan),
+        (("image", "spread"), math.inf),
+        (("image", "spread"), 1e200),
+        (("image", "spread"), 1e-300),
+        (("image", "spread"), True),
+        (("image", "spread"), [1.0]),
+        (("image", "image_shape"), [-12, -10, 2]),
+        (("image", "image_shape"), [2**20, 2**20, 2]),
+        (("image", "image_shape"), [10**400, 10, 2]),
+        (("image", "image_shape"), ["12", 10, 2]),
+        (("image", "atom_shape"), [-4, -4, 2]),
+        (("image", "atom_shape"), [4, 4]),
+        (("image", "atom_shape"), None),
+        (("image", "stride"), -1),
+        (("image", "stride"), [2.0, 2]),
+        (("image", "stride"), [2**40, 2]),
         (("image",), {}),
         (("image",), None),
         (("image",), [12, 10, 2]),
         (("image", "further"), 1),
         (("k",), 10**6),
         (("parameters", "pooling"), 2**40),
+        (("parameters", "pooling"), [2, 2, 2]),
+        (("parameters", "pooling"), [0, 2]),
+        (("parameters", "pooling"), math.nan),
+        (("parameters", "pooling_function"), "sum"),
+        (("parameters", "normalize"), "yes"),
         (("parameters", "image_shape"), [10**9, 10**9]),
+        (("parameters", "image_shape"), [2**20, 2**20, 2]),
+        (("parameters", "image_shape"), [240]),
+        (("parameters", "image_shape"), 240),
+        (("parameters", "kernel_size"), [4]),
         (("parameters", "kernel_size"), [1, -1]),
         (("parameters", "stride"), [[1], 2]),
         (("shape",), [2, 12, 32]),
@@ -124,25 +150,51 @@ def test_sizes_that_do_not_fit(images, path, keys, value):
         inner = inner[key]
     inner[keys[-1]] = value
     file.write(path)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match=path.name):
         ConvTopKSparseAutoencoder.load(path)
 
 
-def test_sizes_that_are_not_there(images, path):
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("image",),
+        *(("image", name) for name in ("image_shape", "atom_shape", "stride", "spread")),
+        *(("parameters", name) for name in ("image_shape", "kernel_size", "stride", "pooling")),
+    ],
+)
+def test_sizes_that_are_not_there(images, path, keys):
     make().fit(images).save(path)
     file = File(path)
-    del file.config["image"]
+    inner = file.config
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
     file.write(path)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match=path.name):
         ConvTopKSparseAutoencoder.load(path)
 
 
-def test_a_flat_file_with_sizes_of_images(images, path):
+def test_parts_above_the_places_are_refused_when_used(images, path):
+    """They may suit images of another size, so a file may have them."""
+    make().fit(images).set_params(pooling=20).save(path)
+    loaded = ConvTopKSparseAutoencoder.load(path)
+    for use in (lambda: loaded.transform(images), loaded.get_feature_names_out):
+        with pytest.raises(ValueError, match="Expected pooling in at most"):
+            use()
+    assert loaded.transform(np.tile(images, (1, 4, 4, 1))).shape == (60, 20 * 20 * 12)
+
+
+@pytest.mark.parametrize("place", ["image", "parameters"])
+def test_a_flat_file_with_sizes_of_images(images, path, place):
     TopKSparseAutoencoder(12, max_iter=1, random_state=0).fit(images.reshape(60, -1)).save(path)
     file = File(path)
-    file.config["image"] = {
-        "image_shape": [12, 10, 2], "atom_shape": [12, 10, 2], "stride": [1, 1], "spread": None,
-    }  # fmt: skip
+    if place == "image":
+        file.config["image"] = {
+            "image_shape": [12, 10, 2], "atom_shape": [12, 10, 2], "stride": [1, 1],
+            "spread": None,
+        }  # fmt: skip
+    else:
+        file.config["parameters"]["image_shape"] = [12, 10, 2]
     file.write(path)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match=path.name):
         TopKSparseAutoencoder.load(path)
