@@ -135,10 +135,11 @@ def flat(split, seed):
 
 
 def convolutional(split, seed):
-    """Four atoms a place, on average, the largest of each in each part."""
+    """Four atoms a place, on average, the largest of each in each part; after about 300 steps."""
     return ConvTopKSparseAutoencoder(
         N_ATOMS, image_shape=split.image_shape, kernel_size=split.kernel, stride=1, k=4 / N_ATOMS,
-        normalize=True, pooling=split.parts, pooling_function="max", max_iter=6,
+        normalize=True, pooling=split.parts, pooling_function="max",
+        max_iter=-(-300 * 32 // len(split.train)),
         sparse_output=False, random_state=seed,
     )  # fmt: skip
 

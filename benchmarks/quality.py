@@ -26,7 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from speed import PlainLoop, autograd_step
 
-from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder, pearson_correlation
+from skl_sae import (
+    ConvTopKSparseAutoencoder,
+    ImageAugmenter,
+    TopKSparseAutoencoder,
+    pearson_correlation,
+)
 from skl_sae.datasets import load_photographs
 
 EPOCHS = 30
@@ -94,17 +99,26 @@ def ours(**parameters):
     return fit
 
 
-def convolutional(**parameters):
-    """Atoms of 16x16 pixels."""
+def convolutional(mirrored=False, **parameters):
+    """Atoms of 16x16 pixels, learned of the images and maybe of three mirrored variants of each."""
 
     def fit(data, seed):
         sae = ConvTopKSparseAutoencoder(
             512, image_shape=data.image_shape, kernel_size=16, k=data.k, random_state=seed
         )
+        sae.set_params(augmenter=mirror(data.image_shape) if mirrored else None)
         sae.set_params(**parameters).fit(data.train)
         return sae.transform, sae.inverse_transform
 
     return fit
+
+
+def mirror(image_shape):
+    """Variants that are mirrored from left to right, top to bottom, both or not at all."""
+    return ImageAugmenter(
+        image_shape, n_copies=3, rotation=0, translation=0, perspective=0, crop=0, brightness=0,
+        contrast=0,
+    )  # fmt: skip
 
 
 def batch_topk_of_same_count(data, seed):
@@ -317,6 +331,9 @@ CONTENDERS = {
     ),
     "skl_sae, convolutional": convolutional(
         stride=16, tied=False, learning_rate=2e-4, max_iter=40
+    ),
+    "skl_sae, convolutional, mirrored": convolutional(
+        mirrored=True, stride=16, tied=False, learning_rate=2e-4, max_iter=10
     ),
     "skl_sae, convolutional, OMP": convolutional(transform_algorithm="omp", max_iter=10),
     "MiniBatchDictionaryLearning, OMP": dictionary_learning_omp,
