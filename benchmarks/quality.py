@@ -104,9 +104,9 @@ def convolutional(mirrored=False, **parameters):
 
     def fit(data, seed):
         sae = ConvTopKSparseAutoencoder(
-            512, image_shape=data.image_shape, kernel_size=16, k=data.k, random_state=seed
-        )
-        sae.set_params(augmenter=mirror(data.image_shape) if mirrored else None)
+            512, image_shape=data.image_shape, kernel_size=16, k=data.k, random_state=seed,
+            augmenter=mirror(data.image_shape) if mirrored else None,
+        )  # fmt: skip
         sae.set_params(**parameters).fit(data.train)
         return sae.transform, sae.inverse_transform
 

@@ -21,15 +21,15 @@ def fitted_pca(images, k, seed):
 def say_figures(say, images, sae, codes, pca):
     """Print held-out correlation and unexplained variance (FVU) of ensemble, members and PCA."""
     test, held_out = images.data[images.test], codes[images.test]
-    kind = "small atoms" if has_places(sae) else "ensemble"
+    kind, about = "ensemble", "mean"
+    if has_places(sae):
+        kind, about = "small atoms", "channels' means"
     rows = [(kind, sae.inverse_transform(held_out), sae.k_ * len(sae.centers_))]
     if len(sae.centers_) > 1:
         members = _member_reconstructions(sae, held_out)
         rows += [(f"member {i}", member, sae.k_) for i, member in enumerate(members, 1)]
     rows.append((_name(pca), pca.inverse_transform(pca.transform(test)), pca.n_components_))
-    about, mean = "mean", training_mean(sae)
-    if has_places(sae):
-        about, mean = "channels' means", training_mean(sae, test.shape[1])
+    mean = training_mean(sae, test.shape[1])
     table = [
         (
             name,

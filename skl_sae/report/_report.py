@@ -18,7 +18,7 @@ from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy
-from ._subject import ImagesOfPlaces, WholeImages
+from ._subject import ImagesOfPlaces, Shown, WholeImages
 from ._summary import summary
 from ._thumbnails import (
     TILES_A_SHEET,
@@ -224,14 +224,15 @@ class SAEReport:
         ``atoms`` and ``images`` are the indices of those shown; in the data they count from 0.
         """
         rows = self._subject.atoms[atoms]
+        shown = Shown(images, atoms, rows, rows @ rows.T)
         reconstructions = self._subject.reconstructions(images)
         steps, sprites = self._sprites(rows, self._X[images], reconstructions)
         data = self._general_data(usage) | {
             "atoms": {
-                **self._atom_data(usage, atoms, images),
+                **self._atom_data(usage, shown),
                 "step": packed(steps / self._subject.n_members, "f4"),
             },
-            "images": self._image_data(correlations, images, atoms),
+            "images": self._image_data(correlations, shown),
         }
         return data, sprites
 
@@ -282,12 +283,12 @@ class SAEReport:
             sprites += [(f"{kind}-{i}", content) for i, content in enumerate(contents)]
         return steps, sprites
 
-    def _atom_data(self, usage, atoms, images):
+    def _atom_data(self, usage, shown):
         """Return figures of each atom, from all samples, and its strongest among those shown."""
-        activations, rows = self._subject.activations, self._subject.atoms[atoms]
+        activations, atoms = self._subject.activations, shown.atoms
         member = atoms // (activations.shape[1] // self._subject.n_members)
-        top, strongest = strongest_samples(activations[images][:, atoms], _N_TOP)
-        nearest, cosines = nearest_atoms(rows @ rows.T, member, _N_NEAREST)
+        top, strongest = strongest_samples(activations[shown.images][:, atoms], _N_TOP)
+        nearest, cosines = nearest_atoms(shown.gram, member, _N_NEAREST)
         counts, low, high = histograms(activations, atoms, _N_BINS)
         figures = {
             "frequency": usage.frequency,
@@ -308,7 +309,7 @@ class SAEReport:
             "histogram": packed(counts, "u4"),
             "low": packed(low, "f4"),
             "high": packed(high, "f4"),
-            **self._subject.atom_data(images, atoms, top),
+            **self._subject.atom_data(shown, top),
             **self._class_data(atoms),
         }
 
@@ -329,13 +330,14 @@ class SAEReport:
             name: packed(values[best, atoms].T, "f4") for name, values in figures.items()
         }
 
-    def _image_data(self, correlations, images, atoms):
+    def _image_data(self, correlations, shown):
         """Return figures of each image, its strongest codes, and how they add up."""
+        images = shown.images
         data = {
             "row": packed(images, "u4"),
             "correlation": packed(np.nan_to_num(correlations[images]), "f4"),
             "active": packed(np.diff(self._subject.codes.indptr)[images], "u4"),
-            **self._subject.image_data(images, atoms),
+            **self._subject.image_data(shown),
         }
         if self._names is not None:
             data["name"] = [self._names[i] for i in images]

@@ -1,4 +1,6 @@
-"""What a report is about: images with their codes, whose atoms are as large as they, or small."""
+"""Subjects of reports: images with their codes, whose atoms are as large as they, or small."""
+
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +19,15 @@ from ._thumbnails import shrink
 _MOST_CODES = 256
 # Places that are marked where an atom fires in an image, the strongest.
 _MOST_MARKED = 4
+
+
+class Shown(NamedTuple):
+    """Images and atoms that a page shows."""
+
+    images: np.ndarray  # indices of images
+    atoms: np.ndarray  # indices of atoms
+    rows: np.ndarray  # those atoms (n_atoms, n_features_of_an_atom)
+    gram: np.ndarray  # their products with one another
 
 
 class WholeImages:
@@ -45,13 +56,12 @@ class WholeImages:
         An atom for each column of the activations.
     n_members : int
         Number of members that have columns of their own.
-    can_be_added : bool
-        Whether a reconstruction is the centre plus the atoms times their codes.
-    mean : ndarray
-        What variance is about, and what that is in words.
+    mean : ndarray of shape (n_features,)
+        What variance is about.
+    mean_words : str
+        The same in words.
     """
 
-    can_be_added = True
     mean_words = "the mean of the training images"
 
     def __init__(self, estimator, X, image_shape):
@@ -84,16 +94,15 @@ class WholeImages:
         """Data of the page's script about all atoms and images."""
         return {"centre": packed(shrink(self.centre[None], self.image_shape), "f4")}
 
-    def atom_data(self, images, atoms, top):
+    def atom_data(self, shown, top):
         """Data of the page's script about each atom."""
         return {}
 
-    def image_data(self, images, atoms):
+    def image_data(self, shown):
         """Return each image's strongest codes, and its correlation as they add up."""
-        codes, rows = self.codes[images][:, atoms], self.atoms[atoms]
-        gram = rows @ rows.T
-        strongest = strongest_codes(codes, np.sqrt(gram.diagonal()), _MOST_CODES)
-        curves = CorrelationCurves(self.rows[images], rows, gram, self.centre)
+        codes, norms = self.codes[shown.images][:, shown.atoms], np.sqrt(shown.gram.diagonal())
+        strongest = strongest_codes(codes, norms, _MOST_CODES)
+        curves = CorrelationCurves(self.rows[shown.images], shown.rows, shown.gram, self.centre)
         sums = [
             curves.curve(i, active, values / self.n_members)
             for i, (active, values) in enumerate(strongest)
@@ -130,7 +139,7 @@ class ImagesOfPlaces:
         """Figures of the atoms' use: frequencies in images, all others at all places."""
         usage = atom_usage(by_place(self._estimator, self.codes))
         usage.place_frequency = usage.frequency
-        usage.frequency = atom_usage(self.activations).frequency
+        usage.frequency = self.activations.count_nonzero(axis=0) / len(self.rows)
         return usage
 
     def reconstructions(self, part):
@@ -152,25 +161,25 @@ class ImagesOfPlaces:
             },
         }
 
-    def atom_data(self, images, atoms, top):
+    def atom_data(self, shown, top):
         """Return the strongest places of each atom in its strongest images.
 
         Parameters
         ----------
-        images, atoms : ndarray of int
-            Indices of those shown.
+        shown : Shown
+            Images and atoms.
         top : ndarray of shape (n_atoms, n_top)
-            Positions in ``images``, or -1.
+            Positions in ``shown.images``, or -1.
         """
         n_atoms = len(self.atoms)
-        codes = self.codes[images]
+        codes = self.codes[shown.images]
         # A column for each atom in each image, a row for each place.
         by_image = by_place(self._estimator, codes).tocoo()
         n_places = codes.shape[1] // n_atoms
         columns = by_image.row // n_places * n_atoms + by_image.col
         entries = by_image.data, (by_image.row % n_places, columns)
-        shape = n_places, len(images) * n_atoms
-        wanted = (top * n_atoms + atoms[:, None]).ravel()
+        shape = n_places, len(shown.images) * n_atoms
+        wanted = (top * n_atoms + shown.atoms[:, None]).ravel()
         places = np.full((len(wanted), _MOST_MARKED), -1)
         found = top.ravel() >= 0
         if found.any():
@@ -178,17 +187,17 @@ class ImagesOfPlaces:
             places[found] = strongest_samples(chosen, _MOST_MARKED)[0]
         return {"top_place": packed(places, "i4")}
 
-    def image_data(self, images, atoms):
+    def image_data(self, shown):
         """Return each image's strongest codes with their places, and how they add up."""
         n_atoms = len(self.atoms)
-        shown = np.full(n_atoms, -1)
-        shown[atoms] = np.arange(len(atoms))
+        position = np.full(n_atoms, -1)
+        position[shown.atoms] = np.arange(len(shown.atoms))
         unit, strongest, places, sums = np.ones(self.codes.shape[1]), [], [], []
-        found = strongest_codes(self.codes[images], unit, None)
-        for row, (columns, values) in zip(self.rows[images], found, strict=True):
+        found = strongest_codes(self.codes[shown.images], unit, None)
+        for row, (columns, values) in zip(self.rows[shown.images], found, strict=True):
             place, atom = np.divmod(columns, n_atoms)
-            kept = np.flatnonzero(shown[atom] >= 0)[:_MOST_CODES]
-            strongest.append((shown[atom[kept]], values[kept]))
+            kept = np.flatnonzero(position[atom] >= 0)[:_MOST_CODES]
+            strongest.append((position[atom[kept]], values[kept]))
             places.append(place[kept])
             if self.can_be_added:
                 sums.append(self._curve(row, columns[kept], values[kept]))
