@@ -36,7 +36,7 @@ def write(folder, n_files, side, suffix):
 
 
 def plain_loop(paths):
-    """What one writes first."""
+    """Do what one writes first."""
     rows = np.empty((len(paths), SIZE[0] * SIZE[1] * 3), np.float32)
     for row, path in zip(rows, paths, strict=True):
         with Image.open(path) as image:
@@ -62,7 +62,7 @@ def loading(n_files, n_rounds):
 
 
 def compare(contenders, n_rounds, *arguments):
-    """Of each contender: its name, median seconds, and how many times faster than the first."""
+    """Return each contender's name, median seconds, and how many times faster than the first."""
     times = {name: [] for name in contenders}
     for _ in range(n_rounds):
         for name, call in contenders.items():
@@ -112,7 +112,7 @@ def plain_augmentation(images, n_copies=5, seed=0):
 
 
 def perspective_coefficients(corners, moved):
-    """What Pillow needs to move the corners."""
+    """Coefficients with which Pillow moves the corners."""
     equations = []
     for (u, v), (x, y) in zip(corners, moved, strict=True):
         equations.append([x, y, 1, 0, 0, 0, -u * x, -u * y])

@@ -1,4 +1,4 @@
-"""What a fit takes while other processes want the same cores.
+"""Time that a fit takes while other processes want the same cores.
 
 The busy processes do nothing but count, at the priority of the fit, and end with this one. Fits
 with all threads and with one take turns. Run as

@@ -52,7 +52,7 @@ def read_plainly(path):
 
 
 def seconds(function, *arguments):
-    """Of a call that, like the one before it, finds memory that the machine has handed out."""
+    """Seconds of a call that, like the one before it, finds memory already handed out."""
     np.ones(WARM, np.uint8)
     start = time.perf_counter()
     function(*arguments)

@@ -19,7 +19,7 @@ collect_ignore_glob = ["*/conftest.py"]
 
 
 def global_state():
-    """What no call may change."""
+    """State that no call may change."""
     torch_state = torch.get_rng_state()
     numpy_state = np.random.get_state()
     return {

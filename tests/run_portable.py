@@ -99,7 +99,7 @@ def environment(setting):
 
 
 def asked(setting):
-    """What the libraries say that they do under a setting, by variable."""
+    """Return what the libraries say that they do under a setting, by variable."""
     verbose = {"MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"}
     result = subprocess.run(
         [sys.executable, "-c", PROBE], env=environment(setting) | verbose,

@@ -1,4 +1,4 @@
-"""What the README shows, and the examples, run as they are."""
+"""The README's code and the examples run as they are."""
 
 import os
 import re

@@ -131,6 +131,20 @@ def test_no_function_has_many_parameters():
     }  # fmt: skip
 
 
+def test_docstrings_begin_with_what_they_are_about():
+    root, questions = FOLDER.parent, ("What ", "Whose ", "Who ", "Of ")
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef
+    begun = [
+        f"{path.relative_to(root)}: {docstring.splitlines()[0]}"
+        for folder in ("skl_sae", "benchmarks", "tests")
+        for path in sorted((root / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds)
+        and (docstring := ast.get_docstring(node) or "").startswith(questions)
+    ]
+    assert begun == []
+
+
 def test_import_brings_no_plots_and_no_compiler():
     code = "import sys, skl_sae; print({'matplotlib', 'numba'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -191,7 +191,7 @@ class ConvModel(LinearModel):
         self._count_firing(active._replace(indices=indices), weight)
 
     def residual(self, framed, active):
-        """What is left of framed images, of which the atoms are still to come; in place."""
+        """Add the atoms that are still to come to framed images, in place; return the residual."""
         self._add_atoms(active, framed)
         self.places.clear_margin(framed)
         return framed

@@ -81,7 +81,7 @@ class Places:
 
     @property
     def offsets(self):
-        """Where the lines of a patch lie in a framed image that is one row, for compiled loops."""
+        """Offsets of a patch's lines in a framed image that is one row, for compiled loops."""
         height, width, n_channels = self.atom_shape
         line = self.framed_shape[1] * n_channels
         down = torch.arange(self.counts[0]) * self.stride[0] * line

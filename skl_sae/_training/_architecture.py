@@ -48,7 +48,7 @@ class FlatArchitecture:
         return LinearModel(parameters, **options)
 
     def prepare(self, rows, rng):
-        """What the model sees of an ArrayRows; random choices are made anew."""
+        """Return what the model sees of an ArrayRows; random choices are made anew."""
         return rows
 
     def start_parameters(self, parameters):
@@ -229,7 +229,7 @@ def normalized(patches, spread):
 
 
 def _spreads(patches):
-    """What centred patches, in units of the mean spread, are divided by."""
+    """Spreads of centred patches, in units of the mean one, that they are divided by."""
     return (patches.square().mean(1, keepdim=True) + _LEAST_SPREAD).sqrt_()
 
 

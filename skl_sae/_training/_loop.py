@@ -127,7 +127,7 @@ class Trainer:
         self._plan_steps(train.n_rows)
 
     def prepared(self, rows):
-        """What the model sees of rows."""
+        """Return what the model sees of rows."""
         return self.architecture.prepare(rows, self.rng)
 
     def _n_held_out(self, n_samples):

@@ -46,7 +46,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         return self.get_params(deep=False)
 
     def _architecture(self, X, rng=None, start=None):
-        """What kind of model suits validated samples; of a fitted estimator for None."""
+        """Architecture that suits validated samples; that of a fitted estimator for None."""
         return FlatArchitecture()
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -1,4 +1,4 @@
-"""What the estimator learns, and how it goes on learning."""
+"""The estimator: what it learns, and how it goes on learning."""
 
 from typing import ClassVar
 
@@ -366,7 +366,7 @@ def test_principal_atoms_span_what_pca_does(X, n_rows):
 
 
 def left_over(rows, directions, k):
-    """What orthonormal directions leave of centred rows that keep their k largest codes."""
+    """Residual that orthonormal directions leave of centred rows, of which k codes are kept."""
     codes = rows @ directions.T
     return np.square(rows).sum() - np.sort(np.square(codes), axis=1)[:, -k:].sum()
 

@@ -262,7 +262,7 @@ while True:
 
 @pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_fault_116_killed_at_any_moment(cells, tmp_path, n_kills):
-    """Of a command that writes one output after another, every file is whole."""
+    """Every file is whole of a command that writes one output after another."""
     output, rng = tmp_path / "out", np.random.default_rng(0)
     arguments = [str(cells), *SMALL, "--size", "8", "--output", str(output)]
     for _ in range(n_kills):

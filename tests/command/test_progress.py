@@ -1,4 +1,4 @@
-"""What is shown while a command is at work: on a terminal, in a log, and to nobody."""
+"""Progress that is shown while a command is at work: on a terminal, in a log, and to nobody."""
 
 import io
 import os

@@ -104,7 +104,7 @@ def test_code_is_that_of_the_whole_dictionary(stride, fused):
 
 
 def test_equal_answers_beyond_the_budget_are_left_out():
-    """Of a plain image all inner places answer alike, so no choice among them is made."""
+    """All inner places of a plain image answer alike, so no choice among them is made."""
     model = make((4, 5))
     active = model.encode(torch.full((1, int(np.prod(SHAPE))), 3.0))
     counts = (active.values > 0).sum()

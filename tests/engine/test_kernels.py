@@ -58,7 +58,7 @@ def test_selection_of_none_touches_nothing():
 
 
 def test_selection_does_not_hide_nan():
-    """Of either sign: processors make negative ones."""
+    """NaN of either sign: processors make negative ones."""
     values = drawn(*SHAPE)
     values[0, 1, 50] = np.nan
     values[1, 2, 50] = -np.float32(np.nan)

@@ -163,7 +163,7 @@ def test_steps_equal_autograd(case, weighted, tied, products, monkeypatch):
 @pytest.mark.parametrize("by_batch", [False, True], ids=["topk", "batch_topk"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_weights_equal_repetition(tied, by_batch, fused):
-    """Of whole weights, 0 among them, in one batch of all rows; counts and thresholds too."""
+    """Whole weights, 0 among them, in one batch of all rows; counts and thresholds too."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(24, 20, generator=generator)
     # A budget that ended within the repetitions of one row would take only some of them.
@@ -243,7 +243,7 @@ def test_atom_left_behind_equals_dense_path():
 
 
 def test_threshold_is_the_mean_of_a_window():
-    """Of the batches' smallest activations, of which all weigh the same at first."""
+    """Mean of the batches' smallest activations, of which all weigh the same at first."""
     model = LinearModel(make_parameters(1, 48, 20, tied=True, by_batch=True), k=4)
     p = model.parameters
     generator, smallest, expected = torch.Generator().manual_seed(0), [], 0

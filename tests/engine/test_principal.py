@@ -33,7 +33,7 @@ def rows_of_groups(n_rows=300, n_groups=8, size=12, seed=0):
 
 
 def left_over(rows, directions, k):
-    """What orthonormal directions leave of centred rows that keep their k largest codes."""
+    """Residual that orthonormal directions leave of centred rows, of which k codes are kept."""
     codes = rows @ directions.T
     return float(rows.square().sum() - codes.square().topk(k, dim=1).values.sum())
 

@@ -86,7 +86,7 @@ def digest(*arrays):
 
 
 def digests_of(X, parameters):
-    """Of what is fitted, and of codes, reconstructions and scores."""
+    """Digest of what is fitted, and of codes, reconstructions and scores."""
     parameters = {"device": "cpu", "random_state": 0, "max_iter": 2} | parameters
     sae = TopKSparseAutoencoder(**parameters).fit(X)
     fitted = (
@@ -112,7 +112,7 @@ def all_digests():
 
 
 def in_child(n_threads, *args):
-    """What this file prints where OpenMP has so many threads."""
+    """Return what this file prints where OpenMP has so many threads."""
     environment = os.environ | {
         name: str(n_threads)
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -1,4 +1,4 @@
-"""What the atoms do, against plain loops over small data."""
+"""Inspection of what the atoms do, against plain loops over small data."""
 
 from itertools import permutations
 

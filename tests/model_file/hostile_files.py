@@ -382,7 +382,7 @@ def listing(folder):
 
 
 def try_file(path, saved):
-    """What became of one file, in a word; an exception is a fault."""
+    """Return what became of one file, in a word; an exception is a fault."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         outcome = (try_checkpoint if ".checkpoint" in path.name else try_model)(path, saved)

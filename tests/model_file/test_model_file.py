@@ -50,7 +50,7 @@ def path(tmp_path):
 
 
 def fitted_state(estimator):
-    """What fit learned, and what transform and partial_fit depend on."""
+    """State: what fit learned, and what transform and partial_fit depend on."""
     return {name: value for name, value in vars(estimator).items()
             if name.endswith("_") or name in ("_tied", "_offset", "_scale")}  # fmt: skip
 

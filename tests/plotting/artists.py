@@ -20,7 +20,7 @@ def tick_labels(axis):
 
 
 def results(params, means, stds=None):
-    """What GridSearchCV has as cv_results_."""
+    """A table as GridSearchCV has it in cv_results_."""
     stds = np.full(len(means), 0.01) if stds is None else stds
     return {"params": params, "mean_test_score": np.array(means), "std_test_score": stds}
 

@@ -60,7 +60,7 @@ class Parser(HTMLParser):
 
 
 def page_data(page):
-    """What the page's script reads, its arrays decoded."""
+    """Data that the page's script reads, its arrays decoded."""
 
     def decoded(value):
         if isinstance(value, dict) and len(value) == 1:
