@@ -45,7 +45,11 @@ def pearson_correlation(X, X_reconstructed, *, sample_weight=None):
     >>> pearson_correlation([[1, 2, 3], [1, 2, 3]], [[2, 4, 6], [3, 2, 1]])
     0.0
     """
-    correlations = row_correlations(X, X_reconstructed)
+    return mean_correlation(row_correlations(X, X_reconstructed), sample_weight)
+
+
+def mean_correlation(correlations, sample_weight=None):
+    """Mean of the correlations of samples, of which constant ones have NaN and are left out."""
     weight = None
     if sample_weight is not None:
         weight = check_weights(sample_weight, correlations)
@@ -63,7 +67,7 @@ def pearson_correlation(X, X_reconstructed, *, sample_weight=None):
             f"{n_constant} constant row(s) of {len(correlations)} left out: "
             "their correlation is undefined.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     if weight is not None:
         weight = weight[varying]

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from .._engine._conv import ConvModel
 from .._engine._model import LinearModel
 from .._engine._pursuit import adapt_atoms, adapt_conv_atoms
 from .._engine._tuning import ROWS_AT_A_TIME
 from ._scaling import Scaling
-from ._sources import ArrayRows
 
 # Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
 # features are soon overfitted: of photographs (800 rows of 3,072) every round after the second
@@ -48,7 +48,7 @@ class FlatArchitecture:
         return LinearModel(parameters, **options)
 
     def prepare(self, rows, rng):
-        """Return what the model sees of an ArrayRows; random choices are made anew."""
+        """Return what the model sees of rows; random choices are made anew."""
         return rows
 
     def start_parameters(self, parameters):
@@ -200,16 +200,18 @@ class PatchArchitecture(ConvArchitecture):
 
     def prepare(self, rows, rng):
         """Random patches of each image, as one row."""
-        X = np.empty((rows.n_rows, self.n_drawn * self.images.atom_size), np.float32)
-        for first in range(0, rows.n_rows, ROWS_AT_A_TIME):
-            part = slice(first, first + ROWS_AT_A_TIME)
-            images = torch.from_numpy(rows.X[part])
+        return rows.changed(self._draw_patches, rng)
+
+    def _draw_patches(self, X, rng):
+        drawn = np.empty((len(X), self.n_drawn * self.images.atom_size), np.float32)
+        for part in gen_batches(len(X), ROWS_AT_A_TIME):
+            images = torch.from_numpy(X[part])
             order = rng.random_sample((len(images), len(self.images))).argsort(axis=1)
             place = torch.from_numpy(order[:, : self.n_drawn]).flatten()
             image = torch.arange(len(images)).repeat_interleave(self.n_drawn)
             patches = picked_patches(self.images, images, image, place)
-            X[part] = normalized(patches, self.spread).view(len(images), -1).numpy()
-        return ArrayRows(X, rows.weight)
+            drawn[part] = normalized(patches, self.spread).view(len(images), -1).numpy()
+        return drawn
 
 
 def picked_patches(places, rows, image, place):

@@ -18,7 +18,7 @@ from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_p
 from ..metrics import row_correlations
 from ._architecture import FlatArchitecture
 from ._history import History
-from ._sources import EpochRows, hold_out, n_judges
+from ._sources import ArrayRows, EpochRows, n_judges
 
 # Share of a fit's steps in which the learning rate rises.
 _WARM_UP = 0.1
@@ -103,7 +103,7 @@ class Trainer:
 
         Parameters
         ----------
-        rows : ArrayRows
+        rows : RowSource
             All rows of the fit.
         start : Parameters or None
             Fitted parameters to start from; None makes new ones.
@@ -111,16 +111,20 @@ class Trainer:
             A fit to go on with.
         """
         self.all_rows, self.start = rows, start
-        train, self.held_out = hold_out(rows, self._n_held_out(rows.n_samples), self.rng)
+        train, self.held_out = rows.hold_out(self._n_held_out(rows.n_samples), self.rng)
         self.held_out = self.prepared(self.held_out)
         self.epochs = EpochRows(train, self.settings.augmenter, self.rng)
         first = self.prepared(self.epochs.draw())
+        self.n_rows = first.n_rows
+        sample = first.sample(self.rng)
         # Rows that judge are learned, too, in the end: the offset is the mean of all.
         learned_as_given = self.settings.augmenter is None and not self.settings.early_stopping
-        self.scaling = self.architecture.scaling(rows if learned_as_given else first)
-        self.n_rows = first.n_rows
+        all_in_memory = isinstance(rows, ArrayRows)
+        self.scaling = self.architecture.scaling(
+            rows if learned_as_given and all_in_memory else sample
+        )
         if interrupted is None:
-            self.make_model(first, start)
+            self.make_model(sample, start)
             self._judge_start()
         else:
             interrupted.restore(self)
@@ -153,7 +157,7 @@ class Trainer:
         )
 
     def make_model(self, rows, start=None):
-        """Make a model of fitted parameters, or of new ones for these rows."""
+        """Make a model of fitted parameters, or of new ones for these rows, an ArrayRows."""
         by_batch = self.settings.sparsity == "batch_topk"
         if start is None:
             parameters = self._initial_parameters(rows)
@@ -167,7 +171,7 @@ class Trainer:
         device = resolve_device(self.settings.device)
         self.model = self.architecture.model(parameters, k=self.size.k, device=device)
         if by_batch and not has_thresholds:
-            self._fit_thresholds(self.held_out if self._has_held_out else rows)
+            self._fit_thresholds(self.held_out.sample(self.rng) if self._has_held_out else rows)
 
     @property
     def _has_held_out(self):
@@ -184,7 +188,8 @@ class Trainer:
             if init == "pca":
                 scaled, k = self._start_rows(rows, generator)
                 if self._has_held_out:
-                    judges = self._start_rows(self.held_out, generator)[0][:MOST_JUDGES]
+                    held_out = self.held_out.sample(self.rng)
+                    judges = self._start_rows(held_out, generator)[0][:MOST_JUDGES]
             code = Code(k, self.settings.sparsity == "topk")
             known = self.history.choices
             parameters, self.history.choices = initial_parameters(
@@ -348,8 +353,9 @@ class Trainer:
         history, rows = self.history, self.prepared(self.all_rows)
         is_principal = self.start is None and isinstance(self.settings.init, str)
         if history.has_begun_best and is_principal and self.settings.init == "pca":
-            self.scaling = self.architecture.scaling(rows)
-            self.make_model(rows)
+            sample = rows.sample(self.rng)
+            self.scaling = self.architecture.scaling(sample)
+            self.make_model(sample)
             history.frequency = None
             thresholds = self.model.parameters.thresholds
             if thresholds is not None:  # fitted to rows that were not learned
@@ -374,17 +380,15 @@ class Trainer:
     def _adapt_atoms(self):
         """Adapt the atoms to orthogonal matching pursuit."""
         self.model.catch_up()
-        rows = self._scaled(self.prepared(self.all_rows).copies())
+        rows = self._scaled(self.prepared(self.all_rows).sample(self.rng).copies())
         self.architecture.adapt(self.model, rows, self.rng)
 
     # --- Measures ---
 
     def _parts(self, rows, batch_size):
         """Rows a few at a time: of the data, scaled, and their weights."""
-        for batch in gen_batches(rows.n_rows, batch_size):
-            X, weight = rows.X[batch], rows.weight
-            weight = np.ones(len(X)) if weight is None else weight[batch]
-            yield X, self._scaled(X), weight
+        for X, weight in rows.parts(batch_size):
+            yield X, self._scaled(X), np.ones(len(X)) if weight is None else weight
 
     @one_thread()
     def _firing_frequency(self, rows):

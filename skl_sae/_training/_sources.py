@@ -1,6 +1,7 @@
-"""Rows that training sees: of an array, held out of it, or varied for each epoch."""
+"""Rows that training sees: what is asked of them, those of an array, and those of an epoch."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,17 +25,31 @@ class RawBatch(NamedTuple):
 
 
 class RowSource(Protocol):
-    """Rows of an epoch, in the units of the data: what `Trainer.run_epoch` needs.
+    """Rows in the units of the data: what a `Trainer` needs.
 
-    The beginning of a fit, which finds units, rows to hold out and initial atoms, looks at an
-    `ArrayRows`: all rows, or a sample of them.
+    `ArrayRows` has them in memory, `BlockRows` reads them when they are asked for.
     """
 
     n_rows: int
     n_features: int
+    n_samples: int  # that the rows stand for, with all copies
 
-    def batches(self, batch_size: int, rng: np.random.RandomState) -> Iterator[RawBatch]:
-        """Pass once over all rows, in random order."""
+    def batches(
+        self, batch_size: int, rng: np.random.RandomState, n_done: int = 0
+    ) -> Iterator[RawBatch]:
+        """Pass once over all rows, in random order, but for the first ``n_done`` batches."""
+
+    def parts(self, n: int) -> Iterator[RawBatch]:
+        """Pass once over all rows, in their order, at most n at a time."""
+
+    def hold_out(self, n_held_out: int, rng: np.random.RandomState) -> tuple:
+        """Split rows into those to train on and those held out, each in their order."""
+
+    def sample(self, rng: np.random.RandomState) -> "ArrayRows":
+        """As many rows as initial atoms and units are found from."""
+
+    def changed(self, change, rng: np.random.RandomState) -> "RowSource":
+        """Rows that ``change(X, rng)`` makes of these: as many blocks, each of one for each row."""
 
 
 class ArrayRows:
@@ -72,15 +87,42 @@ class ArrayRows:
     def __getitem__(self, rows):
         return ArrayRows(self.X[rows], None if self.weight is None else self.weight[rows])
 
-    def batches(self, batch_size, rng):
+    def batches(self, batch_size, rng, n_done=0):
         order = rng.permutation(self.n_rows)
         # Relative to their mean, so that the loss is a mean, and a batch has no weight of its own.
         weight = self.weight
         if weight is not None:
             weight = (weight / weight.mean()).astype(np.float32)
-        for batch in gen_batches(self.n_rows, batch_size):
+        for batch in islice(gen_batches(self.n_rows, batch_size), n_done, None):
             rows = order[batch]
             yield RawBatch(self.X[rows], None if weight is None else weight[rows])
+
+    def parts(self, n):
+        for part in gen_batches(self.n_rows, n):
+            yield RawBatch(self.X[part], None if self.weight is None else self.weight[part])
+
+    def hold_out(self, n_held_out, rng):
+        """Split rows; copies of a row are rows of their own, of which some may be held out."""
+        if not n_held_out:
+            return self, self[:0]
+        if self.weight is None or (self.weight != np.floor(self.weight)).any():
+            order = rng.permutation(self.n_rows)
+            return self[np.sort(order[n_held_out:])], self[np.sort(order[:n_held_out])]
+        order = rng.permutation(self.n_samples)
+        # Copies are shuffled like rows; what is left of a row's copies is its weight in each part.
+        row_of_copy = np.repeat(np.arange(self.n_rows), self.weight.astype(np.int64))
+        parts = []
+        for chosen in (order[n_held_out:], order[:n_held_out]):
+            counts = np.bincount(row_of_copy[chosen], minlength=self.n_rows).astype(np.float64)
+            parts.append(ArrayRows(self.X[counts > 0], counts[counts > 0]))
+        return tuple(parts)
+
+    def sample(self, rng):
+        return self
+
+    def changed(self, change, rng):
+        X = change(self.X, rng)
+        return ArrayRows(X, weights_of_changed(self.weight, self.n_rows, len(X)))
 
     def copies(self):
         """Repeat every row as often as its weight says, for what has no use for weights.
@@ -104,29 +146,30 @@ class EpochRows:
         self.augmenter = None if augmenter is None else clone(augmenter)
 
     def draw(self):
-        """An ArrayRows for one epoch."""
-        if self.augmenter is None:
-            return self.rows
-        _set_random_states(self.augmenter, self.rng)
-        X = self.augmenter.fit_transform(self.rows.X)
-        X = check_array(X, dtype=np.float32, order="C")
-        if X.shape[1] != self.rows.n_features:
-            raise ValueError(
-                f"Expected the augmenter to keep {self.rows.n_features} features, got {X.shape[1]}."
-            )
-        return ArrayRows(X, self._weights_of(X))
+        """The rows of one epoch."""
+        return self.rows if self.augmenter is None else self.rows.changed(self._vary, self.rng)
 
-    def _weights_of(self, X):
-        """Weights of variants, which come in blocks of one variant of each row."""
-        if self.rows.weight is None:
-            return None
-        n_blocks, rest = divmod(len(X), self.rows.n_rows)
-        if rest:
+    def _vary(self, X, rng):
+        _set_random_states(self.augmenter, rng)
+        variants = check_array(self.augmenter.fit_transform(X), dtype=np.float32, order="C")
+        if variants.shape[1] != X.shape[1]:
             raise ValueError(
-                f"Expected the augmenter to make a multiple of {self.rows.n_rows} rows, which have "
-                f"weights, got {len(X)}."
+                f"Expected the augmenter to keep {X.shape[1]} features, got {variants.shape[1]}."
             )
-        return np.tile(self.rows.weight, n_blocks)
+        return variants
+
+
+def weights_of_changed(weight, n_rows, n_changed):
+    """Weights of variants, which come in blocks of one variant of each row."""
+    if weight is None:
+        return None
+    n_blocks, rest = divmod(n_changed, max(1, n_rows))
+    if rest:
+        raise ValueError(
+            f"Expected the augmenter to make a multiple of {n_rows} rows, which have weights, got "
+            f"{n_changed}."
+        )
+    return np.tile(weight, n_blocks)
 
 
 def check_generator(random_state):
@@ -134,26 +177,6 @@ def check_generator(random_state):
     if random_state is None or random_state is np.random:
         return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
     return check_random_state(random_state)
-
-
-def hold_out(rows, n_held_out, rng):
-    """Split rows into those to train on and those held out, each in their order.
-
-    Copies of a row are rows of their own, of which some may be held out.
-    """
-    if not n_held_out:
-        return rows, rows[:0]
-    if rows.weight is None or (rows.weight != np.floor(rows.weight)).any():
-        order = rng.permutation(rows.n_rows)
-        return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
-    order = rng.permutation(rows.n_samples)
-    # Copies are shuffled like rows; what is left of a row's copies is its weight in each part.
-    row_of_copy = np.repeat(np.arange(rows.n_rows), rows.weight.astype(np.int64))
-    parts = []
-    for chosen in (order[n_held_out:], order[:n_held_out]):
-        counts = np.bincount(row_of_copy[chosen], minlength=rows.n_rows).astype(np.float64)
-        parts.append(ArrayRows(rows.X[counts > 0], counts[counts > 0]))
-    return tuple(parts)
 
 
 def n_judges(n_samples):

@@ -1,6 +1,5 @@
 """BaseSparseAutoencoder: validation, codes, scores, files and pickles."""
 
-import math
 import warnings
 
 import numpy as np
@@ -20,14 +19,12 @@ from .._engine._threads import one_thread, product
 from .._engine._tuning import CODES_AT_A_TIME
 from .._model_file._format import CURVES, version
 from .._model_file._model import FittedState, read_model, write_model
+from .._training._lazy import LazySamples, lazily, parts_of, refuse_large
 from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
-from ..metrics import pearson_correlation, row_correlations
+from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
 from ._sparse_output import mean_codes, to_csr
-
-# Largest sum of a row's products with an atom.
-_LARGEST_SUM = 1e38
 
 
 class BaseSparseAutoencoder(
@@ -130,8 +127,7 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        rows = X.reshape(len(X), -1)
-        return np.nan_to_num(row_correlations(rows, self._reconstruct(X)), nan=0.0)
+        return np.nan_to_num(self._correlations(X), nan=0.0)
 
     def score(self, X, y=None, sample_weight=None):
         """Mean Pearson correlation of rows with their reconstructions.
@@ -152,8 +148,16 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        rows = X.reshape(len(X), -1)
-        return pearson_correlation(rows, self._reconstruct(X), sample_weight=sample_weight)
+        return mean_correlation(self._correlations(X), sample_weight)
+
+    def _correlations(self, X):
+        """Correlation of each validated sample with its reconstruction; NaN for a constant one."""
+        return np.concatenate(
+            [
+                row_correlations(part.reshape(len(part), -1), self._reconstruct(part))
+                for part in parts_of(X)
+            ]
+        )
 
     def save(self, path, *, optimizer=False):
         """Write the fitted model to one file, from which :meth:`load` reads it.
@@ -250,17 +254,18 @@ class BaseSparseAutoencoder(
                 f"Found array with dim {X.ndim}, while dim <= 2 is required by "
                 f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
             )
+        X = lazily(X)
+        if isinstance(X, LazySamples):
+            return self._validate_lazy(X, reset=reset)
         # A float64 number too large for float32 becomes inf, which is refused just after.
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
-        # |x . w| <= max |x| sqrt(n_features) for an atom w of unit norm.
-        largest = _LARGEST_SUM / math.sqrt(X.shape[1])
-        if not -largest < X.min() <= X.max() < largest:
-            raise ValueError(
-                "Input X contains a value too large for sums in float32, which would be infinity: "
-                f"expected numbers below {largest:.1e} for {X.shape[1]} features. Divide X by a "
-                "number."
-            )
+        refuse_large(X)
+        return X
+
+    def _validate_lazy(self, X, *, reset):
+        """Check the number of features of LazySamples, which check their numbers themselves."""
+        validate_data(self, np.empty((1, X.n_features)), skip_check_array=True, reset=reset)
         return X
 
     def _refuse_sparse_frames(self):
@@ -284,9 +289,10 @@ class BaseSparseAutoencoder(
         if self.transform_algorithm == "omp":
             encode, batch_size = Pursuit(model).encode, pursuit_batch_size(n_components, self.k_)
         parts = []
-        for rows in gen_batches(len(X), batch_size):
-            active = encode(torch.tensor(X[rows], device=model.device))
-            parts.append(to_csr(active, n_components))
+        for part in parts_of(X):
+            for rows in gen_batches(len(part), batch_size):
+                active = encode(torch.tensor(part[rows], device=model.device))
+                parts.append(to_csr(active, n_components))
         codes = sp.vstack(parts, format="csr")
         if self.aggregate == "mean" and n_members > 1:
             codes = mean_codes(codes, n_members)

@@ -11,6 +11,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .._model_file._checkpoint import read_checkpoint, write_checkpoint
 from .._model_file._constructor import parameters_as_json
 from .._training._architecture import FlatArchitecture
+from .._training._blocks import BlockRows
+from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
 from .._training._sources import ArrayRows, check_generator
@@ -197,9 +199,10 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             before.continue_with(settings, rng)
             return before
         architecture = self._architecture(X, rng, start)
-        scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(rows)
+        sample = rows.sample(rng)
+        scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(sample)
         trainer = Trainer(settings, size, tied, rng, scaling, architecture)
-        trainer.make_model(trainer.prepared(rows), start)
+        trainer.make_model(trainer.prepared(sample), start)
         return trainer
 
     def _restore(self, before):
@@ -211,10 +214,11 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     def _weighted(self, X, sample_weight):
         """Samples with their weights, if there are any."""
-        rows = X.reshape(len(X), -1)
-        if sample_weight is None:
-            return ArrayRows(rows)
-        return ArrayRows.of(rows, check_weights(sample_weight, rows))
+        if sample_weight is not None:
+            sample_weight = check_weights(sample_weight, X)
+        if isinstance(X, LazySamples):
+            return BlockRows.of(X, sample_weight)
+        return ArrayRows.of(X.reshape(len(X), -1), sample_weight)
 
     def _refuse_booleans(self):
         """True is an Integral, but nobody means a number by it."""

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from skl_sae import ImageAugmenter, TopKSparseAutoencoder, pearson_correlation
 from skl_sae._training._scaling import Scaling
-from skl_sae._training._sources import ArrayRows, hold_out
+from skl_sae._training._sources import ArrayRows
 
 SETTINGS = {
     "default": {},
@@ -138,8 +138,8 @@ def test_units_are_those_of_repeated_samples(data):
 def test_copies_are_held_out_one_by_one(data):
     X, times = data
     rows = ArrayRows.of(X, times.astype(float))
-    parts = hold_out(rows, 40, np.random.RandomState(0))
-    wanted = hold_out(ArrayRows(X.repeat(times, axis=0)), 40, np.random.RandomState(0))
+    parts = rows.hold_out(40, np.random.RandomState(0))
+    wanted = ArrayRows(X.repeat(times, axis=0)).hold_out(40, np.random.RandomState(0))
     for got, repeated in zip(parts, wanted, strict=True):
         np.testing.assert_array_equal(got.copies(), repeated.X)
     assert [part.n_samples for part in parts] == [times.sum() - 40, 40]
