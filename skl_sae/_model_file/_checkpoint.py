@@ -1,9 +1,11 @@
 """Files of fits that may be interrupted, and go on to the same bits."""
 
 import numpy as np
+import torch
 
 from .._engine._device import resolve_device
 from .._engine._parameters import Parameters
+from .._training._loop import EpochSums
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
 from ._safetensors import ModelFileError, write_arrays
@@ -61,13 +63,19 @@ class Checkpoint:
             config["progress"] | curves, with_prefix(arrays, "best."), arrays["frequency"]
         )
         trainer.rng.set_state(self._random_state("random_state"))
+        if "epoch" in config:
+            trainer.epoch = EpochSums(**config["epoch"])
+            model.counts.fired.copy_(torch.from_numpy(arrays["fired"]))
 
     def _random_state(self, name):
         return ("MT19937", self.arrays[name], *self.config[name])
 
 
 def write_checkpoint(path, estimator, trainer, first_random_state):
-    """Write everything that a fit needs to go on as if it had not been interrupted."""
+    """Write everything that a fit needs to go on as if it had not been interrupted.
+
+    In the middle of an epoch that is how far it has come, and the generator as it was before.
+    """
     model, history, scaling = trainer.model, trainer.history, trainer.scaling
     parameters, arrays = parameters_as_json(path, estimator)
     # Atoms that are behind stay so: catching up now would round differently from later.
@@ -77,6 +85,8 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     arrays |= {f"best.{name}": array for name, array in history.best_arrays.items()}
     arrays |= {"offset": scaling.offset, "scale": np.asarray(scaling.scale)}
     arrays["frequency"] = history.frequency
+    if history.frequency is None:  # in the first epoch
+        arrays["frequency"] = np.zeros(model.parameters.bias.numel(), np.float32)
     sizes, curves = without_curves(history.as_json())
     arrays |= curves
     config = {
@@ -93,7 +103,12 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     }
     if trainer.architecture.as_json() is not None:
         config["image"] = trainer.architecture.as_json()
-    states = {"random_state": trainer.rng.get_state(), "first_random_state": first_random_state}
+    random_state = trainer.rng.get_state()
+    if trainer.epoch is not None:
+        config["epoch"] = trainer.epoch.as_json()
+        arrays["fired"] = model.counts.fired.cpu().numpy()
+        random_state = trainer.epoch_random_state
+    states = {"random_state": random_state, "first_random_state": first_random_state}
     for name, state in states.items():
         arrays[name] = state[1]
         config[name] = list(state[2:])

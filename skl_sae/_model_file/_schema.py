@@ -118,6 +118,7 @@ ARRAYS = {
     "checkpoint": {
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "best.frequency": Rule(_F32, ("atoms",), _fraction),
+        "fired": Rule(_F32, ("members", "components"), _not_negative),
         "random_state": Rule(np.uint32, (_N_WORDS,), _finite),
         "first_random_state": Rule(np.uint32, (_N_WORDS,), _finite),
         "progress.losses": Rule(_F64, ("epochs",), _not_negative),
@@ -187,6 +188,8 @@ def _absent(kind, config):
         absent |= {"feature_names", "feature_name_ends"}
     if kind == "checkpoint" and config["progress"]["best"] is None:
         absent.add("best.frequency")
+    if "epoch" not in config:
+        absent.add("fired")
     return absent
 
 
@@ -379,13 +382,24 @@ def _optimizer(value, config):
     )  # fmt: skip
 
 
+def _epoch(value, config):
+    """Batches of an epoch under way, no more than all steps, and sums over them."""
+    if not isinstance(value, dict) or set(value) != {"n_batches", "loss", "correlation"}:
+        return False
+    return (
+        whole(value["n_batches"], 1, config["n_steps"]) and number(value["loss"], 0)
+        and numbers(value["correlation"]) and len(value["correlation"]) == 2
+        and value["correlation"][1] >= 0
+    )  # fmt: skip
+
+
 def _progress(value, config):
     """Epochs as many as there are losses, at most those planned; what rows held out said."""
     if not isinstance(value, dict) or set(value) != set(_PROGRESS):
         return False
     n_epochs, most = value["losses"], config["parameters"].get("max_iter")
     return (
-        whole(n_epochs, 1) and whole(most, n_epochs, math.inf)
+        whole(n_epochs, 0 if "epoch" in config else 1) and whole(most, n_epochs, math.inf)
         and whole(value["correlations"], n_epochs, n_epochs)
         and (value["best"] is None or number(value["best"], high=1.01))
         and _are_held_out(value, n_epochs) and isinstance(value["is_judging"], bool)
@@ -477,6 +491,8 @@ def check_config(kind, config):
     if isinstance(config, dict) and "image" in config:
         # It is checked before the items that depend on it.
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
+    if kind == "checkpoint" and isinstance(config, dict) and "epoch" in config:
+        rules = rules | {"epoch": _epoch}
     if not isinstance(config, dict) or set(config) != set(rules):
         raise ValueError(f"Expected a configuration with {sorted(rules)}.")
     for name, fine in rules.items():

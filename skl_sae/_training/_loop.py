@@ -34,6 +34,17 @@ _THRESHOLD_ROWS = 1024
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
 
 
+class EpochSums:
+    """Sums over the batches of an epoch under way."""
+
+    def __init__(self, n_batches=0, loss=0.0, correlation=(0.0, 0.0)):
+        self.n_batches, self.loss, self.correlation = n_batches, loss, Mean(*correlation)
+
+    def as_json(self):
+        correlation = [self.correlation.total, self.correlation.weight]
+        return {"n_batches": self.n_batches, "loss": self.loss, "correlation": correlation}
+
+
 class Size(NamedTuple):
     """Size of the model of a fit."""
 
@@ -85,6 +96,9 @@ class Trainer:
         self.n_planned_steps = None  # None disables the schedule of the learning rate
         self.n_steps_before = 0  # of models that this one replaced
         self.watch = None  # called with the numbers of steps done and planned, after each
+        self.epoch = None  # what an epoch under way has brought so far
+        self.epoch_random_state = None  # before it began
+        self.within_epochs = None  # (share of an epoch, what is called after each)
 
     def suits(self, k, sparsity):
         """Whether the model, with its moments, can go on under these parameters."""
@@ -221,8 +235,9 @@ class Trainer:
         return is_left and not self.history.has_stalled(s.n_iter_no_change, s.tol)
 
     def draw(self):
-        """The rows of the next epoch."""
+        """The rows of the next epoch, or of one that was interrupted."""
         history = self.history
+        self.epoch_random_state = self.rng.get_state()
         if history.is_judging:
             part = _JUDGED_AT_MOST if history.has_begun_best else _JUDGED
             if history.n_epochs >= int(part * self.settings.max_iter):
@@ -275,26 +290,46 @@ class Trainer:
         s, model = self.settings, self.model
         objective = Objective(float(s.consistency), float(s.aux_coef), dead_after)
         learning_rate = self._learning_rate(self.size.shape[2])
-        model.counts.fired.zero_()
-        loss, correlations = 0.0, Mean()
-        # One visit of the model a batch; everything else here is bookkeeping.
-        for X, weight in rows.batches(s.batch_size, self.rng):
-            batch = self._batch(X, weight)
-            result = model.step(batch, objective, learning_rate * self._rate_factor())
-            loss += float(result.loss) * len(X)
-            if self.watch is not None:
-                self.watch(self.n_steps_before + model.n_steps, self.n_planned_steps)
-            correlations.add(self._correlations(batch.rows, result.reconstruction), weight)
+        if self.epoch is None:
+            model.counts.fired.zero_()
+            self.epoch = EpochSums()
+        sums = self.epoch
+        try:
+            self._learn(rows, objective, learning_rate)
+        finally:
+            self.epoch = None
         if s.aux_coef:
             model.revive(dead_after)
-        loss /= rows.n_rows
+        loss = sums.loss / rows.n_rows
         if not loss < _DIVERGED:
             raise ValueError(
                 f"Training diverged in epoch {n_epochs + 1} (loss {loss:.3g}) with "
                 f"learning_rate={learning_rate:.3g}. Try a smaller learning_rate."
             )
         frequency = self._frequency(model.counts.fired, rows.n_rows)
-        return loss, correlations.value, frequency
+        return loss, sums.correlation.value, frequency
+
+    def _learn(self, rows, objective, learning_rate):
+        """Learn the batches of an epoch that are left, and add up what they bring."""
+        sums, model = self.epoch, self.model
+        # One visit of the model a batch; everything else here is bookkeeping.
+        for X, weight in rows.batches(self.settings.batch_size, self.rng, sums.n_batches):
+            batch = self._batch(X, weight)
+            result = model.step(batch, objective, learning_rate * self._rate_factor())
+            sums.loss += float(result.loss) * len(X)
+            if self.watch is not None:
+                self.watch(self.n_steps_before + model.n_steps, self.n_planned_steps)
+            sums.correlation.add(self._correlations(batch.rows, result.reconstruction), weight)
+            sums.n_batches += 1
+            self._interrupt(sums.n_batches, rows.n_rows)
+
+    def _interrupt(self, n_batches, n_rows):
+        """Call what is to be called within epochs, such as to write a checkpoint."""
+        if self.within_epochs is not None:
+            share, call = self.within_epochs
+            every = max(1, math.ceil(share * n_rows / self.settings.batch_size))
+            if n_batches % every == 0 and n_batches * self.settings.batch_size < n_rows:
+                call()
 
     def _frequency(self, fired, n_rows):
         """Fraction of the samples, or of all places in them, at which each atom fired."""
@@ -347,7 +382,7 @@ class Trainer:
             self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
         del self.all_rows, self.epochs, self.start
-        self.held_out = self.watch = self.n_planned_steps = None
+        self.held_out = self.watch = self.within_epochs = self.n_planned_steps = None
 
     def _settle(self):
         history, rows = self.history, self.prepared(self.all_rows)
@@ -453,8 +488,8 @@ class Trainer:
 class Mean:
     """A weighted mean of numbers that come in batches; NaN is left out."""
 
-    def __init__(self):
-        self.total = self.weight = 0.0
+    def __init__(self, total=0.0, weight=0.0):
+        self.total, self.weight = total, weight
 
     def add(self, values, weight=None):
         known = ~np.isnan(values)

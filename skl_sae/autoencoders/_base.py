@@ -371,7 +371,7 @@ class BaseSparseAutoencoder(
         if state.feature_names is not None:
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
-            architecture = self._architecture(None)
+            architecture = self._architecture()
             size = Size(state.parameters.shape, architecture.trained_k(state.k))
             self._trainer = Trainer(
                 self._settings(), size, self._tied, None, state.scaling, architecture

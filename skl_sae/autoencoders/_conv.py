@@ -25,6 +25,7 @@ from .._training._architecture import (
     normalized,
     restored,
 )
+from .._training._lazy import LazySamples, lazily, parts_of
 from .._training._loop import Size, check_memory
 from ..images._shapes import check_sides
 from ._sparse_output import pooled, to_csr
@@ -117,8 +118,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Smallest gain in correlation that counts as an improvement.
     checkpoint : str, path-like or None, default=None
         File to which fit writes its whole state, as in :class:`TopKSparseAutoencoder`.
-    checkpoint_interval : int, default=1
-        Number of epochs from one checkpoint to the next.
+    checkpoint_interval : int or float, default=1
+        Number of epochs from one checkpoint to the next; below 1 a share of an epoch.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     device : str or torch.device, default="auto"
@@ -217,7 +218,10 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, np.inf, closed="left")],
         "checkpoint": [str, os.PathLike, None],
-        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint_interval": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+        ],
         "sparse_output": ["boolean"],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
@@ -348,27 +352,28 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     # --- Validation ---
 
     def _validate_rows(self, X, *, reset):
-        """Images (n, H, W, C), float32, of rows or of an array of images."""
-        X, shape = _rows_of_images(X)
+        """Images (n, H, W, C), float32 or lazy, of rows or of an array of images."""
+        X, shape = _rows_of_images(lazily(X))
         shape = self.image_shape if shape is None else shape
         if shape is not None:
             shape = _with_channels(check_sides("image_shape", shape, _SIDES))
         if reset or shape in (None, self._fitted_shape):
             X = super()._validate_rows(X, reset=reset)
-        else:  # of another size, which is no fault
+        elif not isinstance(X, LazySamples):  # of another size, which is no fault
             X = check_array(X, dtype=np.float32, order="C", input_name="X")
+        n_features = math.prod(X.shape[1:])
         if shape is None:
-            shape = (1, X.shape[1], 1) if reset else self._fitted_shape
-        if math.prod(shape) != X.shape[1]:
+            shape = (1, n_features, 1) if reset else self._fitted_shape
+        if math.prod(shape) != n_features:
             raise ValueError(
                 f"Expected rows of {math.prod(shape)} numbers, as image_shape={shape} says, got "
-                f"{X.shape[1]}."
+                f"{n_features}."
             )
         if not reset and shape[2] != self._fitted_shape[2]:
             raise ValueError(
                 f"Expected images of {self._fitted_shape[2]} channel(s), got {shape[2]}."
             )
-        return X.reshape(len(X), *shape)
+        return X.as_images(shape) if isinstance(X, LazySamples) else X.reshape(len(X), *shape)
 
     @property
     def _fitted_shape(self):
@@ -527,12 +532,18 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         k = self.k_ if is_fitted_size else self._resolve_k(places)
         model = ConvModel(parameters, places=seen, k=k, device=device)
         encode = ConvPursuit(model).encode if self.transform_algorithm == "omp" else model.encode
-        for part in gen_batches(len(X), _n_at_a_time(places, self.n_components_)):
-            rows = given = torch.tensor(X[part].reshape(len(X[part]), -1), device=device)
+        for images in self._few_at_a_time(X, places):
+            rows = given = torch.tensor(images.reshape(len(images), -1), device=device)
             if self._spread is not None:
                 patches = normalized(places.patches(places.frame(rows)), self._spread)
                 given = patches.view(len(rows), -1)
             yield places, rows, encode(given), model
+
+    def _few_at_a_time(self, X, places):
+        n = _n_at_a_time(places, self.n_components_)
+        for part in parts_of(X):
+            for batch in gen_batches(len(part), n):
+                yield part[batch]
 
     def _decoded(self, codes, places):
         """Images of CSR codes, as rows."""
@@ -548,14 +559,14 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     def _settings(self):
         return self.get_params(deep=False) | {"consistency": 0.0, "sparsity": "topk"}
 
-    def _architecture(self, X, rng=None, start=None):
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
         if X is None:
             places, spread = self._places(self._fitted_shape), self._spread
         else:
             places, spread = self._new_places(X.shape[1:]), None
             if self.normalize:
-                rows = X.reshape(len(X), -1)
-                spread = mean_spread(places, rows, rng) if start is None else self._spread
+                is_new = start is None
+                spread = mean_spread(places, rows.sample(rng).X, rng) if is_new else self._spread
         if spread is None:
             return ConvArchitecture(places, self.transform_algorithm == "omp")
         return PatchArchitecture(places, spread)
@@ -572,7 +583,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     # --- State ---
 
     def _get_state(self):
-        return replace(super()._get_state(), image=self._architecture(None).as_json())
+        return replace(super()._get_state(), image=self._architecture().as_json())
 
     def _set_state(self, state):
         image = state.image
@@ -596,6 +607,8 @@ def _rows_of_images(X):
         return X, None
     if not shape[0] or not math.prod(shape):
         raise ValueError(f"Expected at least one image, got an array of shape {shape}.")
+    if isinstance(X, LazySamples):
+        return X, shape[1:]
     return np.asarray(X).reshape(shape[0], -1), shape[1:]
 
 

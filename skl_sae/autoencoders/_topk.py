@@ -123,14 +123,14 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     tol : float, default=1e-4
         Smallest gain in correlation that counts as an improvement.
     checkpoint : str, path-like or None, default=None
-        A file to which fit writes its whole state every so many epochs, so that an
+        A file to which fit writes its whole state now and then, so that an
         interrupted fit can be resumed: with ``warm_start=True``, fit goes on from the file if
         there is one, to the result that it would have had without interruption. It must be
         given the same rows and parameters. A file serves one fit: those of a search would
         overwrite each other's. :meth:`save` leaves it out.
-    checkpoint_interval : int, default=1
-        Number of epochs from one checkpoint to the next. Each writes the weights and Adam's
-        moments: twelve bytes a weight.
+    checkpoint_interval : int or float, default=1
+        Number of epochs from one checkpoint to the next; below 1 a share of an epoch. Each
+        writes the weights and Adam's moments: twelve bytes a weight.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     device : str or torch.device, default="auto"
@@ -254,7 +254,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, np.inf, closed="left")],
         "checkpoint": [str, os.PathLike, None],
-        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint_interval": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+        ],
         "sparse_output": ["boolean"],
         "device": [str, torch.device],
         "warm_start": ["boolean"],

@@ -47,8 +47,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         """Parameters, as the trainer takes them."""
         return self.get_params(deep=False)
 
-    def _architecture(self, X, rng=None, start=None):
-        """Architecture that suits validated samples; that of a fitted estimator for None."""
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
+        """Architecture that suits validated samples and their rows; without, that of a fit."""
         return FlatArchitecture()
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -111,10 +111,11 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         if interrupted is not None:
             rng.set_state(interrupted.first_random_state)
         first_random_state = rng.get_state()
-        architecture = self._architecture(X, rng, start)
+        architecture = self._architecture(X, rows, rng, start)
         trainer = Trainer(self._settings(), size, tied, rng, architecture=architecture)
         trainer.begin(rows, start, interrupted)
         trainer.watch = self._watch
+        self._watch_within_epochs(trainer, first_random_state)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self._train(trainer, context, first_random_state)
@@ -198,7 +199,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         if before is not None and before.suits(size.k, settings["sparsity"]):
             before.continue_with(settings, rng)
             return before
-        architecture = self._architecture(X, rng, start)
+        architecture = self._architecture(X, rows, rng, start)
         sample = rows.sample(rng)
         scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(sample)
         trainer = Trainer(settings, size, tied, rng, scaling, architecture)
@@ -241,10 +242,20 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         return None
 
     def _write_checkpoint(self, trainer, first_random_state):
+        """Write a checkpoint after an epoch, if one is due."""
         if self.checkpoint is None:
             return
-        if not trainer.goes_on or trainer.history.n_epochs % self.checkpoint_interval == 0:
+        interval = max(1, self.checkpoint_interval)
+        if not trainer.goes_on or trainer.history.n_epochs % interval == 0:
             write_checkpoint(self.checkpoint, self, trainer, first_random_state)
+
+    def _watch_within_epochs(self, trainer, first_random_state):
+        """Have checkpoints written within epochs, too, if they are asked for."""
+        if self.checkpoint is not None and self.checkpoint_interval < 1:
+            trainer.within_epochs = (
+                self.checkpoint_interval,
+                lambda: write_checkpoint(self.checkpoint, self, trainer, first_random_state),
+            )
 
     def _print_epoch(self, progress):
         if self.verbose:

@@ -250,6 +250,7 @@ SMALL = {"n_components": 20, "k": 2, "max_iter": 4, "batch_size": 16, "random_st
 PARAMETERS = {
     "tied": {},
     "untied": {"tied": False, "n_estimators": 2},
+    "within an epoch": {"tied": False, "batch_size": 16, "checkpoint_interval": 0.1},
     "dense": {"k": 8, "tied": False, "consistency": 0.1, "n_estimators": 2, "aggregate": "mean"},
     "batch": {"sparsity": "batch_topk", "n_estimators": 2},
     "omp": {"transform_algorithm": "omp"},
@@ -290,13 +291,22 @@ def write_bases(folder):
         X = X if name == "untied" else X.to_numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fits as short as these do not converge
+            begun = estimator(name, checkpoint=folder / f"{name}.checkpoint")
+            if name == "within an epoch":
+                begun._watch = interrupt_after_a_step
             with interrupted(after=2):
-                estimator(name, checkpoint=folder / f"{name}.checkpoint").fit(X)
+                begun.fit(X)
             model = estimator(name, max_iter=2).fit(X)
             if name == "untied":
                 model.partial_fit(X)
             model.save(folder / f"{name}.model", optimizer=True)
     return sorted(path.name for path in folder.iterdir())
+
+
+def interrupt_after_a_step(done, planned):
+    """After the first step of the second epoch, of three each, a checkpoint was written."""
+    if done == 5:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pickle
+import signal
 import stat
 import struct
 import threading
@@ -863,6 +864,60 @@ def test_fault_89_resumed_fit_equals_uninterrupted(
     assert resumed.loss_curve_ == expected.loss_curve_
     # The checkpoint of a finished fit gives its result again.
     assert_same(fitted_state(clone(estimator).fit(X)), fitted_state(expected))
+
+
+@pytest.mark.touches_globals("NumPy's generator")
+@pytest.mark.parametrize("parameters", CHECKPOINTED.values(), ids=CHECKPOINTED)
+@pytest.mark.parametrize("n_steps", [4, 40])
+def test_a_fit_resumed_within_an_epoch_equals_an_uninterrupted_one(
+    X, estimator, path, monkeypatch, parameters, n_steps
+):
+    """In the first epoch as well as in a later one, of which each fifth is written."""
+    X = np.clip(X, 0, 1)
+    estimator.set_params(max_iter=6, n_iter_no_change=6, batch_size=-(-len(X) // 15))
+    estimator.set_params(**parameters)
+    monkeypatch.setattr(GENERATOR, lambda _: np.random.RandomState(7))
+    expected = clone(estimator).fit(X)
+    estimator.set_params(checkpoint=path, checkpoint_interval=0.2, warm_start=True)
+    stopping = clone(estimator)
+
+    def interrupt(done, planned):
+        if done == n_steps:
+            raise KeyboardInterrupt
+
+    stopping._watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        stopping.fit(X)
+    steps = []
+    resumed = clone(estimator)
+    resumed._watch = lambda done, planned: steps.append(done)
+    resumed.fit(X)
+    assert n_steps - 3 <= steps[0] <= n_steps
+    assert_same(fitted_state(resumed), fitted_state(expected))
+    assert resumed.loss_curve_ == expected.loss_curve_
+    assert resumed.correlation_curve_ == expected.correlation_curve_
+
+
+@pytest.mark.parametrize("name, value", [
+    ("fired", -1), ("n_batches", 0), ("n_batches", 10**6), ("loss", -1.0), ("loss", None),
+    ("correlation", [1.0]), ("correlation", [0.0, -1.0]), ("more", 1),
+])  # fmt: skip
+def test_fault_107_an_epoch_out_of_range(X, estimator, path, name, value):
+    estimator.set_params(checkpoint=path, checkpoint_interval=0.1, warm_start=True, batch_size=8)
+    stopping = clone(estimator)
+    stopping._watch = lambda done, planned: done == 3 and signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        stopping.fit(X)
+
+    def change(file):
+        if name == "fired":
+            file.arrays[name].fill(value)
+        else:
+            file.config["epoch"][name] = value
+
+    changed(path, path, change)
+    with pytest.raises(ModelFileError, match="fired" if name == "fired" else "epoch"):
+        estimator.fit(X)
 
 
 def test_checkpoint_is_begun_anew_without_warm_start(X, estimator, path):
