@@ -43,6 +43,11 @@ setup(
             "playwright",  # drives Chromium through the report
             "rich",
             "setuptools>=77",
+            # Where rows may be that are read when they are asked for.
+            "dask[array]>=2025.1",
+            "h5py>=3.11",
+            "pyarrow>=17",
+            "zarr>=3",
         ],
         "docs": [
             "sphinx>=8.2",

@@ -3,7 +3,8 @@ Is learning in chunks as good as learning from all samples at once?
 ===================================================================
 
 The samples are in a file that does not have to fit into memory. ``partial_fit`` learns from one
-chunk after another. Is the model as good as that of ``fit`` on all samples?
+chunk after another, as of a stream whose end is unknown. Is the model as good as that of ``fit``,
+which takes such a file as it is and reads it in random order?
 """
 
 import tempfile

@@ -4,12 +4,14 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ below
+    from ._model_file._codes import load_codes
     from ._model_file._safetensors import ModelFileError
     from .autoencoders._conv import ConvTopKSparseAutoencoder
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
     from .images._finder import find_images
     from .images._loader import ImageLoader, ImageLoadError
+    from .images._rows import LazyRows
     from .metrics import pearson_correlation, reconstruction_correlation
 
 __version__ = "0.1.0"
@@ -19,10 +21,12 @@ __all__ = [
     "ImageAugmenter",
     "ImageLoadError",
     "ImageLoader",
+    "LazyRows",
     "ModelFileError",
     "TopKSparseAutoencoder",
     "__version__",
     "find_images",
+    "load_codes",
     "pearson_correlation",
     "reconstruction_correlation",
 ]
@@ -34,9 +38,11 @@ _MODULES = {
     "ImageAugmenter": "images._augmenter",
     "ImageLoadError": "images._loader",
     "ImageLoader": "images._loader",
+    "LazyRows": "images._rows",
     "ModelFileError": "_model_file._safetensors",
     "TopKSparseAutoencoder": "autoencoders._topk",
     "find_images": "images._finder",
+    "load_codes": "_model_file._codes",
     "pearson_correlation": "metrics",
     "reconstruction_correlation": "metrics",
 }

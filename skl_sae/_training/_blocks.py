@@ -11,8 +11,8 @@ from ._sources import ArrayRows, RawBatch, weights_of_changed
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
 _WINDOW_BYTES = 2**25
-# Numbers of a sample (32 MB), unless these are too few rows for initial atoms.
-_MOST_SAMPLED, _LEAST_ROWS = 2**23, 2**11
+# Numbers of a sample (16 MB), unless these are too few rows for initial atoms.
+_MOST_SAMPLED, _LEAST_ROWS = 2**22, 2**11
 # Places in the data that a sample is from; and rows to judge a fit by, which are fewer.
 _N_RUNS, _N_JUDGING_RUNS = 256, 64
 # Seed where a sample must be the same at each call.

@@ -126,10 +126,9 @@ class LazySamples:
         assert_all_finite(rows, input_name=name)
         refuse_large(rows, name)
 
-    def parts(self):
-        """All samples in order, a few at a time, as arrays of dtype float32 in C order."""
-        n = max(1, _PART // self.n_features)
-        return read_ahead(self._part(i, min(i + n, len(self))) for i in range(0, len(self), n))
+    def parts(self, first=0):
+        """Samples in order, a few at a time, as arrays of dtype float32 in C order."""
+        return read_ahead(self._part(*part) for part in _part_ranges(self.shape, first))
 
     def _part(self, start, stop):
         part = check_array(self.read(start, stop), dtype=np.float32, order="C")
@@ -153,9 +152,21 @@ def refuse_large(X, name="X"):
         )
 
 
+def _part_ranges(shape, first):
+    n = max(1, _PART // math.prod(shape[1:]))
+    return ((i, min(i + n, shape[0])) for i in range(first, shape[0], n))
+
+
 def parts_of(X):
     """Validated samples as arrays: all of an array, or parts of LazySamples."""
     return X.parts() if isinstance(X, LazySamples) else (X,)
+
+
+def small_parts_of(X, first):
+    """Validated samples as arrays of some megabytes, from the first on."""
+    if isinstance(X, LazySamples):
+        return X.parts(first)
+    return (X[start:stop] for start, stop in _part_ranges(X.shape, first))
 
 
 def read_ahead(items):

@@ -1,5 +1,6 @@
 """BaseSparseAutoencoder: validation, codes, scores, files and pickles."""
 
+import hashlib
 import warnings
 
 import numpy as np
@@ -17,14 +18,18 @@ from .._engine._parameters import Parameters
 from .._engine._pursuit import Pursuit, pursuit_batch_size
 from .._engine._threads import one_thread, product
 from .._engine._tuning import CODES_AT_A_TIME
+from .._model_file._codes import CodesWriter, load_codes
 from .._model_file._format import CURVES, version
 from .._model_file._model import FittedState, read_model, write_model
-from .._training._lazy import LazySamples, lazily, parts_of, refuse_large
+from .._training._lazy import LazySamples, lazily, parts_of, refuse_large, small_parts_of
 from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
 from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
-from ._sparse_output import mean_codes, to_csr
+from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
+
+# Parameters that decide on the codes of fitted atoms.
+_OF_CODES = "aggregate", "transform_algorithm", "pooling", "pooling_function", "stride", "normalize"
 
 
 class BaseSparseAutoencoder(
@@ -59,9 +64,69 @@ class BaseSparseAutoencoder(
         """
         check_is_fitted(self)
         self._refuse_sparse_frames()
+        if is_dask_array(X):
+            return codes_of_dask_array(self, X)
         X = self._validate_rows(X, reset=False)
         codes = self._codes(X)
         return codes if self.sparse_output else codes.toarray()
+
+    def transform_to(self, X, path):
+        """Write the codes of the rows of X to a file, a block at a time.
+
+        Memory holds one block, whatever the number of rows. If it is cut off, the same call goes
+        on behind the last block that was finished; until all are, they are in the folder
+        ``path + ".part"``, and the disk needs room for both for a while.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, as :meth:`transform` takes them.
+        path : str or path-like
+            The file, by custom with the suffix ``.npz``, which is replaced if it is there.
+            :func:`scipy.sparse.load_npz` reads it into memory, :func:`skl_sae.load_codes` leaves
+            the numbers in it.
+
+        Returns
+        -------
+        codes : csr_matrix, float32, of shape (n_samples, n_features_out)
+            As :meth:`transform` returns them with sparse_output=True, but in the file.
+
+        Raises
+        ------
+        ModelFileError
+            If path is no regular file, or if the folder has codes of other rows or of another
+            model.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data
+        >>> sae = TopKSparseAutoencoder(64, k=4, max_iter=1, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     codes = sae.transform_to(X, os.path.join(folder, "codes.npz"))
+        ...     codes.shape, bool((codes != sae.transform(X)).nnz == 0)
+        ((1797, 64), True)
+        """
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        writer = CodesWriter(path, self._identity(X), self._n_features_out)
+        for part in small_parts_of(X, writer.n_rows):
+            writer.append(self._codes(part))
+        writer.finish()
+        return load_codes(path)
+
+    def _identity(self, X):
+        """Text that tells codes of these samples by this model from others."""
+        digest = hashlib.sha256(repr((type(self).__name__, X.shape, self.k_)).encode())
+        settings = {name: value for name, value in self.get_params(deep=False).items()
+                    if name in _OF_CODES}  # fmt: skip
+        digest.update(repr(sorted(settings.items())).encode())
+        first = X.read(0, 1) if isinstance(X, LazySamples) else X[:1]
+        for array in (*self._parameters().named().values(), first.astype(np.float32)):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
     def fit_transform(self, X, y=None, sample_weight=None):
         """Fit to X, then return its codes.

@@ -1,5 +1,7 @@
 """CSR codes of active atoms."""
 
+import copy
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -62,3 +64,30 @@ def mean_codes(codes, n_members):
     # The same atom of several members is one column.
     mean.sum_duplicates()
     return mean
+
+
+# --- dask ---
+
+
+def is_dask_array(X):
+    """Whether it is one, found without an import of dask."""
+    return type(X).__module__.partition(".")[0] == "dask" and hasattr(X, "map_blocks")
+
+
+def codes_of_dask_array(estimator, X):
+    """Codes that dask computes when they are asked for, of each of its chunks of rows."""
+    import dask
+
+    # A whole row, or image, is in one chunk. A later fit must not change what is computed then.
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    n_columns = estimator.transform(np.zeros((1, *X.shape[1:]), np.float32)).shape[1]
+    kind = sp.csr_matrix if estimator.sparse_output else np.empty
+    return X.map_blocks(
+        _codes_of_chunk, estimator=dask.delayed(copy.deepcopy(estimator)),
+        dtype=np.float32, meta=kind((0, n_columns), dtype=np.float32),
+        chunks=(X.chunks[0], (n_columns,)), drop_axis=list(range(2, X.ndim)),
+    )  # fmt: skip
+
+
+def _codes_of_chunk(X, estimator):
+    return estimator.transform(X)

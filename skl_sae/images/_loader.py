@@ -10,16 +10,19 @@ from numbers import Integral
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, UnidentifiedImageError
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm import tqdm
 
 from ._pillow import FORMATS, PILLOW_ERRORS, decoded, truncation_refused
+from ._rows import LazyRows
 from ._shapes import check_sides
 
 MAX_PIXELS = 2**26
 _FILES_PER_TASK = 16
+# Files that are loaded at once where they are loaded when asked for.
+_FILES_AT_ONCE = 64
 # Below this mean file size Pillow's work is mostly Python, which threads only slow down.
 _TINY_BYTES = 2**12
 
@@ -149,6 +152,50 @@ class ImageLoader(TransformerMixin, BaseEstimator):
             warnings.warn(remark, UserWarning, stacklevel=3)
         return rows
 
+    def lazy(self, X, *, as_images=False):
+        """Rows of files that are loaded when they are asked for, by fit and transform.
+
+        Memory holds a few hundred images at a time, however many there are. Each epoch loads
+        them anew, in ``n_jobs`` threads, while the model learns from those before.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, 1)
+            Paths, as in :meth:`transform`.
+        as_images : bool, default=False
+            Whether the shape is that of images, which
+            :class:`~skl_sae.ConvTopKSparseAutoencoder` takes, instead of rows.
+
+        Returns
+        -------
+        rows : LazyRows
+            Of shape (n_samples, height * width * channels), or (n_samples, height, width[, 3]).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file. That a file cannot be read is found when it is asked for.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from skl_sae import ImageLoader, find_images
+        >>> from skl_sae.datasets import make_cells
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = make_cells(folder, n_samples=4, size=32)
+        ...     X = ImageLoader(size=(8, 8), mode="L").lazy(find_images(folder).filenames)
+        ...     X.shape, X[:2].shape
+        ((4, 64), (2, 64))
+        """
+        self._validate_params()
+        self._check_max_pixels()
+        paths = as_paths(X)
+        for path in paths:
+            file_status(path)
+        shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
+        files = _Files(clone(self), paths, shape)
+        return LazyRows(files.read, (len(paths), *shape), n_at_once=_FILES_AT_ONCE)
+
     def _rows(self, paths, update):
         """Return the rows and the texts of warnings; call ``update(n)`` after n more files."""
         self._check_max_pixels()
@@ -253,6 +300,21 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.requires_fit = False
         return tags
+
+
+class _Files:
+    """Files whose rows are read when they are asked for."""
+
+    def __init__(self, loader, paths, shape):
+        self.loader, self.paths, self.shape = loader, paths, shape
+        self.has_warned = False
+
+    def read(self, start, stop):
+        rows, remarks = self.loader._rows(self.paths[start:stop], lambda n: None)
+        if remarks and not self.has_warned:  # once, not in each epoch
+            self.has_warned = True
+            warnings.warn(remarks[0], UserWarning, stacklevel=2)
+        return rows.reshape(len(rows), *self.shape)
 
 
 def as_paths(X):
