@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import PIL.Image
 import pytest
 from joblib.pool import PicklingPool
 from sklearn.base import clone
@@ -32,13 +33,20 @@ GRID = {"k": [2, 8], "n_components": [32, 64]}
 
 @contextlib.contextmanager
 def environment(**variables):
-    """Variables for the workers; a number of threads that the tests run with is not passed on."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            patch.delenv(name, raising=False)
-        for name, value in variables.items():
-            patch.setenv(name, value)
+    """Variables for the workers; a number of threads that the tests run with is not passed on.
+
+    Afterwards all is as it was: Dask sets variables of the process that starts its workers.
+    """
+    before = dict(os.environ)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
         yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 class Dask:
@@ -303,14 +311,25 @@ def test_threads_of_one_dask_worker_share_the_cores(tmp_path, tmp_path_factory, 
         assert_same_search(GridSearchCV(sae, GRID, cv=2).fit(digits), expected)
 
 
-def test_files_are_loaded_here_by_threads(cluster, tmp_path):
-    import PIL.Image
+@pytest.fixture
+def paths(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    rng = np.random.default_rng(0)
+    for path in paths:
+        PIL.Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    return paths
 
-    paths = [tmp_path / f"{i}.png" for i in range(3)]
-    for i, path in enumerate(paths):
-        PIL.Image.new("L", (64, 64), 50 * i).save(path)
+
+def test_files_are_loaded_here_by_threads(cluster, paths):
     expected = ImageLoader((8, 8), "L").fit_transform(paths)
     with cluster.config():
         np.testing.assert_array_equal(
             ImageLoader((8, 8), "L", n_jobs=2).fit_transform(paths), expected
         )
+
+
+def test_workers_load_files(cluster, paths, sae):
+    model = make_pipeline(ImageLoader((8, 8), "L"), sae)
+    expected = cross_val_score(model, paths, cv=2)
+    with cluster.config():
+        np.testing.assert_array_equal(cross_val_score(model, paths, cv=2), expected)
