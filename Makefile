@@ -18,6 +18,11 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
+# What only slow tests need.
+.venv/installed-cluster: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dask,ray]'
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
@@ -28,7 +33,7 @@ test: .venv/installed-docs
 	$(BIN)/python tests/check_wheel.py
 	$(MAKE) docs
 
-test-all: test
+test-all: test .venv/installed-cluster
 	$(BIN)/python -m pytest -m slow
 
 # The tests as on other processors and with other numbers of threads; SETTINGS=another is one of them.

@@ -32,6 +32,9 @@ setup(
     ],
     extras_require={
         "progress": ["rich"],
+        # Backends of joblib, for many fits on several machines.
+        "dask": ["dask[distributed]>=2026.1"],
+        "ray": ["ray>=2.50"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",
@@ -42,6 +45,9 @@ setup(
             "pandas",
             "playwright",  # drives Chromium through the report
             "rich",
+            # Searches on workers are tested for real. Dask is light; Ray is 70 MB, and its tests
+            # are slow: `make test-all` brings it.
+            "dask[distributed]>=2026.1",
             "setuptools>=77",
             # Where rows may be that are read when they are asked for.
             "dask[array]>=2025.1",
