@@ -47,10 +47,9 @@ setup(
             "rich",
             # Searches on workers are tested for real. Dask is light; Ray is 70 MB, and its tests
             # are slow: `make test-all` brings it.
-            "dask[distributed]>=2026.1",
+            "dask[array,distributed]>=2026.1",
             "setuptools>=77",
             # Where rows may be that are read when they are asked for.
-            "dask[array]>=2025.1",
             "h5py>=3.11",
             "pyarrow>=17",
             "zarr>=3",
