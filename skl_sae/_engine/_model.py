@@ -51,7 +51,7 @@ class Model(Protocol):
 
     A `Trainer`, checkpoints and files need besides, as `LinearModel` has it: ``k``, ``device``,
     ``counts``, ``n_steps``; ``arrays`` and ``catch_up``; ``error``, ``reconstruct`` and
-    ``fit_thresholds``; ``revive``; ``optimizer_arrays`` and ``restore_optimizer``.
+    ``fit_thresholds``; ``revive``; ``optimizer_arrays`` and ``restore_optimizer``; ``whole``.
     """
 
     parameters: Parameters
@@ -140,6 +140,10 @@ class LinearModel:
         """Go on after this many steps from what `optimizer_arrays` gave, which is copied."""
         self.counts.rows_since.copy_(torch.from_numpy(arrays["rows_since_fired"]))
         self.optimizer.restore(arrays, n_steps)
+
+    def whole(self):
+        """This model, of which nothing is kept elsewhere."""
+        return self
 
     def catch_up(self):
         """Bring all atoms of the decoder to the present step."""

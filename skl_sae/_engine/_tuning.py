@@ -48,3 +48,9 @@ CODES_AT_A_TIME = 2**23
 PATCHES_AT_A_TIME = 2**19
 # Rows handled at a time where nothing but memory matters: some MB of images.
 ROWS_AT_A_TIME = 256
+
+# --- Processes ---
+
+# Weights from which ranks share a model. What a step sends takes about 2 ms; of fewer weights each
+# rank does the whole step in that time.
+SPREAD_SIZE = 2**20

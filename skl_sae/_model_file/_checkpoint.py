@@ -4,6 +4,7 @@ import numpy as np
 
 from .._engine._device import resolve_device
 from .._engine._parameters import Parameters
+from .._training._collective import is_first
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
 from ._safetensors import ModelFileError, write_arrays
@@ -97,7 +98,8 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     for name, state in states.items():
         arrays[name] = state[1]
         config[name] = list(state[2:])
-    write_arrays(path, arrays, metadata("checkpoint", config, estimator))
+    if is_first():  # the arrays of all ranks were collected by all
+        write_arrays(path, arrays, metadata("checkpoint", config, estimator))
 
 
 def read_checkpoint(path, estimator, n_features):

@@ -58,7 +58,7 @@ class History:
         """Keep the parameters as they are now."""
         frequency = self.frequency
         if frequency is None:
-            frequency = np.zeros(model.parameters.bias.numel(), np.float32)
+            frequency = np.zeros(model.counts.fired.numel(), np.float32)
         arrays = model.arrays().named() | {"frequency": frequency}
         for name in (*NAMES, "frequency"):
             if name not in arrays:
