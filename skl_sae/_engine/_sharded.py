@@ -202,6 +202,8 @@ class ShardedModel:
     @without_autograd
     def revive(self, dead_after):
         """Wake dead atoms, as `LinearModel.revive` does."""
+        if (self.counts.rows_since >= dead_after).any():
+            self.catch_up()  # also where none of the dead atoms is, for the same bits
         self.local.counts.rows_since.copy_(self._here(self.counts.rows_since))
         self.local.revive(dead_after)
 

@@ -58,7 +58,7 @@ class MemberShards(ShardedModel):
         )
 
     def _of_all(self, of_members):
-        """What all ranks have of their members, side by side."""
+        """Members of all ranks, side by side."""
         size = self._most_members - len(of_members)
         if size:
             filler = of_members.new_zeros(size, *of_members.shape[1:])

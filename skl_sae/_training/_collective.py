@@ -49,7 +49,7 @@ def first(value):
 
 
 def by_first(work):
-    """What work without arguments returns, which only rank 0 does."""
+    """Result of work without arguments, which only rank 0 does."""
     collective = current()
     if collective is None:
         return work()
