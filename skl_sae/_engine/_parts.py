@@ -34,7 +34,7 @@ class Parts:
     def _axis_of(self, name):
         """The axis along which an array of this name is cut; None for one that all ranks have."""
         of, _, what = name.partition(".")
-        if of == "rates" or what == "n_steps":
+        if of in ("rates", "frequency") or what == "n_steps":
             return None
         if of in ("centers", "thresholds"):
             return 0 if self.by_members else None

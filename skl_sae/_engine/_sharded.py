@@ -71,9 +71,7 @@ class ShardedModel:
         self.k, self.ranks, self.parts, self.combine = k, ranks, parts, combine
         if fused is None:
             fused = uses_fused_step(device, k, parameters.shape[1])
-        part = Parameters.from_named(
-            {name: parts.cut(name, array) for name, array in parameters.named().items()}
-        )
+        part = Parameters.from_named(self.cut(parameters.named()))
         self.local = LinearModel(
             part, k=min(k, part.shape[1]), device=device, fused=fused, combine=_apart
         )
@@ -113,27 +111,38 @@ class ShardedModel:
 
     def arrays(self, *, caught_up=True):
         """Parameters of the whole model in NumPy, with all parts collected."""
+        return Parameters.from_named(self.joined(self._kept(caught_up)))
+
+    def kept_arrays(self):
+        """Parameters that are kept here, by name."""
+        return self._kept(True)
+
+    def _kept(self, caught_up):
         named = self.local.arrays(caught_up=caught_up).named()
         if self.parameters.thresholds is not None:
             named["thresholds"] = self.local.parameters.thresholds.cpu().numpy()
-        return Parameters.from_named(self._joined(named))
+        return named
 
     def optimizer_arrays(self):
         """Return what training needs besides `arrays`, as that of one `LinearModel`."""
-        joined = self._joined(self.local.optimizer.arrays())
+        joined = self.joined(self.local.optimizer.arrays())
         return {"rows_since_fired": self.counts.rows_since.cpu().numpy(), **joined}
 
-    def _joined(self, named):
+    def joined(self, named):
+        """The whole of named arrays of which each rank has its part."""
         return {
             name: self.parts.join(name, array, self.ranks.collect) for name, array in named.items()
         }
+
+    def cut(self, named):
+        """The inverse of `joined`."""
+        return {name: self.parts.cut(name, array) for name, array in named.items()}
 
     @without_autograd
     def restore_optimizer(self, arrays, n_steps):
         """Go on after this many steps from what `optimizer_arrays` gave."""
         self.counts.rows_since.copy_(torch.from_numpy(arrays["rows_since_fired"]))
-        cut = {name: self.parts.cut(name, array) for name, array in arrays.items()}
-        self.local.restore_optimizer(cut, n_steps)
+        self.local.restore_optimizer(self.cut(arrays), n_steps)
 
     def whole(self):
         """A `LinearModel` of all parts, with Adam's moments."""

@@ -58,9 +58,8 @@ class Checkpoint:
         model.restore_optimizer(with_prefix(arrays, "optimizer."), config["n_steps"])
         trainer.model, trainer.n_steps_before = model, config["n_steps_before"]
         curves = {name: curve.tolist() for name, curve in with_prefix(arrays, "progress.").items()}
-        trainer.history.restore(
-            config["progress"] | curves, with_prefix(arrays, "best."), arrays["frequency"]
-        )
+        best = model.cut(with_prefix(arrays, "best."))
+        trainer.history.restore(config["progress"] | curves, best, arrays["frequency"])
         trainer.rng.set_state(self._random_state("random_state"))
 
     def _random_state(self, name):
@@ -75,7 +74,7 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     in_model = model.arrays(caught_up=False).named()
     arrays |= {f"engine.{name}": array for name, array in in_model.items()}
     arrays |= optimizer_arrays(model)
-    arrays |= {f"best.{name}": array for name, array in history.best_arrays.items()}
+    arrays |= {f"best.{name}": array for name, array in model.joined(history.best_arrays).items()}
     arrays |= {"offset": scaling.offset, "scale": np.asarray(scaling.scale)}
     arrays["frequency"] = history.frequency
     sizes, curves = without_curves(history.as_json())

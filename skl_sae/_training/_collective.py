@@ -137,7 +137,7 @@ class Collective:
         arrays = []
         for rank, shape in enumerate(shapes):
             if rank == self.rank and shape == part.shape:
-                array = np.ascontiguousarray(part)
+                array = part if part.flags.c_contiguous else part.copy()
             else:
                 array = np.empty(shape, part.dtype)
             if array.size:

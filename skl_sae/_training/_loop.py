@@ -379,7 +379,7 @@ class Trainer:
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""
         self.n_steps_before += self.model.n_steps
-        parameters = self.history.go_back()
+        parameters = self.history.go_back(self.model)
         self.model = self.architecture.model(parameters, k=self.size.k, device=self.model.device)
 
     @one_thread()
