@@ -14,8 +14,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# Seconds in which ranks that live tell so, after one of them was lost.
-_ANSWERED = 5
+# Seconds in which ranks that live tell so, after one of them was lost; and in which the only other
+# one tells why it left, which it does before its connections close.
+_ANSWERED, _TOLD = 5, 0.5
 _fits = itertools.count()  # of this process; the same on all ranks
 _local = threading.local()
 
@@ -185,7 +186,7 @@ class Collective:
         silent = set(others)
         try:
             self._store.set(f"alive/{self.rank}", "")
-            until = time.monotonic() + _ANSWERED
+            until = time.monotonic() + (_ANSWERED if len(others) > 1 else _TOLD)
             while silent and time.monotonic() < until:
                 for rank in others:
                     if self._store.check([f"failed/{rank}"]):

@@ -53,6 +53,7 @@ DEFAULTS = {
     "default start": {"init": "pca"},
     "default start, untied": {"init": "pca", "tied": False},
 }
+RESUMED = {"members": MEMBERS["members"], "untied": ATOMS["untied"]}
 STEPS = {
     "untied": (1, 96, False), "tied": (1, 96, True), "dense": (1, 24, False),
     "dense, tied": (1, 24, True), "members": (3, 96, False), "dense members": (3, 24, True),
@@ -125,12 +126,13 @@ def task_fits(folder):
     with _collective._joined():
         for name, case in STEPS.items():
             keep(folder, f"steps, {name}", steps(*case, _collective.current()))
+    checkpoints(folder)
+    troubles(folder)
 
 
-def task_checkpoints(folder):
-    """Write two checkpoints, and go on from one of a single process."""
-    for name in ("members", "untied"):
-        settings = (ATOMS | MEMBERS)[name]
+def checkpoints(folder):
+    """Write two checkpoints, and go on from those of a single process."""
+    for name, settings in RESUMED.items():
         interrupt(settings | resumable(folder / f"{name}, two"))
         keep(folder, f"resumed {name}", fitted(settings | resumable(folder / f"{name}, one")))
 
@@ -153,7 +155,7 @@ def interrupt(settings):
             fitted(settings)
 
 
-def task_troubles(folder):
+def troubles(folder):
     """Fits that fail on one rank or all, and one that does not, by the same processes."""
     rank, X = dist.get_rank(), photographs()
     sae = TopKSparseAutoencoder(**GIVEN)
