@@ -87,9 +87,9 @@ class ShardedModel:
     def _share_thresholds(self):
         """Let the part have the thresholds of the whole model, which move in place."""
         of_part = self.parameters.thresholds
-        self.local.parameters.thresholds = (
-            of_part[self.parts.here] if self.parts.by_members else (of_part)
-        )
+        if self.parts.by_members:
+            of_part = of_part[self.parts.here]
+        self.local.parameters.thresholds = of_part
 
     @property
     def device(self):
@@ -299,9 +299,8 @@ class ShardedModel:
         if weight is None:
             weight = torch.ones(values.shape[:2])
         slope = np.empty(values.shape[:2])
-        live = kernels.Picks(
-            indices, values, values, values, weight.numpy(), slope, indices
-        )  # of which only the indices, values and weights are looked at
+        # Of these only the indices, values and weights are looked at.
+        live = kernels.Picks(indices, values, values, values, weight.numpy(), slope, indices)
         kernels.count_firing(live, FiringCounts(*(part.numpy() for part in self.counts)))
 
     @without_autograd

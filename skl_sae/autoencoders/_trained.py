@@ -82,6 +82,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             If X or a parameter is not usable, or if training diverges.
         MemoryError
             If the weights cannot fit into this machine's memory.
+        RuntimeError
+            If another process that shares the fit has ended or failed.
 
         Warns
         -----

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -115,6 +116,10 @@ def task_fits(folder):
     for name, settings in WEIGHTED.items():
         keep(folder, name, fitted(settings, weights()))
     keep(folder, "any seed", fitted({"random_state": None}))
+    keep(folder, "untied, again", fitted(ATOMS["untied"]))
+    if dist.get_rank() == 0:  # one that nobody shares would wait for ever
+        with ThreadPoolExecutor() as pool:
+            pool.submit(fitted, ATOMS["few atoms"]).result()
     conv = ConvTopKSparseAutoencoder(
         16, image_shape=(12, 12), kernel_size=4, k=8, max_iter=2, random_state=0, device="cpu"
     ).fit(photographs())

@@ -14,6 +14,7 @@ import ranks
 
 from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
 from skl_sae._engine._parts import Parts
+from skl_sae._engine._spread import is_worth_spreading
 
 SCRIPT = Path(ranks.__file__)
 # Seconds in which a rank ends, after another was lost.
@@ -129,6 +130,18 @@ def test_default_start_scores_as_in_one_process(shared, name):
 
 def test_ranks_without_a_seed_have_the_same(shared):
     of_ranks(shared, "any seed")
+
+
+def test_the_same_ranks_give_the_same_bits(shared):
+    assert_same(of_ranks(shared, "untied"), of_ranks(shared, "untied, again"))
+
+
+def test_small_models_are_not_spread():
+    """Nor those with fewer atoms and members than ranks."""
+    assert is_worth_spreading((1, 3072, 12288), 2) and is_worth_spreading((3, 3072, 12288), 4)
+    assert not is_worth_spreading((1, 256, 64), 2)
+    assert not is_worth_spreading((1, 2, 10**8), 4)
+    assert not is_worth_spreading((1, 3072, 12288), 1)
 
 
 def test_partial_fit_is_shared(shared):
