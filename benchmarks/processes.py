@@ -4,7 +4,9 @@ Both work on the same photographs, in turns, so that the ratios hold on a noisy 
 
     python benchmarks/processes.py [--rounds 5] [--steps 10] [--cases S1 "S1 members" S3]
 
-AuxK is off, and encoders are untied. What is printed is a Markdown table.
+AuxK is off, and encoders are untied. What is printed is a Markdown table: besides the time on the
+clock that of cores, which neighbours change less. Where cores are free, two processes take as long as
+the slower of them and its waiting, and one process half of its cores' time at best.
 """
 
 import argparse
@@ -55,12 +57,13 @@ def model_of(case, n_features, ranks=None):
 
 
 def seconds(model, rows, batch_size, n_steps):
-    """Seconds of a step, the mean of some."""
-    start = time.perf_counter()
+    """Seconds of a step, and seconds of cores that this process used, the mean of some."""
+    start = torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
     for i in range(n_steps):
         first = i * batch_size % (len(rows) - batch_size + 1)
         model.step(Batch(rows[first : first + batch_size]), Objective(), LEARNING_RATE)
-    return (time.perf_counter() - start) / n_steps
+    end = torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
+    return (end - start) / n_steps
 
 
 def alternate(case, n_rounds, n_steps):
@@ -81,11 +84,20 @@ def alternate(case, n_rounds, n_steps):
                 continue
             torch.set_num_threads(1 + is_alone)
             step = seconds(models[is_alone], rows, batch_size, n_steps if i else WARM_UP)
+            if not is_alone:
+                used = collective.gather(step[1:])  # the slowest rank decides on free cores
+                step = torch.cat([step, used.max()[None]])
+                step[1] = used.sum()
             if i:
-                found.append(step)
+                found.append(step.tolist())
     dist.barrier()
     collective.leave()
     return times
+
+
+def median_ms(times, i):
+    """Median of one kind of time over rounds."""
+    return 1e3 * statistics.median(step[i] for step in times)
 
 
 def work(arguments):
@@ -94,9 +106,12 @@ def work(arguments):
     for case in arguments.cases:
         shared, alone = alternate(case, arguments.rounds, arguments.steps)
         if dist.get_rank() == 0:
-            ratio = statistics.median(b / a for a, b in zip(shared, alone, strict=True))
-            shared, alone = (1e3 * statistics.median(times) for times in (shared, alone))
-            print(f"| {case} | {alone:.1f} | {shared:.1f} | {ratio:.2f} |", flush=True)
+            ratio = statistics.median(b[0] / a[0] for a, b in zip(shared, alone, strict=True))
+            of_cores = (alone, 1), (shared, 1), (shared, 2)
+            numbers = [median_ms(alone, 0), median_ms(shared, 0)]
+            cells = [f"{number:.1f}" for number in numbers] + [f"{ratio:.2f}"]
+            cells += [f"{median_ms(times, i):.1f}" for times, i in of_cores]
+            print(f"| {' | '.join([case, *cells])} |", flush=True)
     dist.destroy_process_group()
 
 
@@ -109,8 +124,9 @@ def main():
     if "RANK" in os.environ:
         return work(arguments)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}\n")
-    print("| case | one process, ms a step | two processes | speed of two |")
-    print("|---|---|---|---|", flush=True)
+    print("| case | one process, ms a step | two processes | speed of two | ", end="")
+    print("cores: one process, ms | two processes | the slower of them |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     launch = "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(N_RANKS)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *launch, *sys.argv], env=environment, check=True)
