@@ -128,6 +128,9 @@ class LazyAdam(DenseAdam):
         self._atoms = {}  # AdamState and AdamRule of the decoder and, if untied, of the encoder
         self._flat = {}  # parameter and moments of what is no matrix of atoms, as flat arrays
         self._rates = np.zeros(1024)
+        # Of a part of a larger model: where its atoms lie among all, as `kernels.run` takes it; and
+        # what makes the sum of the parts' gradients of the centres, if they have these in common.
+        self.within, self.add_parts = None, None
 
     @property
     def clock(self):
@@ -215,8 +218,11 @@ class LazyAdam(DenseAdam):
              (*self._atoms[name], picks_, source, sides_, self.clock, totals))
             for name, picks_, sides_ in self._shares_of(picks, sides)
         ]  # fmt: skip
-        kernels.run(jobs, n_threads)
-        gradients = sides.bias_gradient, centers_gradient + totals.sum(axis=0)
+        kernels.run(jobs, n_threads, self.within)
+        total = totals.sum(axis=0)
+        if self.add_parts is not None:
+            self.add_parts(total)
+        gradients = sides.bias_gradient, centers_gradient + total
         for arrays, gradient in zip(self._flat.values(), gradients, strict=True):
             kernels.adam_step(*arrays, gradient.reshape(-1), self.clock)
 

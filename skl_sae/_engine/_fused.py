@@ -67,6 +67,16 @@ def decode_and_multiply(rows, decoder, active, slope=None):
     return products, squares
 
 
+def multiply(rows, decoder, indices, slope):
+    """Products and squares of rows as `decode_and_multiply` gives them, with nothing added."""
+    products = np.zeros(indices.shape, np.float32)  # what only fills up is not visited
+    squares = np.empty(indices.shape[:2], np.float32)
+    n_threads = n_threads_for(indices.size * rows.shape[2])
+    arguments = decoder, indices, slope, rows, products, squares
+    kernels.run([(kernels.multiply_rows, rows.shape[0] * rows.shape[1], arguments)], n_threads)
+    return products, squares
+
+
 def fused_step(model, batch, objective, rate):
     """Take one step of Adam on a batch.
 
@@ -99,7 +109,7 @@ def fused_step(model, batch, objective, rate):
     weight = _row_weights(batch, residual.shape[:2])
     # residual = D' z + b - x, of which D' z is still to come
     np.negative(centred, out=residual)
-    live, squares = _picks(model, residual, active, weight, 2 / residual.size)
+    live, squares = picks_of(model, residual, active, weight, 2 / residual.size)
     reconstruction = model.combine(residual + rows)
     loss = float((weight * squares).sum(dtype=np.float64)) / residual.size
     # The pull to the other members' codes adds to the gradient at the activations.
@@ -125,11 +135,11 @@ def _row_weights(batch, shape):
     return np.ones(shape, np.float32) if batch.weight is None else batch.weight.numpy()
 
 
-def _picks(model, residual, active, weight, slope):
+def picks_of(model, residual, active, weight, slope, explain=decode_and_multiply):
     """Add what active atoms explain to a residual; with the gradient at their activations."""
     model.optimizer.catch_up(active.indices)
     slope = slope * weight.astype(np.float64)
-    products, squares = decode_and_multiply(residual, model.arrays_in_place.decoder, active, slope)
+    products, squares = explain(residual, model.arrays_in_place.decoder, active, slope)
     rows = np.repeat(np.arange(weight.size), active.values.shape[2]).reshape(active.values.shape)
     return kernels.Picks(*active, products, products, weight, slope, rows), squares
 
@@ -145,7 +155,7 @@ def _dead_picks(model, residuals, preactivations, live, objective):
             np.copyto(aux_residual, residual)
             active = select(preactivations.numpy(), k, is_dead)
             slope = objective.aux_coef * (2 / residual.size)
-            return _picks(model, aux_residual, active, live.weight, slope)[0]
+            return picks_of(model, aux_residual, active, live.weight, slope)[0]
     return no_picks(live)
 
 

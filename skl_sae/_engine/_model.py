@@ -51,7 +51,8 @@ class Model(Protocol):
 
     A `Trainer`, checkpoints and files need besides, as `LinearModel` has it: ``k``, ``device``,
     ``counts``, ``n_steps``; ``arrays`` and ``catch_up``; ``error``, ``reconstruct`` and
-    ``fit_thresholds``; ``revive``; ``optimizer_arrays`` and ``restore_optimizer``.
+    ``fit_thresholds``; ``revive``; ``optimizer_arrays`` and ``restore_optimizer``; ``whole``,
+    ``kept_arrays``, ``joined`` and ``cut``.
     """
 
     parameters: Parameters
@@ -140,6 +141,22 @@ class LinearModel:
         """Go on after this many steps from what `optimizer_arrays` gave, which is copied."""
         self.counts.rows_since.copy_(torch.from_numpy(arrays["rows_since_fired"]))
         self.optimizer.restore(arrays, n_steps)
+
+    def whole(self):
+        """This model, of which nothing is kept elsewhere."""
+        return self
+
+    def kept_arrays(self):
+        """Parameters that are kept here, by name: all of `arrays`."""
+        return self.arrays().named()
+
+    def joined(self, named):
+        """The whole of what `kept_arrays` gave; other names are left as they are."""
+        return named
+
+    def cut(self, named):
+        """The inverse of `joined`."""
+        return named
 
     def catch_up(self):
         """Bring all atoms of the decoder to the present step."""

@@ -33,6 +33,7 @@ if hasattr(os, "register_at_fork"):
 
 class _Local(threading.local):
     allowed = None  # number of threads that the user allows, while torch uses one
+    part, whole = 1, 1  # work counts as this much more, as what is shared is part of a whole
 
 
 _local = _Local()
@@ -112,9 +113,23 @@ def allowed_threads():
     return torch.get_num_threads() if _local.allowed is None else _local.allowed
 
 
+@contextlib.contextmanager
+def as_part(part, whole):
+    """Cut work as if it were that of a whole, of which some is done elsewhere.
+
+    How sums are cut decides their last bit.
+    """
+    before = _local.part, _local.whole
+    _local.part, _local.whole = part, whole
+    try:
+        yield
+    finally:
+        _local.part, _local.whole = before
+
+
 def is_shared(size):
     """Whether threads share work of this size."""
-    return size >= SHARED_SIZE
+    return size * _local.whole >= SHARED_SIZE * _local.part
 
 
 def n_threads_for(size):
@@ -199,7 +214,7 @@ def is_shared_product(left, right):
 
 def is_shared_work(n_multiplications):
     """Whether threads share this many multiplications of numbers in cache."""
-    return n_multiplications >= SHARED_PRODUCT
+    return n_multiplications * _local.whole >= SHARED_PRODUCT * _local.part
 
 
 def parts(length, n_parts=N_PARTS):

@@ -48,3 +48,9 @@ CODES_AT_A_TIME = 2**23
 PATCHES_AT_A_TIME = 2**19
 # Rows handled at a time where nothing but memory matters: some MB of images.
 ROWS_AT_A_TIME = 256
+
+# --- Processes ---
+
+# Weights from which ranks share a model. Beside busy neighbours a step of 2**20 takes one rank 7 ms
+# (32 rows), and two that share it 11; of 2**22 weights 22 and 25 ms, of 2**23 45 and 33.
+SPREAD_SIZE = 2**22

@@ -5,6 +5,7 @@ import torch
 
 from .._engine._device import resolve_device
 from .._engine._parameters import Parameters
+from .._training._collective import is_first
 from .._training._loop import EpochSums
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
@@ -59,9 +60,8 @@ class Checkpoint:
         model.restore_optimizer(with_prefix(arrays, "optimizer."), config["n_steps"])
         trainer.model, trainer.n_steps_before = model, config["n_steps_before"]
         curves = {name: curve.tolist() for name, curve in with_prefix(arrays, "progress.").items()}
-        trainer.history.restore(
-            config["progress"] | curves, with_prefix(arrays, "best."), arrays["frequency"]
-        )
+        best = model.cut(with_prefix(arrays, "best."))
+        trainer.history.restore(config["progress"] | curves, best, arrays["frequency"])
         trainer.rng.set_state(self._random_state("random_state"))
         if "epoch" in config:
             trainer.epoch = EpochSums(**config["epoch"])
@@ -82,7 +82,7 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     in_model = model.arrays(caught_up=False).named()
     arrays |= {f"engine.{name}": array for name, array in in_model.items()}
     arrays |= optimizer_arrays(model)
-    arrays |= {f"best.{name}": array for name, array in history.best_arrays.items()}
+    arrays |= {f"best.{name}": array for name, array in model.joined(history.best_arrays).items()}
     arrays |= {"offset": scaling.offset, "scale": np.asarray(scaling.scale)}
     arrays["frequency"] = history.frequency
     if history.frequency is None:  # in the first epoch
@@ -112,7 +112,8 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     for name, state in states.items():
         arrays[name] = state[1]
         config[name] = list(state[2:])
-    write_arrays(path, arrays, metadata("checkpoint", config, estimator))
+    if is_first():  # the arrays of all ranks were collected by all
+        write_arrays(path, arrays, metadata("checkpoint", config, estimator))
 
 
 def read_checkpoint(path, estimator, n_features):

@@ -7,9 +7,10 @@ import torch
 from sklearn.utils import gen_batches
 
 from .._engine._conv import ConvModel
-from .._engine._model import LinearModel
 from .._engine._pursuit import adapt_atoms, adapt_conv_atoms
+from .._engine._spread import spread_model
 from .._engine._tuning import ROWS_AT_A_TIME
+from ._collective import current
 from ._scaling import Scaling
 
 # Rounds that adapt the atoms to OMP: at most, and for each row per feature. Few rows of many
@@ -44,8 +45,8 @@ class FlatArchitecture:
         return Scaling.of(rows)
 
     def model(self, parameters, **options):
-        """A model of parameters in scaled units."""
-        return LinearModel(parameters, **options)
+        """A model of parameters in scaled units, spread over the ranks of a fit that is shared."""
+        return spread_model(parameters, current(), **options)
 
     def prepare(self, rows, rng):
         """Return what the model sees of rows; random choices are made anew."""

@@ -12,7 +12,7 @@ class History:
     """Curves of a fit, and the best parameters by the rows held out.
 
     ``best_arrays`` are the parameters and the frequency of the epoch that served these rows best,
-    or of the start, whose frequency is 0.
+    or of the start, whose frequency is 0; of a model that is spread over ranks, the part kept here.
     """
 
     CURVES = "losses", "correlations", "scores", "errors"
@@ -58,8 +58,8 @@ class History:
         """Keep the parameters as they are now."""
         frequency = self.frequency
         if frequency is None:
-            frequency = np.zeros(model.parameters.bias.numel(), np.float32)
-        arrays = model.arrays().named() | {"frequency": frequency}
+            frequency = np.zeros(model.counts.fired.numel(), np.float32)
+        arrays = model.kept_arrays() | {"frequency": frequency}
         for name in (*NAMES, "frequency"):
             if name not in arrays:
                 self.best_arrays.pop(name, None)
@@ -68,10 +68,10 @@ class History:
             else:
                 self.best_arrays[name] = arrays[name].copy()
 
-    def go_back(self):
-        """The parameters that were kept, copied; their frequency is the latest from now on."""
+    def go_back(self, model):
+        """The parameters that a model kept, copied; their frequency is the latest from now on."""
         self.frequency = self.best_arrays["frequency"].copy()
-        return Parameters.from_named(self.best_arrays).copy()
+        return Parameters.from_named(model.joined(self.best_arrays)).copy()
 
     def has_stalled(self, patience, tol):
         """Whether the last score is no better than those before the last ``patience`` ones."""

@@ -16,6 +16,7 @@ from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
 from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
 from ..metrics import row_correlations
+from . import _collective
 from ._architecture import FlatArchitecture
 from ._history import History
 from ._sources import ArrayRows, EpochRows, n_judges
@@ -206,9 +207,9 @@ class Trainer:
                     judges = self._start_rows(held_out, generator)[0][:MOST_JUDGES]
             code = Code(k, self.settings.sparsity == "topk")
             known = self.history.choices
-            parameters, self.history.choices = initial_parameters(
+            parameters, self.history.choices = _collective.first(initial_parameters(
                 init, scaled, shape, code, generator, judges, known
-            )
+            ))  # fmt: skip
         if not self.tied:
             parameters.encoder = parameters.decoder.copy()
         return self.architecture.start_parameters(parameters)
@@ -224,6 +225,16 @@ class Trainer:
             self.history.keep_best(self.score(self.held_out), self.model)
         else:
             self.history.add_error(self.error(self.held_out), self.model)
+
+    def spread(self):
+        """Spread a whole model over the ranks of the fit under way, if there are any."""
+        if _collective.current() is None:
+            return
+        whole = self.model
+        self.model = self.architecture.model(
+            whole.arrays(caught_up=False), k=whole.k, device=whole.device, fused=whole.fused
+        )
+        self.model.restore_optimizer(whole.optimizer_arrays(), whole.n_steps)
 
     # --- Epochs ---
 
@@ -378,6 +389,7 @@ class Trainer:
         """End with the last epoch or a better one, with atoms adapted to how rows are coded."""
         if self.history.best_arrays:
             self._settle()
+        self.model = self.model.whole()
         if self.settings.transform_algorithm == "omp":
             self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
@@ -408,7 +420,7 @@ class Trainer:
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""
         self.n_steps_before += self.model.n_steps
-        parameters = self.history.go_back()
+        parameters = self.history.go_back(self.model)
         self.model = self.architecture.model(parameters, k=self.size.k, device=self.model.device)
 
     @one_thread()
@@ -428,7 +440,7 @@ class Trainer:
     @one_thread()
     def _firing_frequency(self, rows):
         """Fraction of the samples on which each atom fires."""
-        fired = torch.zeros_like(self.model.parameters.bias)
+        fired = torch.zeros_like(self.model.counts.fired)
         for _, scaled, weight in self._parts(rows, ROWS_AT_A_TIME):
             active = self.model.encode(scaled)
             fires = (active.values > 0).to(fired)
@@ -449,7 +461,7 @@ class Trainer:
             for batch in gen_batches(len(X), ROWS_AT_A_TIME):
                 scaled = self._scaled(X[batch])
                 total += self.model.error(scaled, self.settings.consistency) * len(scaled)
-        return total / len(X)
+        return _collective.first(total / len(X))
 
     @contextlib.contextmanager
     def _thresholds_fitted_to(self, rows):
@@ -482,7 +494,7 @@ class Trainer:
             reconstruction = self.model.reconstruct(scaled).cpu().numpy()
             correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
             total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
-        return float(total / rows.n_samples)
+        return _collective.first(float(total / rows.n_samples))
 
 
 class Mean:

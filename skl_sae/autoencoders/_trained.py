@@ -1,5 +1,6 @@
 """TrainedSparseAutoencoder: fit and partial_fit, which are the same for all kinds of model."""
 
+import functools
 import os
 import warnings
 
@@ -10,8 +11,10 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from .._model_file._checkpoint import read_checkpoint, write_checkpoint
 from .._model_file._constructor import parameters_as_json
+from .._training._alike import facts_of
 from .._training._architecture import FlatArchitecture
 from .._training._blocks import BlockRows
+from .._training._collective import by_first, current, first, is_first, together
 from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
@@ -51,6 +54,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         """Architecture that suits validated samples and their rows; without, that of a fit."""
         return FlatArchitecture()
 
+    @together
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Learn the atoms from the rows of X.
@@ -80,6 +84,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             If X or a parameter is not usable, or if training diverges.
         MemoryError
             If the weights cannot fit into this machine's memory.
+        RuntimeError
+            If another process that shares the fit has ended or failed.
 
         Warns
         -----
@@ -106,7 +112,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         X = self._validate_rows(X, reset=start is None)
         rows = self._weighted(X, sample_weight)
         size, tied = self._check_size(X, rows.n_samples, start)
-        rng = check_generator(self.random_state)
+        rng = self._generator(rows)
         interrupted = self._interrupted_fit(size.shape[2])
         if interrupted is not None:
             rng.set_state(interrupted.first_random_state)
@@ -136,11 +142,12 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             trainer.train_epoch(rows)
             self._print_epoch(trainer.history)
             self._write_checkpoint(trainer, first_random_state)
-            stop = epoch.call_on_fit_task_end(
+            stop = first(epoch.call_on_fit_task_end(
                 estimator=self, X=rows.X,
                 reconstruction_attributes=lambda: self._attributes(trainer, copied=True),
-            )  # fmt: skip
+            ))  # fmt: skip
 
+    @together
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on learning with one pass over the rows of X.
@@ -179,6 +186,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             if before is not None:
                 self._restore(before)
             raise
+        trainer.model = trainer.model.whole()
         self._store(trainer, {
             "n_iter_": n_calls + 1,
             "loss_curve_": [*getattr(self, "loss_curve_", []), loss],
@@ -193,11 +201,12 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         """The trainer of earlier calls, if its model suits the parameters; or a new one."""
         # The total number of samples is unknown.
         size, tied = self._check_size(X, np.inf, start)
-        rng = check_generator(self.random_state)
+        rng = self._generator(rows)
         settings = self._settings()
         before = getattr(self, "_trainer", None)
         if before is not None and before.suits(size.k, settings["sparsity"]):
             before.continue_with(settings, rng)
+            before.spread()
             return before
         architecture = self._architecture(X, rows, rng, start)
         sample = rows.sample(rng)
@@ -221,6 +230,14 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             return BlockRows.of(X, sample_weight)
         return ArrayRows.of(X.reshape(len(X), -1), sample_weight)
 
+    def _generator(self, rows):
+        """Source of all that is random, the same on all ranks that fit these rows together."""
+        rng = check_generator(self.random_state)
+        if current() is not None:
+            current().check_alike(facts_of(self.get_params(deep=False), rows))
+            rng.set_state(first(rng.get_state()))
+        return rng
+
     def _refuse_booleans(self):
         """True is an Integral, but nobody means a number by it."""
         for name in _NUMBERS:
@@ -236,6 +253,9 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         """The fit to resume, if there is one."""
         if self.checkpoint is None:
             return None
+        return by_first(functools.partial(self._read_interrupted, n_features))
+
+    def _read_interrupted(self, n_features):
         if self.warm_start and os.path.exists(self.checkpoint):
             return read_checkpoint(self.checkpoint, self, n_features)
         parameters_as_json(self.checkpoint, self)  # what cannot be written fails now, not later
@@ -258,7 +278,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             )
 
     def _print_epoch(self, progress):
-        if self.verbose:
+        if self.verbose and is_first():
             held_out = f"  held out {progress.scores[-1]:.4f}" if progress.scores else ""
             print(
                 f"Epoch {progress.n_epochs}/{self.max_iter}  loss {progress.losses[-1]:.4f}  "
@@ -294,5 +314,5 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
                 f"{n_dead} of {n_atoms} atoms ({n_dead / n_atoms:.0%}) are dead: they did not "
                 "fire in the last epoch. Fewer atoms (n_components), a larger k, more rows or "
                 "more epochs (max_iter) would leave fewer.",
-                ConvergenceWarning, stacklevel=5,
+                ConvergenceWarning, stacklevel=6,
             )  # fmt: skip

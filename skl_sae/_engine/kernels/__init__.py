@@ -12,6 +12,8 @@ _MODULES = {
     "update_atoms": "_lazy_adam",
     "correlate_rows": "_rows",
     "decode_rows": "_rows",
+    "multiply_rows": "_rows",
+    "count_firing": "_gather",
     "gather_picks": "_gather",
     "sort_picks": "_gather",
     "select_rows": "_top_k",

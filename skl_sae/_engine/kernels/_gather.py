@@ -19,11 +19,12 @@ def _count(picks, n_components, counts):
     for e in range(n_members):
         for b in range(n_rows):
             for p in range(n_picks):
-                counts[e * n_components + picks.indices[e, b, p] + 1] += 1
+                if picks.indices[e, b, p] >= 0:  # -1 only fills up
+                    counts[e * n_components + picks.indices[e, b, p] + 1] += 1
 
 
 @compiled
-def _count_firing(live, counts):
+def count_firing(live, counts):
     """Note which atoms fired; one that top-k picked with value 0 has not."""
     fired, rows_since = counts
     n_members, n_rows, n_picks = live.indices.shape
@@ -47,6 +48,8 @@ def _place(picks, first_row, centred_row, tied, place, out, projection, bias_gra
     for i in range(n_members * n_rows):
         e, b = divmod(i, n_rows)
         for p in range(n_picks):
+            if picks.indices[e, b, p] < 0:
+                continue
             atom = e * n_components + picks.indices[e, b, p]
             value, product = picks.values[e, b, p], picks.products[e, b, p]
             gradient = picks.gradient[e, b, p] if value > 0 else np.float32(0)
@@ -113,7 +116,7 @@ def gather_picks(live, dead, bias, tied, counts, n_rows):
             for h in range(n_components):
                 atom = e * n_components + h
                 projection[atom] -= bias_gradient[atom] * bias[e, h]
-    _count_firing(live, counts)
+    count_firing(live, counts)
     return out, Sides(projection, bias_gradient)
 
 

@@ -10,7 +10,7 @@ def n_ranges(n_threads):
     return 1 if n_threads is None else N_RANGES
 
 
-def run(jobs, n_threads):
+def run(jobs, n_threads, within=None):
     """Run loops over ranges that are the same for any number of threads.
 
     Parameters
@@ -19,13 +19,15 @@ def run(jobs, n_threads):
         A kernel is given a `Range` of the numbers below n, and the arguments.
     n_threads : int or None
         Number of threads; None for one range, where there is too little to share.
+    within : tuple (first, total) or None
+        Where the numbers lie among those of a whole model, whose ranges are kept; None for all.
     """
     if n_threads is None:
         for kernel, n, arguments in jobs:
             kernel(Range(0, 0, 0, n), *arguments)
         return
     pieces = [
-        (kernel, i, i * n // N_RANGES, (i + 1) * n // N_RANGES, arguments)
+        (kernel, i, *_bounds(i, n, within), arguments)
         for kernel, n, arguments in jobs
         for i in range(N_RANGES)
     ]
@@ -36,3 +38,9 @@ def run(jobs, n_threads):
             kernel(Range(thread, i, begin, end), *arguments)
 
     share(work, pieces, n_threads)
+
+
+def _bounds(i, n, within):
+    """Begin and end of range i of n numbers, which may be some of more."""
+    first, total = within or (0, n)
+    return tuple(min(max(j * total // N_RANGES - first, 0), n) for j in (i, i + 1))

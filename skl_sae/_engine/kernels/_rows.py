@@ -44,6 +44,15 @@ def _multiply(row, indices, decoder, slope, out):
 
 
 @compiled
+def _n_picked(indices):
+    """Number of picks before those that only fill up, whose index is -1."""
+    n = len(indices)
+    while n and indices[n - 1] < 0:
+        n -= 1
+    return n
+
+
+@compiled
 def decode_rows(part, decoder, active, slope, rows, products, squares):
     """Add D' z to rows; then multiply what is there with the picked atoms, and with itself.
 
@@ -68,11 +77,24 @@ def decode_rows(part, decoder, active, slope, rows, products, squares):
     n_rows = rows.shape[1]
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
-        _add_atoms(rows[e, b], indices[e, b], values[e, b], decoder[e])
+        n = _n_picked(indices[e, b])
+        _add_atoms(rows[e, b], indices[e, b, :n], values[e, b, :n], decoder[e])
         if len(products):
             factor = np.float32(slope[e, b])
-            _multiply(rows[e, b], indices[e, b], decoder[e], factor, products[e, b])
+            _multiply(rows[e, b], indices[e, b, :n], decoder[e], factor, products[e, b])
             squares[e, b] = _square(rows[e, b])
+
+
+@compiled
+def multiply_rows(part, decoder, indices, slope, rows, products, squares):
+    """Multiply rows with their picked atoms, and with themselves, as `decode_rows` does."""
+    n_rows = rows.shape[1]
+    for i in range(part.begin, part.end):
+        e, b = divmod(i, n_rows)
+        n = _n_picked(indices[e, b])
+        factor = np.float32(slope[e, b])
+        _multiply(rows[e, b], indices[e, b, :n], decoder[e], factor, products[e, b])
+        squares[e, b] = _square(rows[e, b])
 
 
 @compiled
