@@ -15,12 +15,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
+from skl_sae import ConvTopKSparseAutoencoder, LazyRows, TopKSparseAutoencoder
 from skl_sae._engine import _tuning
 from skl_sae._engine._parameters import Batch, Objective
 from skl_sae._engine._spread import spread_model
 from skl_sae._engine.init._start import Code, initial_parameters
-from skl_sae._training import _collective
+from skl_sae._training import _collective, _lazy
 from skl_sae.datasets import load_photographs
 
 # A random start, since gradients at one of principal directions are little but rounding, which Adam
@@ -55,6 +55,11 @@ DEFAULTS = {
     "default start, untied": {"init": "pca", "tied": False},
 }
 RESUMED = {"members": MEMBERS["members"], "untied": ATOMS["untied"]}
+# Of four batches, two are learned by the time that a file is written.
+RESUMED |= {
+    f"{name}, within an epoch": settings | {"checkpoint_interval": 0.3}
+    for name, settings in RESUMED.items()
+}
 STEPS = {
     "untied": (1, 96, False), "tied": (1, 96, True), "dense": (1, 24, False),
     "dense, tied": (1, 24, True), "members": (3, 96, False), "dense members": (3, 24, True),
@@ -78,6 +83,14 @@ def weights(n=120):
 def fitted(settings, weight=None):
     """Attributes of a fit, by name."""
     return attributes(TopKSparseAutoencoder(**GIVEN | settings).fit(photographs(), None, weight))
+
+
+def fitted_to_file(settings):
+    """Attributes of a fit to rows that are read when they are asked for."""
+    X = photographs()
+    rows = LazyRows(lambda start, stop: X[start:stop], X.shape, n_at_once=7)
+    with mock.patch.object(_lazy, "_FEW_NUMBERS", 10):
+        return attributes(TopKSparseAutoencoder(**GIVEN | settings).fit(rows))
 
 
 def attributes(sae):
@@ -115,6 +128,8 @@ def task_fits(folder):
             keep(folder, name, fitted(settings))
     for name, settings in WEIGHTED.items():
         keep(folder, name, fitted(settings, weights()))
+    for name, settings in RESUMED.items():
+        keep(folder, f"{name}, file", fitted_to_file(settings))
     keep(folder, "any seed", fitted({"random_state": None}))
     keep(folder, "untied, again", fitted(ATOMS["untied"]))
     if dist.get_rank() == 0:  # one that nobody shares would wait for ever
