@@ -5,8 +5,8 @@ Both work on the same photographs, in turns, so that the ratios hold on a noisy 
     python benchmarks/processes.py [--rounds 5] [--steps 10] [--cases S1 "S1 members" S3]
 
 AuxK is off, and encoders are untied. What is printed is a Markdown table: besides the time on the
-clock that of cores, which neighbours change less. Where cores are free, two processes take as long as
-the slower of them and its waiting, and one process half of its cores' time at best.
+clock that of cores, which neighbours change less. Where cores are free, two processes take as long
+as the slower of them and its waiting, and one process half of its cores' time at best.
 """
 
 import argparse

@@ -129,7 +129,8 @@ class LazyAdam(DenseAdam):
         self._flat = {}  # parameter and moments of what is no matrix of atoms, as flat arrays
         self._rates = np.zeros(1024)
         # Of a part of a larger model: where its atoms lie among all, as `kernels.run` takes it; and
-        # what makes the sum of the parts' gradients of the centres, if they have these in common.
+        # what begins to sum the parts' gradients of the centres, if they have these in common, and
+        # returns what waits for that.
         self.within, self.add_parts = None, None
 
     @property
@@ -218,13 +219,23 @@ class LazyAdam(DenseAdam):
              (*self._atoms[name], picks_, source, sides_, self.clock, totals))
             for name, picks_, sides_ in self._shares_of(picks, sides)
         ]  # fmt: skip
-        kernels.run(jobs, n_threads, self.within)
-        total = totals.sum(axis=0)
-        if self.add_parts is not None:
-            self.add_parts(total)
+        total = self._run(jobs, n_threads, totals)
         gradients = sides.bias_gradient, centers_gradient + total
         for arrays, gradient in zip(self._flat.values(), gradients, strict=True):
             kernels.adam_step(*arrays, gradient.reshape(-1), self.clock)
+
+    def _run(self, jobs, n_threads, totals):
+        """Update the atoms; the encoder's part of the centres' gradient, of all parts."""
+        if self.add_parts is None:
+            kernels.run(jobs, n_threads, self.within)
+            return totals.sum(axis=0)
+        # The encoder's job comes first; its sums travel while the decoder is updated.
+        kernels.run(jobs[:1], n_threads)
+        total = totals.sum(axis=0)
+        wait = self.add_parts(total)
+        kernels.run(jobs[1:], n_threads)
+        wait()
+        return total
 
     def _shares_of(self, picks, sides):
         """Split a step into the encoder's and the decoder's part, which are one if tied."""

@@ -5,6 +5,7 @@ have the size of a batch; gradients and Adam's moments never travel.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,9 @@ class Ranks(Protocol):
 
     def add(self, tensor: Array) -> None:
         """Sum of all ranks' tensors, in place."""
+
+    def begin_to_add(self, tensor: Array) -> Callable[[], None]:
+        """The same, done when what is returned has been called."""
 
     def collect(self, part: Array, shapes: list) -> list:
         """Arrays of all ranks, which have these shapes."""

@@ -1,8 +1,9 @@
 """AtomShards: each rank keeps some atoms of every member."""
 
+import numpy as np
 import torch
 
-from . import _fused
+from . import _fused, _tuning
 from ._objective import decode_onto, mean_square
 from ._parameters import ActiveAtoms
 from ._sharded import Own, ShardedModel
@@ -21,7 +22,11 @@ class AtomShards(ShardedModel):
     def __init__(self, parameters, **options):
         super().__init__(parameters, **options)
         if self.fused:
-            self.local.optimizer.add_parts = lambda total: self.ranks.add(torch.from_numpy(total))
+            self.local.optimizer.add_parts = self._begin_to_add
+
+    def _begin_to_add(self, array):
+        """Begin to sum NumPy arrays of all ranks in place; what waits for the sum."""
+        return self.ranks.begin_to_add(torch.from_numpy(array))
 
     # --- Picks ---
 
@@ -76,9 +81,25 @@ class AtomShards(ShardedModel):
         """Add what all parts explain to rows; products and squares as of all of it."""
         if self.ranks.rank:
             rows.fill(0)  # only one of those added up has what stood there
-        _fused.decode_and_multiply(rows, decoder, active)
-        self.ranks.add(torch.from_numpy(rows))
-        return _fused.multiply(rows, decoder, active.indices, slope)
+        halves, waiting = self._halves(rows, active), []
+        for part in halves:
+            _fused.decode_and_multiply(
+                rows[:, part], decoder, ActiveAtoms(*(array[:, part] for array in active))
+            )
+            waiting.append(self._begin_to_add(rows[:, part]))
+        found = []
+        for part, wait in zip(halves, waiting, strict=True):
+            wait()
+            of_part = rows[:, part], decoder, active.indices[:, part], slope[:, part]
+            found.append(_fused.multiply(*of_part))
+        return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+    def _halves(self, rows, active):
+        """Parts of the rows, of which the first travels while the second is decoded."""
+        half, n_sums = rows.shape[1] // 2, active.values.size * rows.shape[2]
+        if len(rows) > 1 or not half or n_sums < _tuning.HALVED:
+            return [slice(None)]
+        return [slice(0, half), slice(half, None)]
 
     def _explain_dense(self, rows, active, slope):
         decoder = self.local.parameters.decoder

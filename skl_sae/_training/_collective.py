@@ -133,6 +133,17 @@ class Collective:
         with self._naming_the_lost():
             dist.all_reduce(tensor, group=self._group)
 
+    def begin_to_add(self, tensor):
+        """Begin to sum all ranks' tensors in place; what waits until that is done."""
+        with self._naming_the_lost():
+            work = dist.all_reduce(tensor, group=self._group, async_op=True)
+
+        def wait():
+            with self._naming_the_lost():
+                work.wait()
+
+        return wait
+
     def collect(self, part, shapes):
         """NumPy arrays of all ranks, which have these shapes."""
         arrays = []

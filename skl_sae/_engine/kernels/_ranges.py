@@ -26,11 +26,13 @@ def run(jobs, n_threads, within=None):
         for kernel, n, arguments in jobs:
             kernel(Range(0, 0, 0, n), *arguments)
         return
-    pieces = [
-        (kernel, i, *_bounds(i, n, within), arguments)
-        for kernel, n, arguments in jobs
-        for i in range(N_RANGES)
-    ]
+    pieces = []
+    for kernel, n, arguments in jobs:
+        first, total = within or (0, n)
+        bounds = [i * total // N_RANGES for i in range(N_RANGES + 1)]
+        if within is not None:
+            bounds = [min(max(bound - first, 0), n) for bound in bounds]
+        pieces += [(kernel, i, bounds[i], bounds[i + 1], arguments) for i in range(N_RANGES)]
 
     def work(thread, piece):
         kernel, i, begin, end, arguments = piece
@@ -38,9 +40,3 @@ def run(jobs, n_threads, within=None):
             kernel(Range(thread, i, begin, end), *arguments)
 
     share(work, pieces, n_threads)
-
-
-def _bounds(i, n, within):
-    """Begin and end of range i of n numbers, which may be some of more."""
-    first, total = within or (0, n)
-    return tuple(min(max(j * total // N_RANGES - first, 0), n) for j in (i, i + 1))
