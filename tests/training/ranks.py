@@ -18,6 +18,8 @@ import torch.distributed as dist
 from skl_sae import ConvTopKSparseAutoencoder, LazyRows, TopKSparseAutoencoder
 from skl_sae._engine import _tuning
 from skl_sae._engine._parameters import Batch, Objective
+from skl_sae._engine._parts import Parts
+from skl_sae._engine._sharded_atoms import AtomShards
 from skl_sae._engine._spread import spread_model
 from skl_sae._engine.init._start import Code, initial_parameters
 from skl_sae._training import _collective, _lazy
@@ -63,6 +65,7 @@ RESUMED |= {
 STEPS = {
     "untied": (1, 96, False), "tied": (1, 96, True), "dense": (1, 24, False),
     "dense, tied": (1, 24, True), "members": (3, 96, False), "dense members": (3, 24, True),
+    "three by atoms": (3, 96, False), "dense, three by atoms": (3, 24, False),
 }  # fmt: skip
 CURVES = "loss_curve_", "correlation_curve_", "validation_scores_"
 ARRAYS = (
@@ -101,19 +104,22 @@ def attributes(sae):
     return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
 
-def steps(n_members, n_components, tied, ranks=None, n_steps=1):
-    """Parameters and moments after steps with dead atoms and consistency, and what they lost."""
+def step(name, ranks=None):
+    """Parameters and moments after a step with dead atoms and consistency, and what it lost."""
+    n_members, n_components, tied = STEPS[name]
     rows = torch.from_numpy(photographs(40))
     rows = (rows - rows.mean(0)) / rows.std()
     shape, generator = (n_members, n_components, rows.shape[1]), torch.Generator().manual_seed(0)
     parameters, _ = initial_parameters("random", None, shape, Code(6, True), generator)
     if not tied:
         parameters.encoder = parameters.decoder.copy()
-    model = spread_model(parameters, ranks, k=6)
+    if ranks is not None and "by atoms" in name:  # as with more ranks than members
+        parts = Parts(shape, ranks.size, ranks.rank, by_members=False)
+        model = AtomShards(parameters, k=6, ranks=ranks, parts=parts)
+    else:
+        model = spread_model(parameters, ranks, k=6)
     model.counts.rows_since[:, ::3] = 1000
-    objective = Objective(0.3, 0.25, 500)
-    for i in range(n_steps):
-        result = model.step(Batch(rows[i * 5 : i * 5 + 20]), objective, 1e-3)
+    result = model.step(Batch(rows[:20]), Objective(0.3, 0.25, 500), 1e-3)
     found = model.arrays().named() | model.optimizer_arrays()
     return found | {"loss": np.asarray(float(result.loss)), "guess": result.reconstruction.numpy()}
 
@@ -144,8 +150,8 @@ def task_fits(folder):
         sae.partial_fit(rows)
     keep(folder, "partial_fit", attributes(sae))
     with _collective._joined():
-        for name, case in STEPS.items():
-            keep(folder, f"steps, {name}", steps(*case, _collective.current()))
+        for name in STEPS:
+            keep(folder, f"step, {name}", step(name, _collective.current()))
     checkpoints(folder)
     troubles(folder)
 
@@ -217,7 +223,7 @@ def keep(folder, name, arrays):
 
 
 if __name__ == "__main__":
-    _tuning.SPREAD_SIZE = 0
+    _tuning.SPREAD_SIZE = _tuning.HALVED = 0
     dist.init_process_group("gloo")
     globals()[f"task_{sys.argv[1]}"](Path(sys.argv[2]))
     dist.destroy_process_group()
