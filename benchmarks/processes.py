@@ -10,6 +10,7 @@ as the slower of them and its waiting, and one process half of its cores' time a
 """
 
 import argparse
+import math
 import os
 import platform
 import statistics
@@ -39,6 +40,9 @@ CASES = {
 }
 WARM_UP = 3
 N_RANKS = 2
+# Of the prediction: ranks, bytes a second, seconds to another machine.
+MANY_RANKS = 2, 8, 64, 512
+BANDWIDTH, LATENCY = 10e9 / 8, 50e-6
 
 
 def model_of(case, n_features, ranks=None):
@@ -100,9 +104,31 @@ def median_ms(times, i):
     return 1e3 * statistics.median(step[i] for step in times)
 
 
+def predicted_ms(case, n_ranks, of_one, of_two):
+    """Milliseconds of a step, from those of cores of one rank and of two; and those of messages."""
+    size, mode, _, k, n_rows = SHAPES[CASES[case][0]]
+    n_features = size[0] * size[1] * (3 if mode == "RGB" else 1)
+    spread = 2 * (of_one - of_two)
+    gathered = (n_ranks - 1) * n_rows * k * 8
+    added = 2 * (1 - 1 / n_ranks) * 4 * n_features * (n_rows + 1)
+    messages = (gathered + added) / BANDWIDTH + 3 * math.log2(n_ranks) * LATENCY
+    return of_one - spread + spread / n_ranks + 1e3 * messages, 1e3 * messages
+
+
+def print_prediction(measured):
+    print("\n| case | " + " | ".join(f"{n} ranks, ms (messages)" for n in MANY_RANKS) + " |")
+    print("|---|" + "---|" * len(MANY_RANKS))
+    for case, of_one, of_two in measured:
+        cells = (predicted_ms(case, n, of_one, of_two) for n in MANY_RANKS)
+        print(
+            f"| {case} | " + " | ".join(f"{all_:.1f} ({part:.1f})" for all_, part in cells) + " |"
+        )
+
+
 def work(arguments):
     """Measure as one of the ranks; the first prints."""
     dist.init_process_group("gloo")
+    measured = []
     for case in arguments.cases:
         shared, alone = alternate(case, arguments.rounds, arguments.steps)
         if dist.get_rank() == 0:
@@ -112,6 +138,10 @@ def work(arguments):
             cells = [f"{number:.1f}" for number in numbers] + [f"{ratio:.2f}"]
             cells += [f"{median_ms(times, i):.1f}" for times, i in of_cores]
             print(f"| {' | '.join([case, *cells])} |", flush=True)
+            if CASES[case][1] == 1:
+                measured.append((case, median_ms(alone, 1), median_ms(shared, 2)))
+    if measured:
+        print_prediction(measured)
     dist.destroy_process_group()
 
 
