@@ -323,6 +323,7 @@ CONTENDERS = {
     "skl_sae, 3 members": ours(n_estimators=3),
     "skl_sae, batch_topk": ours(sparsity="batch_topk"),
     "skl_sae, batch_topk, same count": batch_topk_of_same_count,
+    "skl_sae, refit": ours(refit=True),
     "skl_sae, OMP": ours(transform_algorithm="omp"),
     "skl_sae, first experiment": ours(n_estimators=3, tied=False, learning_rate=5e-4, max_iter=10),
     "skl_sae, second experiment": ours(

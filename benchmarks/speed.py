@@ -19,10 +19,14 @@ import sys
 import time
 from pathlib import Path
 
+import numba
+import numpy as np
 import torch
 
+from skl_sae._engine import kernels
 from skl_sae._engine._model import LinearModel
 from skl_sae._engine._parameters import Batch, Objective
+from skl_sae._engine._threads import n_threads_for
 from skl_sae._engine.init._start import Code, initial_parameters
 from skl_sae.datasets import load_photographs
 
@@ -94,6 +98,35 @@ def encode_alone(shape, n_features):
     return lambda x: torch.mm(weight, x.T)
 
 
+def traffic_alone(shape, n_features, n_matrices):
+    """The floor of memory: that product, and the atoms that a step moves, read and written once.
+
+    Those are the atoms that some row of a batch picks, each with its two moments.
+    """
+    _, _, n_components, k, batch_size = SHAPES[shape]
+    encode = encode_alone(shape, n_features)
+    rows = load(shape)[:batch_size]
+    picked = encode(rows).topk(k, dim=0).indices.unique().numpy()
+    arrays = np.zeros((3 * n_matrices, n_components, n_features), np.float32)
+
+    def step(x):
+        encode(x)
+        job = (move_all, len(picked), (arrays, picked))
+        kernels.run([job], n_threads_for(arrays.size))
+
+    return step
+
+
+@numba.njit(nogil=True, fastmath=True)
+def move_all(part, arrays, picked):
+    """Read and write rows of all arrays."""
+    for i in range(part.begin, part.end):
+        for array in range(len(arrays)):
+            row = arrays[array, picked[i]]
+            for d in range(len(row)):
+                row[d] = row[d] * np.float32(0.999) + np.float32(1e-3)
+
+
 def overcomplete(shape, n_features):
     from overcomplete.sae import TopKSAE
 
@@ -154,6 +187,8 @@ CONTENDERS = {
     "sparsify": sparsify,
     "sae-lens": sae_lens,
     "encode product alone": encode_alone,
+    "memory traffic alone, untied": lambda *args: traffic_alone(*args, n_matrices=2),
+    "memory traffic alone, tied": lambda *args: traffic_alone(*args, n_matrices=1),
 }
 
 
@@ -286,7 +321,7 @@ def main():
         times = measure(shape, options.rounds)
         memory = {}
         if not options.skip_memory:
-            names = [name for name in times if name != "encode product alone"]
+            names = [name for name in times if "alone" not in name]
             memory = {name: measure_memory(shape, name) for name in names}
         print_table(shape, times, memory)
 

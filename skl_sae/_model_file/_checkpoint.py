@@ -14,7 +14,8 @@ from ._schema import check_class, check_config
 
 # Parameters that may differ between an interrupted fit and the one that resumes it.
 FREE_PARAMETERS = {
-    "aggregate", "checkpoint_interval", "device", "sparse_output", "verbose", "warm_start",
+    "aggregate", "checkpoint_interval", "device", "refit", "sparse_output", "verbose",
+    "warm_start",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from .._engine._device import resolve_device
 from .._engine._model import LinearModel
 from .._engine._parameters import Parameters
 from .._engine._pursuit import Pursuit, pursuit_batch_size
+from .._engine._refit import Refit
 from .._engine._threads import one_thread, product
 from .._engine._tuning import CODES_AT_A_TIME
 from .._model_file._codes import CodesWriter, load_codes
@@ -29,7 +30,10 @@ from ._members import mean_of_members
 from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
 
 # Parameters that decide on the codes of fitted atoms.
-_OF_CODES = "aggregate", "transform_algorithm", "pooling", "pooling_function", "stride", "normalize"
+_OF_CODES = (
+    "aggregate", "transform_algorithm", "refit", "pooling", "pooling_function", "stride",
+    "normalize",
+)  # fmt: skip
 
 
 class BaseSparseAutoencoder(
@@ -353,6 +357,8 @@ class BaseSparseAutoencoder(
         encode, batch_size = model.encode, max(1, CODES_AT_A_TIME // (n_members * n_components))
         if self.transform_algorithm == "omp":
             encode, batch_size = Pursuit(model).encode, pursuit_batch_size(n_components, self.k_)
+        elif self.refit:
+            encode = Refit(model, len(X)).encode
         parts = []
         for part in parts_of(X):
             for rows in gen_batches(len(part), batch_size):

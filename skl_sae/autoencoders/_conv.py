@@ -16,6 +16,7 @@ from .._engine._conv import ConvModel
 from .._engine._device import check_fits
 from .._engine._places import Places
 from .._engine._pursuit import ConvPursuit
+from .._engine._refit import ConvRefit
 from .._engine._threads import one_thread
 from .._engine._tuning import CODES_AT_A_TIME
 from .._training._architecture import (
@@ -97,6 +98,10 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes codes. "topk": the encoder, in one pass. "omp": orthogonal matching
         pursuit [3]_ over the whole image, with the atoms of all places, which is slower and has a
         lower error; its codes have either sign.
+    refit : bool, default=False
+        Whether codes get new values by least squares over the atoms that the encoder chose, as in
+        :class:`TopKSparseAutoencoder`, of the whole image at once. Where places overlap this takes
+        several times as long as one pass; atoms side by side gain little.
     learning_rate : float or "auto", default="auto"
         Largest learning rate of Adam, as in :class:`TopKSparseAutoencoder`, where the features
         are those of an atom.
@@ -208,6 +213,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         "tied": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
         "transform_algorithm": [StrOptions({"topk", "omp"})],
+        "refit": ["boolean"],
         "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -243,6 +249,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         tied="auto",
         init="pca",
         transform_algorithm="topk",
+        refit=False,
         learning_rate="auto",
         batch_size=32,
         max_iter=30,
@@ -271,6 +278,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.tied = tied
         self.init = init
         self.transform_algorithm = transform_algorithm
+        self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -531,7 +539,11 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         is_fitted_size = X.shape[1:] == self._fitted_shape
         k = self.k_ if is_fitted_size else self._resolve_k(places)
         model = ConvModel(parameters, places=seen, k=k, device=device)
-        encode = ConvPursuit(model).encode if self.transform_algorithm == "omp" else model.encode
+        encode = model.encode
+        if self.transform_algorithm == "omp":
+            encode = ConvPursuit(model).encode
+        elif self.refit:
+            encode = ConvRefit(model).encode
         for images in self._few_at_a_time(X, places):
             rows = given = torch.tensor(images.reshape(len(images), -1), device=device)
             if self._spread is not None:

@@ -97,6 +97,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         ``sparsity``. With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
         and feature (n_samples / n_features) and at most 80, after which they suit the encoder's
         own codes less well.
+    refit : bool, default=False
+        Whether codes get new values by least squares over the atoms that the encoder chose, none
+        negative: no sample is reconstructed worse, in little more time. Training does not change.
+        Codes of "omp" have such values, of either sign, in any case.
     learning_rate : float or "auto", default="auto"
         Largest learning rate of Adam. In fit it is reached linearly over the first tenth of the
         steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
@@ -244,6 +248,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
         "transform_algorithm": [StrOptions({"topk", "omp"})],
+        "refit": ["boolean"],
         "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -277,6 +282,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         consistency=0.0,
         aggregate="concat",
         transform_algorithm="topk",
+        refit=False,
         learning_rate="auto",
         batch_size=32,
         max_iter=30,
@@ -303,6 +309,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.consistency = consistency
         self.aggregate = aggregate
         self.transform_algorithm = transform_algorithm
+        self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_iter = max_iter

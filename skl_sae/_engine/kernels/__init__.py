@@ -22,6 +22,8 @@ _MODULES = {
     "pursue_images": "_conv_pursuit",
     "pursue_rows": "_pursuit",
     "refit_atoms": "_pursuit",
+    "refit_images": "_refit",
+    "refit_rows": "_refit",
 }
 
 
