@@ -1,0 +1,91 @@
+"""Training of a deep encoder: in stages, of which the first is that of a linear one."""
+
+import math
+
+import numpy as np
+
+from .._engine._deep import DeepModel, unrolled
+from ._architecture import FlatArchitecture
+from ._loop import Trainer
+
+# Steps by which new layers may correct; the one that leaves least is taken.
+_STEPS = 0.1, 0.2, 0.3, 0.5, 0.7, 1.0
+
+
+class DeepArchitecture(FlatArchitecture):
+    """Rows are coded as a whole, by an encoder of several layers.
+
+    Parameters
+    ----------
+    n_layers : int
+        Number of layers, with the first.
+    """
+
+    def __init__(self, n_layers):
+        self.n_layers = n_layers
+
+    def model(self, parameters, **options):
+        """A model of parameters in scaled units, to which layers are added if there are none."""
+        if self.n_layers == 1:
+            return super().model(parameters, **options)
+        if parameters.corrections is None:
+            parameters = unrolled(parameters, self.n_layers - 1)
+        return DeepModel(parameters, **options)
+
+
+class StageTrainer(Trainer):
+    """A stage of a fit; the same rows judge all stages, from the first to the last.
+
+    Parameters
+    ----------
+    settings, size, tied, rng, architecture
+        As `Trainer` has them.
+    before : StageTrainer or None, default=None
+        The stage before this one.
+    """
+
+    returns_judges = False
+
+    def __init__(self, settings, size, tied, rng, architecture=None, before=None):
+        super().__init__(settings, size, tied, rng, architecture=architecture)
+        self.rows_split = None
+        if before is not None:
+            self.rows_split = before.rows_split
+            self.history.follow(before.history)
+        self.n_before = self.history.n_epochs
+
+    def _split(self, rows):
+        """Rows to train on, and rows held out, which were chosen by the first stage.
+
+        Too few to hold out any are judged by themselves.
+        """
+        if self.rows_split is None:
+            train, held_out = super()._split(rows)
+            self.rows_split = train, held_out if held_out.n_rows else train
+        self.all_rows = self.rows_split[0]
+        return self.rows_split
+
+    def _plan_steps(self, n_train):
+        per_epoch = math.ceil(self.n_rows / self.settings.batch_size)
+        self.n_planned_steps = (self.settings.max_iter - self.n_before) * per_epoch
+
+    def _judge_start(self):
+        """Judge the linear start, and the best of some steps by which new layers correct it."""
+        is_new = self.start is not None and self.start.corrections is None
+        if not is_new or self.model.parameters.corrections is None:
+            super()._judge_start()
+            return
+        p = self.model.parameters
+        p.corrections.zero_()
+        super()._judge_start()
+        merits = []
+        for step in _STEPS:
+            p.corrections.copy_(step * p.decoder)
+            merits.append(self._merit())
+            self.history.keep_best(merits[-1], self.model)
+        p.corrections.copy_(_STEPS[int(np.argmax(merits))] * p.decoder)
+
+    def _merit(self):
+        if self.settings.early_stopping:
+            return self.score(self.held_out)
+        return -self.error(self.held_out)

@@ -1,0 +1,114 @@
+"""DeepModel against plain loops of NumPy and against autograd."""
+
+import numpy as np
+import pytest
+import torch
+
+from skl_sae._engine._deep import DeepModel, unrolled
+from skl_sae._engine._model import LinearModel
+from skl_sae._engine._parameters import Batch, Objective, Parameters
+from skl_sae._engine._refit import Refit
+
+H, D, K = 24, 10, 4
+NAMES = "decoder", "encoder", "bias", "centers", "corrections", "correction_biases"
+
+
+def parameters(n_corrections=2, seed=0):
+    rng = np.random.default_rng(seed)
+    atoms = rng.standard_normal((1, H, D)).astype(np.float32)
+    atoms /= np.linalg.norm(atoms, axis=2, keepdims=True)
+
+    def near(array, spread=0.1):
+        return (array + spread * rng.standard_normal(array.shape)).astype(np.float32)
+
+    zeros = np.zeros((1, H), np.float32)
+    linear = Parameters(atoms, near(atoms), near(zeros), near(np.zeros((1, D)), 1.0))
+    deep = unrolled(linear, n_corrections)
+    deep.corrections = near(deep.corrections)
+    deep.correction_biases = near(deep.correction_biases)
+    return deep
+
+
+def rows(n=30, seed=1):
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(n, seed=9):
+    weight = torch.rand(1, n, generator=torch.Generator().manual_seed(seed)) + 0.5
+    return weight / weight.mean()
+
+
+def dense(active):
+    codes = torch.zeros(active.indices.shape[1], H)
+    return codes.scatter_add_(1, active.indices[0], active.values[0]).numpy()
+
+
+def largest(answers):
+    """The k largest of a row, none negative."""
+    code = np.zeros_like(answers)
+    picks = np.argsort(answers)[-K:]
+    code[picks] = np.maximum(answers[picks], 0)
+    return code
+
+
+def code_of(row, p):
+    """The equations, for one row."""
+    row = row.astype(np.float64) - p.centers[0]
+    code = largest(p.encoder[0] @ row + p.bias[0])
+    for weights_, bias in zip(p.corrections, p.correction_biases, strict=True):
+        code = largest(code + weights_ @ (row - p.decoder[0].T @ code) + bias)
+    return code
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("n_corrections", [1, 2, 4])
+def test_code_is_that_of_the_equations(n_corrections, fused):
+    p, X = parameters(n_corrections), rows()
+    model = DeepModel(p.copy(), k=K, fused=fused)
+    codes = dense(model.encode(X))
+    expected = np.stack([code_of(row, p) for row in X.numpy()])
+    np.testing.assert_allclose(codes, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        model.reconstruct(X).numpy(), expected @ p.decoder[0] + p.centers[0], atol=1e-5
+    )
+
+
+def by_autograd(p, X, weight):
+    """Loss and gradients of float64 parameters by torch, the top-k a choice that is made."""
+    p = {name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
+         for name, array in p.named().items()}  # fmt: skip
+
+    def top(answers):
+        values, indices = answers.topk(K)
+        return torch.zeros_like(answers).scatter(1, indices, values.relu())
+
+    centred = X.double() - p["centers"][0]
+    code = top(centred @ p["encoder"][0].T + p["bias"][0])
+    for weights_, bias in zip(p["corrections"], p["correction_biases"], strict=True):
+        code = top(code + (centred - code @ p["decoder"][0]) @ weights_.T + bias)
+    squares = (code @ p["decoder"][0] - centred).square().mean(1)
+    loss = (squares if weight is None else squares * weight[0].double()).mean()
+    loss.backward()
+    gradients = {name: tensor.grad for name, tensor in p.items()}
+    atoms = p["decoder"].detach()
+    along = (gradients["decoder"] * atoms).sum(2, keepdim=True)
+    gradients["decoder"] -= along * atoms  # which the unit norm undoes
+    return float(loss.detach()), gradients
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_corrections", [1, 3])
+def test_gradients_are_those_of_autograd(n_corrections, weighted, fused):
+    p, X = parameters(n_corrections), rows()
+    weight = weights(len(X)) if weighted else None
+    loss, expected = by_autograd(p, X, weight)
+    model = DeepModel(p, k=K, fused=fused)
+    result, gradients = model.gradients(Batch(X, weight), Objective())
+    assert float(result.loss) == pytest.approx(loss, rel=1e-5)
+    for name in NAMES:
+        largest_value = float(expected[name].abs().max())
+        np.testing.assert_allclose(
+            getattr(gradients, name).numpy(), expected[name].numpy(),
+            atol=1e-5 * largest_value, err_msg=name,
+        )  # fmt: skip
