@@ -187,7 +187,7 @@ class Backward:
         along = (sums.decoder * p.decoder).sum(2, keepdim=True)
         sums.decoder.addcmul_(p.decoder, along, value=-1)
         sums.centers -= self.of_rows.sum(0)
-        return Gradients(**{name: array for name, array in sums.named().items()})
+        return Gradients(**sums.named())
 
     def _at_answers(self, active, at_residual, at_next):
         """Gradient (B, H) at a layer's answers, which top-k and ReLU pass where they are active.

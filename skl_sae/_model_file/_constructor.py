@@ -10,7 +10,9 @@ from ..images._augmenter import ImageAugmenter
 from ._safetensors import ModelFileError
 
 # Classes by short names; never an import path, which would run code.
-ESTIMATORS = "TopKSparseAutoencoder", "ConvTopKSparseAutoencoder"
+ESTIMATORS = (
+    "TopKSparseAutoencoder", "ConvTopKSparseAutoencoder", "DeepTopKSparseAutoencoder",
+)  # fmt: skip
 AUGMENTERS = {"ImageAugmenter": ImageAugmenter}
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 
 from .._engine._deep import DeepModel
 from .._engine._device import check_fits
+from .._model_file._safetensors import ModelFileError
 from .._training._architecture import FlatArchitecture
 from .._training._deep import DeepArchitecture, StageTrainer
 from .._training._loop import Size
@@ -23,10 +24,152 @@ _LINEAR = 1 / 2
 class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     r"""Sparse codes of rows by an encoder of several layers.
 
+    The atoms, the unit-norm rows of :math:`D`, are those of :class:`TopKSparseAutoencoder`, and so
+    is the first layer. Each further one looks at what the code before left over, and corrects it:
+
+    .. math::
+
+        z_0 = \mathrm{TopK}(\mathrm{ReLU}(W_0 (x - b) + c_0),\ k),
+
+    .. math::
+
+        z_l = \mathrm{TopK}(\mathrm{ReLU}(z_{l-1} + W_l (x - b - D^\top z_{l-1}) + c_l),\ k),
+        \qquad \hat x = D^\top z_L + b.
+
+    This is LISTA [1]_ with top-k in place of the shrinkage: with :math:`W_l` a multiple of
+    :math:`D` a layer is a step of iterative hard thresholding [2]_, and a trained one does the work
+    of many such steps. Atoms that explain the same thing no longer both count it, and an atom that
+    the first layer missed can still be chosen.
+
+    The first half of the epochs trains a linear encoder, tied to the atoms, as
+    :class:`TopKSparseAutoencoder` does. Then layers are added that correct by a part of the
+    residual's products with the atoms, and Adam trains everything together on the mean squared
+    error: atoms, all layers and biases.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms. None is 4 per feature, but at most 2 per sample passed to fit, and at most
+        1,024.
+    n_encoder_layers : int, default=3
+        Number of layers of the encoder. 1 is the linear encoder of :class:`TopKSparseAutoencoder`.
+    k : int, float or None, default=None
+        Maximum number of active atoms per sample. A float in (0, 1) is a fraction of n_components.
+        None is 5 % of n_components, but at most half the number of features. The result is at
+        least 1.
+    init : {"pca", "orthogonal", "random"} or array-like, default="pca"
+        Initial atoms, as those of :class:`TopKSparseAutoencoder`. An array has shape
+        (n_components, n_features); its rows are scaled to unit norm.
+    transform_algorithm : {"topk", "omp"}, default="topk"
+        Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass through
+        its layers. "omp": orthogonal matching pursuit, to which fit adapts the atoms at its end;
+        the encoder then is not used, so that :class:`TopKSparseAutoencoder` serves as well.
+    refit : bool, default=False
+        Whether codes get new values by least squares over the atoms that the encoder chose, none
+        negative: no sample is reconstructed worse, in little more time. Training does not change.
+    learning_rate : float or "auto", default="auto"
+        Largest learning rate of Adam. In each half of fit it is reached linearly over the first
+        tenth of the steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
+        15 / n_features ** 1.5, at most 0.01.
+    batch_size : int, default=32
+        Number of samples per mini-batch.
+    max_iter : int, default=30
+        Number of epochs, of which the first half trains one layer, and the second all.
+    aux_coef : float, default=0.25
+        Weight of AuxK, the loss of the dead atoms, while there is one layer.
+    augmenter : transformer or None, default=None
+        Transformer whose fit_transform is applied to the training samples in every epoch of fit,
+        as that of :class:`TopKSparseAutoencoder`.
+    early_stopping : bool, default=False
+        Whether to stop each half of fit when the correlation of the samples held out no longer
+        improves.
+    validation_fraction : float, default=0.1
+        Fraction of the samples that early stopping holds out.
+    n_iter_no_change : int, default=5
+        Number of epochs without improvement after which early stopping stops.
+    tol : float, default=1e-4
+        Smallest gain in correlation that counts as an improvement.
+    sparse_output : bool, default=True
+        Whether transform returns a CSR matrix or a dense array.
+    device : str or torch.device, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
+        MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial atoms, the order of the samples, those held out and the augmenter's
+        random_state.
+    verbose : bool or int, default=0
+        Whether to print progress once per epoch.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features), float32
+        The atoms, of unit norm.
+    encoder_ : ndarray of shape (n_components, n_features), float32
+        Weights of the first layer.
+    encoder_bias_ : ndarray of shape (n_components,), float32
+        Biases of the first layer, in the units of the data.
+    correction_weights_ : ndarray of shape (n_encoder_layers - 1, n_components, n_features), float32
+        Weights of the further layers.
+    correction_biases_ : ndarray of shape (n_encoder_layers - 1, n_components), float32
+        Biases of the further layers, in the units of the data.
+    centers_ : ndarray of shape (1, n_features), float32
+        The centre, in the units of the data.
+    loss_curve_ : list of float
+        Training loss of each epoch: the fraction of variance left unexplained.
+    correlation_curve_ : list of float
+        Mean correlation of the training samples with their reconstruction in each epoch, as the
+        weights were when each sample was met.
+    validation_scores_ : list of float or None
+        Correlation of the held-out samples after each epoch of early stopping.
+    best_validation_score_ : float or None
+        The best of them.
+    n_iter_ : int
+        Number of epochs run; under partial_fit, of calls.
+    activation_thresholds_ : None
+        As no threshold decides.
+    n_components_ : int
+        Resolved number of atoms.
+    k_ : int
+        Resolved number of active atoms.
+    atom_frequency_ : ndarray of shape (n_components,), float32
+        Fraction of the last epoch's samples on which an atom fired (under partial_fit, of the
+        last call's). 0 is a dead atom.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
+        Names of the features, where all are strings.
+
+    See Also
+    --------
+    TopKSparseAutoencoder : One layer, or an ensemble of such.
+
+    Notes
+    -----
+    From 50 samples on, fit holds some out: a twentieth, or a tenth if there are few, and at most
+    1,024. They judge both halves, and are not learned. The result is the epoch with the lowest
+    error on them; if further layers lower it in no epoch, they leave the code of the first layer
+    as it is. With early_stopping, its held-out samples take this role; without enough samples, the
+    training samples do.
+
+    The same seed gives the same result, to the bit, on one machine, for any number of threads.
+
+    References
+    ----------
+    .. [1] K. Gregor and Y. LeCun, "Learning fast approximations of sparse coding", ICML 2010.
+    .. [2] T. Blumensath and M. Davies, "Iterative thresholding for sparse approximations",
+       Journal of Fourier Analysis and Applications 14, 2008.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skl_sae import DeepTopKSparseAutoencoder
+    >>> X = load_digits().data
+    >>> one = DeepTopKSparseAutoencoder(128, n_encoder_layers=1, k=8, random_state=0).fit(X)
+    >>> three = DeepTopKSparseAutoencoder(128, k=8, random_state=0).fit(X)
+    >>> three.correction_weights_.shape
+    (2, 128, 64)
+    >>> three.score(X) > one.score(X)
+    True
     """
 
     # What files and codes ask of every autoencoder, and what has no choice here.
@@ -101,10 +244,49 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, from which :meth:`load` reads it.
+
+        The file is as that of :meth:`TopKSparseAutoencoder.save`, but has no place for the moments
+        of further layers.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the suffix ``.safetensors``.
+        optimizer : bool, default=False
+            Only False: partial_fit of a loaded model begins with new moments.
+
+        Raises
+        ------
+        ModelFileError
+            If optimizer is True; or as from :meth:`TopKSparseAutoencoder.save`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import DeepTopKSparseAutoencoder
+        >>> X = load_digits().data[:200]
+        >>> sae = DeepTopKSparseAutoencoder(64, k=4, max_iter=2, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "digits.safetensors")
+        ...     sae.save(path)
+        ...     loaded = DeepTopKSparseAutoencoder.load(path)
+        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
+        True
+        """
+        if optimizer:
+            raise ModelFileError(
+                path, "Expected optimizer=False: a file has no place for the moments of further "
+                "layers."
+            )  # fmt: skip
+        super().save(path)
+
     # --- Training ---
 
     def _check_size(self, X, n_samples, start):
-        """Check constraints between parameters; return the model's size, and that it begins tied."""
+        """Check constraints between parameters; the model's size, and that it begins tied."""
         self._refuse_booleans()
         n_features = X.shape[1]
         n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
@@ -197,4 +379,5 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _get_state(self):
         # Files have no place for the moments of further layers.
-        return replace(super()._get_state(), model=None)
+        n_corrections = len(self.correction_weights_)
+        return replace(super()._get_state(), model=None, n_corrections=n_corrections)

@@ -112,3 +112,73 @@ def test_gradients_are_those_of_autograd(n_corrections, weighted, fused):
             getattr(gradients, name).numpy(), expected[name].numpy(),
             atol=1e-5 * largest_value, err_msg=name,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_layers_that_correct_nothing_leave_the_code_of_the_first(fused):
+    p, X = parameters(), rows()
+    p.corrections[:] = p.correction_biases[:] = 0
+    linear = LinearModel(
+        Parameters(p.decoder, p.encoder, p.bias, p.centers), k=K, fused=fused
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        dense(DeepModel(p, k=K, fused=fused).encode(X)), dense(linear.encode(X))
+    )
+
+
+def test_new_layers_are_steps_of_the_atoms():
+    p = parameters()
+    p.bias[0, 3] = -1e9  # on purpose
+    linear = Parameters(p.decoder, None, p.bias, p.centers)
+    deep = unrolled(linear, 2, step=0.25)
+    assert not deep.tied and deep.encoder is not deep.decoder
+    np.testing.assert_array_equal(deep.corrections, 0.25 * np.concatenate(2 * [p.decoder]))
+    expected = np.where(np.arange(H) == 3, np.float32(-1e9), 0)
+    np.testing.assert_array_equal(deep.correction_biases, [expected, expected])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_training_lowers_the_loss_and_keeps_unit_norm(fused):
+    model, X = DeepModel(parameters(), k=K, fused=fused), rows(200)
+    losses = [float(model.step(Batch(X), Objective(), 0.01).loss) for _ in range(60)]
+    assert losses[-1] < 0.7 * losses[0]
+    norms = torch.linalg.vector_norm(model.parameters.decoder, dim=2)
+    np.testing.assert_allclose(norms.numpy(), 1, atol=1e-6)
+    assert model.n_steps == 60
+    assert (model.counts.fired.sum(1) <= 60 * 200 * K).all()
+
+
+def test_a_row_of_weight_2_counts_as_two():
+    X = rows(10)
+    weight = torch.ones(1, 10)
+    weight[0, 0] = 2
+    weighted, repeated = (DeepModel(parameters(), k=K) for _ in range(2))
+    one = weighted.gradients(Batch(X, weight * 10 / 11), Objective())[1]
+    other = repeated.gradients(Batch(torch.cat([X[:1], X])), Objective())[1]
+    for name in NAMES:
+        expected = getattr(other, name).numpy()
+        np.testing.assert_allclose(
+            getattr(one, name).numpy(), expected, atol=1e-5 * np.abs(expected).max()
+        )
+
+
+def test_values_fitted_anew_leave_no_more():
+    model, X = DeepModel(parameters(), k=K), rows(100)
+    before, after = model.encode(X), Refit(model, len(X)).encode(X)
+    np.testing.assert_array_equal(before.indices, after.indices)
+    left = [(X - model.decode(active)).square().sum(1) for active in (before, after)]
+    assert (left[1] <= left[0] + 1e-5).all()
+
+
+def test_threads_give_the_same_bits(monkeypatch):
+    X = rows(400)
+    results = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr("skl_sae._engine._threads.allowed_threads", lambda n=n_threads: n)
+        monkeypatch.setattr("skl_sae._engine._threads.SHARED_PRODUCT", 2**8)
+        model = DeepModel(parameters(), k=K)
+        for _ in range(3):
+            model.step(Batch(X), Objective(), 0.01)
+        results.append([*model.arrays().named().values(), model.encode(X).values.numpy()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
