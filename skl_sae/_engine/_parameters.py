@@ -21,8 +21,8 @@ class Parameters:
     bias: Array  # c, (E, H)
     centers: Array  # b, (E, D)
     thresholds: Array | None = None  # smallest activation that counts, (E,); None for top-k
-    corrections: Array | None = None  # further layers' weights, (L, H, D); None for none
-    correction_biases: Array | None = None  # (L, H)
+    scales: Array | None = None  # of the first layer and L further ones, (1 + L, H); None for none
+    correction_biases: Array | None = None  # of the further ones, (L, H)
 
     @property
     def tied(self):
@@ -68,7 +68,7 @@ class Gradients:
     encoder: Array | None  # None if tied
     bias: Array
     centers: Array
-    corrections: Array | None = None
+    scales: Array | None = None
     correction_biases: Array | None = None
 
 

@@ -94,8 +94,9 @@ def _fitted_arrays(state):
         arrays["encoder"] = p.encoder.reshape(-1, n_features)
     if p.thresholds is not None:
         arrays["thresholds"] = p.thresholds
-    if p.corrections is not None:
-        arrays["corrections"], arrays["correction_biases"] = p.corrections, p.correction_biases
+    if p.scales is not None:
+        arrays["scales"] = p.scales
+        arrays["correction_biases"] = p.correction_biases
     for name, attribute in CURVES.items():
         if state.curves[attribute] is not None:
             arrays[name] = np.asarray(state.curves[attribute], np.float64)
@@ -136,7 +137,8 @@ def _fitted_state(config, arrays):
     return FittedState(
         parameters=Parameters(
             arrays["components"].reshape(shape), encoder, bias, arrays["centers"],
-            arrays.get("thresholds"), arrays.get("corrections"), arrays.get("correction_biases"),
+            arrays.get("thresholds"), arrays.get("scales"),
+            arrays.get("correction_biases"),
         ),
         scaling=Scaling(arrays["offset"], arrays["scale"][()]),
         k=config["k"],

@@ -108,8 +108,8 @@ ARRAYS = {
         "encoder_bias": Rule(_F32, ("atoms",), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
-        "corrections": Rule(_F32, ("layers", "components", "features"), _finite),
-        "correction_biases": Rule(_F32, ("layers", "components"), _finite),
+        "scales": Rule(_F32, ("layers", "components"), _finite),
+        "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "loss_curve": Rule(_F64, ("epochs",), _not_negative),
         "correlation_curve": Rule(_F64, ("epochs",), _correlation),
@@ -189,7 +189,7 @@ def _absent(kind, config):
     if kind == "model" and config["feature_names"] is None:
         absent |= {"feature_names", "feature_name_ends"}
     if not config.get("n_corrections"):
-        absent |= {"corrections", "correction_biases"}
+        absent |= {"scales", "correction_biases"}
     if kind == "checkpoint" and config["progress"]["best"] is None:
         absent.add("best.frequency")
     if "epoch" not in config:
@@ -225,7 +225,8 @@ def _sizes(config):
         "atoms": n_members * n_components, "steps": steps,
         "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
         "errors": progress.get("errors"),
-        "name_bytes": config.get("feature_names"), "layers": config.get("n_corrections"),
+        "name_bytes": config.get("feature_names"), "corrections": config.get("n_corrections"),
+        "layers": 1 + config.get("n_corrections", 0),
     }  # fmt: skip
 
 
@@ -372,9 +373,9 @@ def _are_sides(value, n):
 
 
 def _n_corrections(value, config):
-    """Layers after the first: of one member, with an encoder of its own; no optimizer."""
-    fitting = config["shape"][0] == 1 and not config["thresholds"] and config["optimizer"] is None
-    return whole(value, 0) and fitting and not (value and config["tied"])
+    """Layers after the first, all tied to the atoms of one member; no optimizer."""
+    fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
+    return whole(value, 0) and fitting and config["optimizer"] is None
 
 
 def _epochs(value, config):

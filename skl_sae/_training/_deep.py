@@ -28,7 +28,7 @@ class DeepArchitecture(FlatArchitecture):
         """A model of parameters in scaled units, to which layers are added if there are none."""
         if self.n_layers == 1:
             return super().model(parameters, **options)
-        if parameters.corrections is None:
+        if parameters.scales is None:
             parameters = unrolled(parameters, self.n_layers - 1)
         return DeepModel(parameters, **options)
 
@@ -71,19 +71,19 @@ class StageTrainer(Trainer):
 
     def _judge_start(self):
         """Judge the linear start, and the best of some steps by which new layers correct it."""
-        is_new = self.start is not None and self.start.corrections is None
-        if not is_new or self.model.parameters.corrections is None:
+        is_new = self.start is not None and self.start.scales is None
+        if not is_new or self.model.parameters.scales is None:
             super()._judge_start()
             return
         p = self.model.parameters
-        p.corrections.zero_()
+        p.scales[1:] = 0
         super()._judge_start()
         merits = []
         for step in _STEPS:
-            p.corrections.copy_(step * p.decoder)
+            p.scales[1:] = step
             merits.append(self._merit())
             self.history.keep_best(merits[-1], self.model)
-        p.corrections.copy_(_STEPS[int(np.argmax(merits))] * p.decoder)
+        p.scales[1:] = _STEPS[int(np.argmax(merits))]
 
     def _merit(self):
         if self.settings.early_stopping:

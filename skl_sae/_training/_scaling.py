@@ -87,7 +87,7 @@ class Scaling:
             self._scaled_biases(p.bias),
             self.scale_rows(p.centers),
             thresholds,
-            None if p.corrections is None else p.corrections.copy(),
+            None if p.scales is None else p.scales.copy(),
             self._scaled_biases(p.correction_biases),
         )
 
@@ -104,7 +104,7 @@ class Scaling:
         centers = (self.offset + self.scale * p.centers).astype(np.float32)
         return Parameters(
             p.decoder, p.encoder, self._unscaled_biases(p.bias), centers, thresholds,
-            p.corrections, self._unscaled_biases(p.correction_biases),
+            p.scales, self._unscaled_biases(p.correction_biases),
         )  # fmt: skip
 
     def _unscaled_biases(self, bias):

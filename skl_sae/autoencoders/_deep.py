@@ -9,11 +9,10 @@ import torch
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 
 from .._engine._deep import DeepModel
-from .._engine._device import check_fits
 from .._model_file._safetensors import ModelFileError
 from .._training._architecture import FlatArchitecture
 from .._training._deep import DeepArchitecture, StageTrainer
-from .._training._loop import Size
+from .._training._loop import Size, check_memory
 from ._sizes import number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
@@ -293,12 +292,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         shape = 1, n_atoms, n_features
         if start is not None:
             self._check_start(start, shape)
-        # The atoms and each layer's weights, with Adam's moments.
-        n_layers = int(self.n_encoder_layers)
-        check_fits(
-            12 * (n_layers + 1) * n_atoms * n_features,
-            f"Training {n_layers} layers and {n_atoms} atoms over {n_features} features",
-        )
+        check_memory(shape, True)
         return Size(shape, number_active(self.k, n_atoms, n_features)), True
 
     def _check_start(self, start, shape):
@@ -307,7 +301,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
                 f"Expected the fitted shape (1, n_components, n_features) = {start.shape} to go on "
                 f"from, got {shape}."
             )
-        fitted = 1 if start.corrections is None else 1 + len(start.corrections)
+        fitted = 1 if start.scales is None else len(start.scales)
         if fitted not in (1, self.n_encoder_layers):
             raise ValueError(
                 f"Expected n_encoder_layers={fitted} as fitted, got {self.n_encoder_layers}."
@@ -353,31 +347,35 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Codes and state ---
 
-    def _coder(self, parameters):
-        if parameters.corrections is None:
-            return super()._coder(parameters)
-        return DeepModel(parameters, k=self.k_, device=self._transform_device())
+    def _coder(self, parameters, n_rows):
+        if parameters.scales is None:
+            return super()._coder(parameters, n_rows)
+        model = DeepModel(parameters, k=self.k_, device=self._transform_device())
+        model.expect(n_rows)
+        return model
 
     def _parameters(self):
         parameters = super()._parameters()
-        if len(self.correction_weights_):
-            parameters.corrections = self.correction_weights_
+        if len(self.correction_biases_):
+            parameters.encoder = None  # which follows from the atoms and their scales
+            parameters.scales = self.encoder_scales_
             parameters.correction_biases = self.correction_biases_
         return parameters
 
     def _parameter_attributes(self, parameters):
         p = parameters
-        weights, biases = p.corrections, p.correction_biases
-        if weights is None:
-            weights, biases = (
-                np.zeros((0, *shape), np.float32) for shape in (p.shape[1:], p.shape[1:2])
-            )
-        return {
-            **super()._parameter_attributes(p),
-            "correction_weights_": weights, "correction_biases_": biases,
+        attributes = super()._parameter_attributes(p)
+        if p.scales is None:
+            return attributes | {
+                "encoder_scales_": np.ones((1, p.shape[1]), np.float32),
+                "correction_biases_": np.zeros((0, p.shape[1]), np.float32),
+            }
+        return attributes | {
+            "encoder_": p.scales[0, :, None] * p.decoder[0], "_tied": False,
+            "encoder_scales_": p.scales, "correction_biases_": p.correction_biases,
         }  # fmt: skip
 
     def _get_state(self):
         # Files have no place for the moments of further layers.
-        n_corrections = len(self.correction_weights_)
+        n_corrections = len(self.correction_biases_)
         return replace(super()._get_state(), model=None, n_corrections=n_corrections)

@@ -46,8 +46,9 @@ def code_of(row, sae):
 
     row = row.astype(np.float64) - sae.centers_[0]
     code = largest(sae.encoder_ @ row + sae.encoder_bias_)
-    for weights, bias in zip(sae.correction_weights_, sae.correction_biases_, strict=True):
-        code = largest(code + weights @ (row - sae.components_.T @ code) + bias)
+    for scales, bias in zip(sae.encoder_scales_[1:], sae.correction_biases_, strict=True):
+        products = sae.components_ @ (row - sae.components_.T @ code)
+        code = largest(code + scales * products + bias)
     return code
 
 
@@ -75,7 +76,7 @@ def test_codes_are_those_of_the_equations(digits, fitted):
 
 
 def test_fitted_attributes(digits, fitted):
-    assert fitted.correction_weights_.shape == (2, 64, 64)
+    assert fitted.encoder_scales_.shape == (3, 64)
     assert fitted.correction_biases_.shape == (2, 64)
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 6
     assert fitted.atom_frequency_.shape == (64,)
@@ -124,7 +125,7 @@ def test_corrections_help(digits):
 
 def test_one_layer_is_the_linear_encoder(digits):
     sae = make(n_encoder_layers=1).fit(digits[:300])
-    assert sae.correction_weights_.shape == (0, 64, 64)
+    assert sae.encoder_scales_.shape == (1, 64)
     assert sae.encoder_ is sae.components_
     np.testing.assert_allclose(
         sae.transform(digits[:5]).toarray(), [code_of(row, sae) for row in digits[:5]], atol=1e-3
@@ -152,7 +153,7 @@ def test_pickle_goes_on_and_holds_nothing_of_torch(digits, fitted):
 def test_partial_fit_learns(digits):
     sae = make()
     scores = [sae.partial_fit(digits[:800]).score(digits[800:]) for _ in range(4)]
-    assert sae.correction_weights_.shape == (2, 64, 64)
+    assert sae.encoder_scales_.shape == (3, 64)
     assert scores[-1] > scores[0]
     with pytest.raises(ValueError, match="n_encoder_layers=3 as fitted, got 2"):
         sae.set_params(n_encoder_layers=2).partial_fit(digits)
@@ -227,7 +228,7 @@ def test_values_fitted_anew_and_pursuit(digits, fitted):
 @pytest.mark.parametrize("n", [1, 2, 7, 30])
 def test_few_rows(digits, n):
     sae = make(n_components=16, k=2).fit(digits[:n])
-    assert sae.correction_weights_.shape == (2, 16, 64)
+    assert sae.encoder_scales_.shape == (3, 16)
     assert np.isfinite(sae.inverse_transform(sae.transform(digits))).all()
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from skl_sae._engine._deep import DeepModel, unrolled
+from skl_sae._engine._deep import SUPERVISION, DeepModel, unrolled
 from skl_sae._engine._model import LinearModel
 from skl_sae._engine._parameters import Batch, Objective, Parameters
 from skl_sae._engine._refit import Refit
 
 H, D, K = 24, 10, 4
-NAMES = "decoder", "encoder", "bias", "centers", "corrections", "correction_biases"
+NAMES = "decoder", "bias", "centers", "scales", "correction_biases"
 
 
 def parameters(n_corrections=2, seed=0):
@@ -22,9 +22,9 @@ def parameters(n_corrections=2, seed=0):
         return (array + spread * rng.standard_normal(array.shape)).astype(np.float32)
 
     zeros = np.zeros((1, H), np.float32)
-    linear = Parameters(atoms, near(atoms), near(zeros), near(np.zeros((1, D)), 1.0))
+    linear = Parameters(atoms, None, near(zeros), near(np.zeros((1, D)), 1.0))
     deep = unrolled(linear, n_corrections)
-    deep.corrections = near(deep.corrections)
+    deep.scales = near(deep.scales)
     deep.correction_biases = near(deep.correction_biases)
     return deep
 
@@ -54,17 +54,21 @@ def largest(answers):
 def code_of(row, p):
     """The equations, for one row."""
     row = row.astype(np.float64) - p.centers[0]
-    code = largest(p.encoder[0] @ row + p.bias[0])
-    for weights_, bias in zip(p.corrections, p.correction_biases, strict=True):
-        code = largest(code + weights_ @ (row - p.decoder[0].T @ code) + bias)
+    atoms = p.decoder[0]
+    code = largest(p.scales[0] * (atoms @ row) + p.bias[0])
+    for scales, bias in zip(p.scales[1:], p.correction_biases, strict=True):
+        code = largest(code + scales * (atoms @ (row - atoms.T @ code)) + bias)
     return code
 
 
+@pytest.mark.parametrize("n_rows", [0, 1000], ids=["residuals", "products of all atoms"])
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("n_corrections", [1, 2, 4])
-def test_code_is_that_of_the_equations(n_corrections, fused):
+def test_code_is_that_of_the_equations(n_corrections, fused, n_rows):
     p, X = parameters(n_corrections), rows()
     model = DeepModel(p.copy(), k=K, fused=fused)
+    model.expect(n_rows)
+    assert (model.gram is None) == (n_rows == 0)
     codes = dense(model.encode(X))
     expected = np.stack([code_of(row, p) for row in X.numpy()])
     np.testing.assert_allclose(codes, expected, atol=1e-5)
@@ -82,13 +86,19 @@ def by_autograd(p, X, weight):
         values, indices = answers.topk(K)
         return torch.zeros_like(answers).scatter(1, indices, values.relu())
 
+    def error(code):
+        squares = (code @ atoms - centred).square().mean(1)
+        return (squares if weight is None else squares * weight[0].double()).mean()
+
+    atoms = p["decoder"][0]
     centred = X.double() - p["centers"][0]
-    code = top(centred @ p["encoder"][0].T + p["bias"][0])
-    for weights_, bias in zip(p["corrections"], p["correction_biases"], strict=True):
-        code = top(code + (centred - code @ p["decoder"][0]) @ weights_.T + bias)
-    squares = (code @ p["decoder"][0] - centred).square().mean(1)
-    loss = (squares if weight is None else squares * weight[0].double()).mean()
-    loss.backward()
+    code = top(p["scales"][0] * (centred @ atoms.T) + p["bias"][0])
+    supervision = 0
+    for scales, bias in zip(p["scales"][1:], p["correction_biases"], strict=True):
+        supervision = supervision + SUPERVISION * error(code)
+        code = top(code + scales * ((centred - code @ atoms) @ atoms.T) + bias)
+    loss = error(code)
+    (loss + supervision).backward()
     gradients = {name: tensor.grad for name, tensor in p.items()}
     atoms = p["decoder"].detach()
     along = (gradients["decoder"] * atoms).sum(2, keepdim=True)
@@ -117,9 +127,9 @@ def test_gradients_are_those_of_autograd(n_corrections, weighted, fused):
 @pytest.mark.parametrize("fused", [True, False])
 def test_layers_that_correct_nothing_leave_the_code_of_the_first(fused):
     p, X = parameters(), rows()
-    p.corrections[:] = p.correction_biases[:] = 0
+    p.scales[0], p.scales[1:], p.correction_biases[:] = 1, 0, 0
     linear = LinearModel(
-        Parameters(p.decoder, p.encoder, p.bias, p.centers), k=K, fused=fused
+        Parameters(p.decoder, None, p.bias, p.centers), k=K, fused=fused
     )  # fmt: skip
     np.testing.assert_array_equal(
         dense(DeepModel(p, k=K, fused=fused).encode(X)), dense(linear.encode(X))
@@ -131,8 +141,7 @@ def test_new_layers_are_steps_of_the_atoms():
     p.bias[0, 3] = -1e9  # on purpose
     linear = Parameters(p.decoder, None, p.bias, p.centers)
     deep = unrolled(linear, 2, step=0.25)
-    assert not deep.tied and deep.encoder is not deep.decoder
-    np.testing.assert_array_equal(deep.corrections, 0.25 * np.concatenate(2 * [p.decoder]))
+    np.testing.assert_array_equal(deep.scales, np.tile([[1], [0.25], [0.25]], H))
     expected = np.where(np.arange(H) == 3, np.float32(-1e9), 0)
     np.testing.assert_array_equal(deep.correction_biases, [expected, expected])
 
