@@ -19,8 +19,6 @@ from ._threads import add_products, product, without_autograd
 
 # Part of the residual's products with the atoms by which the layers of a new model correct.
 STEP = 0.3
-# Learning rate of scales and further biases, relative to that of the atoms.
-SCALE_RATE = 1.0
 # Weight of the error that each code before the last leaves, in training.
 SUPERVISION = 0.3
 
@@ -56,8 +54,7 @@ class DeepAdam(DenseAdam):
         """Step down the gradients, and bring the atoms back to unit norm."""
         super().step(gradients, rate)
         for name in ("scales", "correction_biases"):
-            gradient = getattr(gradients, name)
-            self._step(name, getattr(self.parameters, name), gradient, SCALE_RATE * rate)
+            self._step(name, getattr(self.parameters, name), getattr(gradients, name), rate)
 
 
 class DeepModel(LinearModel):

@@ -24,26 +24,29 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     r"""Sparse codes of rows by an encoder of several layers.
 
     The atoms, the unit-norm rows of :math:`D`, are those of :class:`TopKSparseAutoencoder`, and so
-    is the first layer. Each further one looks at what the code before left over, and corrects it:
+    is the first layer, but for a scale of each atom. Each further layer looks at what the code
+    before left over, and corrects it:
 
     .. math::
 
-        z_0 = \mathrm{TopK}(\mathrm{ReLU}(W_0 (x - b) + c_0),\ k),
+        z_0 = \mathrm{TopK}(\mathrm{ReLU}(s_0 \odot D (x - b) + c_0),\ k),
 
     .. math::
 
-        z_l = \mathrm{TopK}(\mathrm{ReLU}(z_{l-1} + W_l (x - b - D^\top z_{l-1}) + c_l),\ k),
-        \qquad \hat x = D^\top z_L + b.
+        z_l = \mathrm{TopK}(\mathrm{ReLU}(
+        z_{l-1} + s_l \odot D (x - b - D^\top z_{l-1}) + c_l),\ k), \qquad
+        \hat x = D^\top z_L + b.
 
-    This is LISTA [1]_ with top-k in place of the shrinkage: with :math:`W_l` a multiple of
-    :math:`D` a layer is a step of iterative hard thresholding [2]_, and a trained one does the work
-    of many such steps. Atoms that explain the same thing no longer both count it, and an atom that
-    the first layer missed can still be chosen.
+    This is LISTA [1]_ with top-k in place of the shrinkage, and with its weights
+    :math:`W_l = \mathrm{diag}(s_l) D` tied to the atoms, which overfits less and takes less time
+    than weights of their own [2]_. Before training, a layer is a step of iterative hard
+    thresholding [3]_; trained ones do the work of many such steps. Atoms that explain the same
+    thing no longer both count it, and an atom that the first layer missed can still be chosen.
 
-    The first half of the epochs trains a linear encoder, tied to the atoms, as
-    :class:`TopKSparseAutoencoder` does. Then layers are added that correct by a part of the
-    residual's products with the atoms, and Adam trains everything together on the mean squared
-    error: atoms, all layers and biases.
+    The first half of the epochs trains one layer, as :class:`TopKSparseAutoencoder` does. Then
+    the others are added, with the step :math:`s_l` that suits them best, and Adam trains
+    everything together: atoms, scales and biases. The loss is the mean squared error of the last
+    code and, with a weight of 0.3, of each code before.
 
     Parameters
     ----------
@@ -69,7 +72,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     learning_rate : float or "auto", default="auto"
         Largest learning rate of Adam. In each half of fit it is reached linearly over the first
         tenth of the steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
-        15 / n_features ** 1.5, at most 0.01.
+        15 / n_features ** 1.5, at most 0.01, and in the second half of fit up to 16 times as
+        much, at most 0.02: the factor falls where there are fewer samples than features.
     batch_size : int, default=32
         Number of samples per mini-batch.
     max_iter : int, default=30
@@ -104,11 +108,12 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     components_ : ndarray of shape (n_components, n_features), float32
         The atoms, of unit norm.
     encoder_ : ndarray of shape (n_components, n_features), float32
-        Weights of the first layer.
+        Weights of the first layer: the atoms, each times its scale.
     encoder_bias_ : ndarray of shape (n_components,), float32
         Biases of the first layer, in the units of the data.
-    correction_weights_ : ndarray of shape (n_encoder_layers - 1, n_components, n_features), float32
-        Weights of the further layers.
+    encoder_scales_ : ndarray of shape (n_encoder_layers, n_components), float32
+        Scale of each atom in each layer, whose weights are
+        ``encoder_scales_[l][:, None] * components_``.
     correction_biases_ : ndarray of shape (n_encoder_layers - 1, n_components), float32
         Biases of the further layers, in the units of the data.
     centers_ : ndarray of shape (1, n_features), float32
@@ -155,7 +160,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     References
     ----------
     .. [1] K. Gregor and Y. LeCun, "Learning fast approximations of sparse coding", ICML 2010.
-    .. [2] T. Blumensath and M. Davies, "Iterative thresholding for sparse approximations",
+    .. [2] J. Liu, X. Chen, Z. Wang and W. Yin, "ALISTA: analytic weights are as good as learned
+       weights in LISTA", ICLR 2019.
+    .. [3] T. Blumensath and M. Davies, "Iterative thresholding for sparse approximations",
        Journal of Fourier Analysis and Applications 14, 2008.
 
     Examples
@@ -165,8 +172,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     >>> X = load_digits().data
     >>> one = DeepTopKSparseAutoencoder(128, n_encoder_layers=1, k=8, random_state=0).fit(X)
     >>> three = DeepTopKSparseAutoencoder(128, k=8, random_state=0).fit(X)
-    >>> three.correction_weights_.shape
-    (2, 128, 64)
+    >>> three.encoder_scales_.shape
+    (3, 128)
     >>> three.score(X) > one.score(X)
     True
     """
