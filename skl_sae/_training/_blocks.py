@@ -10,7 +10,7 @@ from ._lazy import read_ahead
 from ._sources import ArrayRows, RawBatch, weights_of_changed
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
-_WINDOW_BYTES = 2**25
+_WINDOW_BYTES = 2**24
 # Numbers of a sample (16 MB), unless these are too few rows for initial atoms.
 _MOST_SAMPLED, _LEAST_ROWS = 2**22, 2**11
 # Places in the data that a sample is from; and rows to judge a fit by, which are fewer.
@@ -90,12 +90,11 @@ class BlockRows:
 
     # --- Reading ---
 
-    def _read(self, block, seed):
-        """Rows of a block, changed, with their weights."""
-        start, stop = map(int, self.blocks[block])
-        X, weight = self.samples.read(start, stop), None
+    def _kept(self, block, X, seed):
+        """Rows of a block that was read, without those of weight 0, changed; with their weights."""
+        weight = None
         if self.weight is not None:
-            weight = self.weight[start:stop]
+            weight = self.weight[slice(*self.blocks[block])]
             X, weight = X[weight > 0], weight[weight > 0]
         if len(X) and self.changes:
             X, weight = self._changed(RawBatch(X, weight), np.random.RandomState(seed))
@@ -112,13 +111,14 @@ class BlockRows:
         return RawBatch(X, weight)
 
     def _window(self, blocks, seeds):
-        """Rows of several blocks, and their weights."""
+        """Rows of several blocks, in their order, and their weights."""
         n = int(self.lengths[blocks].sum())
         X = np.empty((n, self.n_features), np.float32 if self.changes else self.samples.dtype)
         weight = None if self.weight is None else np.empty(n)
-        end = 0
-        for block in np.sort(blocks):  # within a window the order of reading does not matter
-            rows = self._read(block, seeds[block])
+        end, blocks = 0, np.sort(blocks)
+        read = self.samples.read_blocks(self.blocks[blocks])
+        for block, X_of_block in zip(blocks, read, strict=True):
+            rows = self._kept(block, X_of_block, seeds[block])
             start, end = end, end + len(rows.X)
             X[start:end] = rows.X
             if weight is not None:
@@ -141,11 +141,9 @@ class BlockRows:
         """Mixed rows, several blocks at a time, but for the first n_done, of which few are read."""
         order = random.permutation(len(self.blocks))
         seeds = random.randint(2**31 - 1, size=len(self.blocks))
-        itemsize = 4 if self.changes else self.samples.dtype.itemsize
-        n_in_window = max(1, _WINDOW_BYTES // (self.n_features * itemsize))
         # A block belongs to the window in which it begins.
         ends = np.cumsum(self.lengths[order])
-        windows = (ends - self.lengths[order]) // n_in_window
+        windows = (ends - self.lengths[order]) // self._n_in_window()
         for blocks in np.split(order, np.flatnonzero(np.diff(windows)) + 1):
             n = int(self.lengths[blocks].sum())
             mixed = random.permutation(n)
@@ -154,9 +152,20 @@ class BlockRows:
                 yield _Mixed(self._window(blocks, seeds), mixed[skipped:])
 
     def parts(self, n):
-        for rows in read_ahead(self._read(i, _FIXED) for i in range(len(self.blocks))):
+        seeds = self._seeds(_FIXED)
+        of_window = np.cumsum(self.lengths) // self._n_in_window()
+        groups = np.split(np.arange(len(self.blocks)), np.flatnonzero(np.diff(of_window)) + 1)
+        for rows in read_ahead(self._window(blocks, seeds) for blocks in groups):
             X = rows.X.astype(np.float32, copy=False)
             yield from ArrayRows(X, rows.weight).parts(n)
+
+    def _n_in_window(self):
+        itemsize = 4 if self.changes else self.samples.dtype.itemsize
+        return max(1, _WINDOW_BYTES // (self.n_features * itemsize))
+
+    def _seeds(self, seed):
+        """Seeds of what is random in the changes of each block."""
+        return np.random.RandomState(seed).randint(2**31 - 1, size=len(self.blocks))
 
     def sample(self, rng):
         most = MAX_ROWS if self.n_features <= MAX_SIDE else MAX_SIDE
@@ -189,7 +198,8 @@ class BlockRows:
     def _runs(self, n, n_runs, rng):
         """Ranges of about n rows in all, at random places of blocks that are evenly spread."""
         blocks = self.blocks[self.lengths > 0]
-        n_runs = min(n_runs, len(blocks), n)
+        # Short blocks give fewer rows than are wanted of each.
+        n_runs = min(max(n_runs, n // self.samples.block_rows), len(blocks), n)
         chosen = blocks[np.linspace(0, len(blocks) - 1, n_runs).round().astype(int)]
         ranges = []
         for i, (start, stop) in enumerate(chosen.tolist()):
@@ -199,8 +209,7 @@ class BlockRows:
         return ranges
 
     def _in_memory(self, seed=_FIXED):
-        seeds = np.random.RandomState(seed).randint(2**31 - 1, size=len(self.blocks))
-        X, weight = self._window(np.arange(len(self.blocks)), seeds)
+        X, weight = self._window(np.arange(len(self.blocks)), self._seeds(seed))
         return ArrayRows(X.astype(np.float32, copy=False), weight)
 
 
@@ -242,12 +251,11 @@ def _joined(batches):
 
 def _cut(ranges, length):
     """Blocks (start, stop) of ranges, with cuts at multiples of a length."""
-    blocks = [
-        (max(start, first), min(stop, first + length))
-        for start, stop in ranges
-        for first in range(start - start % length, stop, length)
-    ]
-    return np.array(blocks, np.int64).reshape(-1, 2)
+    blocks = [np.empty((0, 2), np.int64)]
+    for start, stop in ranges:
+        first = np.arange(start - start % length, stop, length)
+        blocks.append(np.stack([first.clip(start), (first + length).clip(max=stop)], axis=1))
+    return np.concatenate(blocks)
 
 
 def _first_two(block):

@@ -14,7 +14,8 @@ from sklearn.utils import assert_all_finite, check_array
 _FEW_NUMBERS = 2**24
 # Bytes of a block, which is read at once: disks give rows that follow one another fastest, and
 # blocks from many places make a better mixture. A chunk of a file is read whole up to the second.
-_BLOCK_BYTES, _LARGEST_CHUNK = 2**20, 2**26
+# Where rows are files of their own, a few are a block.
+_BLOCK_BYTES, _LARGEST_CHUNK, _FILES_OF_BLOCK = 2**19, 2**26, 4
 # Largest sum of a row's products with an atom.
 _LARGEST_SUM = 1e38
 # Numbers of a part that is coded at a time: 32 MB in float32.
@@ -93,6 +94,8 @@ class LazySamples:
         """Rows that are read at once: as many chunks of the file as a block may have bytes."""
         row_bytes = self.n_features * self.dtype.itemsize
         n = max(1, _BLOCK_BYTES // row_bytes)
+        if hasattr(self.source, "rows_at"):
+            return min(n, _FILES_OF_BLOCK)
         chunks = getattr(self.source, "chunks", None)
         if not chunks:
             return n
@@ -105,6 +108,14 @@ class LazySamples:
     def as_images(self, image_shape):
         """The same samples, seen as images."""
         return LazySamples(self.source, (len(self), *image_shape))
+
+    def read_blocks(self, blocks):
+        """Rows of blocks (start, stop), one after another; of files, all are loaded in one go."""
+        if not hasattr(self.source, "rows_at"):
+            return (self.read(*map(int, block)) for block in blocks)
+        indices = np.concatenate([np.arange(*block) for block in blocks])
+        rows = self.source.rows_at(indices).reshape(len(indices), -1)
+        return np.split(rows, np.cumsum([stop - start for start, stop in blocks])[:-1])
 
     def read(self, start, stop):
         """Rows (stop - start, n_features) in their own dtype, all finite."""

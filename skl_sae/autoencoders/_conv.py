@@ -100,7 +100,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         lower error; its codes have either sign.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, as in
-        :class:`TopKSparseAutoencoder`, of the whole image at once.
+        :class:`TopKSparseAutoencoder`, of the whole image at once. Where places overlap this takes
+        several times as long as one pass; atoms side by side gain little.
     learning_rate : float or "auto", default="auto"
         Largest learning rate of Adam, as in :class:`TopKSparseAutoencoder`, where the features
         are those of an atom.

@@ -21,8 +21,6 @@ from ._shapes import check_sides
 
 MAX_PIXELS = 2**26
 _FILES_PER_TASK = 16
-# Files that are loaded at once where they are loaded when asked for.
-_FILES_AT_ONCE = 64
 # Below this mean file size Pillow's work is mostly Python, which threads only slow down.
 _TINY_BYTES = 2**12
 
@@ -155,8 +153,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
     def lazy(self, X, *, as_images=False):
         """Rows of files that are loaded when they are asked for, by fit and transform.
 
-        Memory holds a few hundred images at a time, however many there are. Each epoch loads
-        them anew, in ``n_jobs`` threads, while the model learns from those before.
+        Memory holds 32 MB of images at a time, however many there are. Each epoch loads them
+        anew in random order, in ``n_jobs`` threads, while the model learns from those before.
 
         Parameters
         ----------
@@ -193,8 +191,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         for path in paths:
             file_status(path)
         shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
-        files = _Files(clone(self), paths, shape)
-        return LazyRows(files.read, (len(paths), *shape), n_at_once=_FILES_AT_ONCE)
+        return LazyFiles(clone(self), paths, shape)
 
     def _rows(self, paths, update):
         """Return the rows and the texts of warnings; call ``update(n)`` after n more files."""
@@ -302,19 +299,26 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         return tags
 
 
-class _Files:
-    """Files whose rows are read when they are asked for."""
+class LazyFiles(LazyRows):
+    """Rows of files that are loaded when they are asked for.
+
+    Files are as fast wherever they are: `rows_at` loads those that are asked for, in one go.
+    """
 
     def __init__(self, loader, paths, shape):
-        self.loader, self.paths, self.shape = loader, paths, shape
-        self.has_warned = False
+        super().__init__(self._read, (len(paths), *shape))
+        self.loader, self.paths, self.has_warned = loader, paths, False
 
-    def read(self, start, stop):
-        rows, remarks = self.loader._rows(self.paths[start:stop], lambda n: None)
+    def _read(self, start, stop):
+        return self.rows_at(range(start, stop))
+
+    def rows_at(self, indices):
+        """Rows of some files, in the order of their indices."""
+        rows, remarks = self.loader._rows([self.paths[i] for i in indices], lambda n: None)
         if remarks and not self.has_warned:  # once, not in each epoch
             self.has_warned = True
             warnings.warn(remarks[0], UserWarning, stacklevel=2)
-        return rows.reshape(len(rows), *self.shape)
+        return rows.reshape(len(rows), *self.shape[1:])
 
 
 def as_paths(X):

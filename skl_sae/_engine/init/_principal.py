@@ -221,25 +221,29 @@ def useful_layout(rows, n_directions, k, seed):
     # The rows are in random order already.
     test, train = rows.tensor_split([len(rows) // 5])
     test, train = test - train.mean(0), train - train.mean(0)
-    trials = {}
+    # A trial takes memory for all its rows, so only the simplest and the best so far are kept.
+    simplest = best = None
     for n_groups in GROUPS:
         if n_groups == 1 or rows.shape[1] >= n_groups * MIN_FEATURES:
-            basis = Basis(train, n_directions, n_groups, seed)
-            trials[n_groups] = Trial(basis, train, test, k)
-            trials[n_groups].run(FIRST_ROUNDS)
-    n_groups = min(trials, key=lambda n_groups: min(trials[n_groups].left))
+            trial = Trial(n_groups, Basis(train, n_directions, n_groups, seed), (train, test), k)
+            trial.run(FIRST_ROUNDS)
+            simplest = simplest or trial
+            best = trial if best is None or min(trial.left) < min(best.left) else best
+            del trial
     # All features together are the simpler model, which wins unless others are clearly better.
-    if min(trials[n_groups].left) > (1 - LEAST_GAIN) * min(trials[1].left):
-        n_groups = 1
-    left = trials[n_groups].run(MAX_ROUNDS)
-    return Layout(n_groups, left.index(min(left)))
+    if min(best.left) > (1 - LEAST_GAIN) * min(simplest.left):
+        best = simplest
+    del simplest
+    left = best.run(MAX_ROUNDS)
+    return Layout(best.n_groups, left.index(min(left)))
 
 
 class Trial:
     """Error of k directions on the test rows: ``left``, after each round on the others."""
 
-    def __init__(self, basis, train, test, k):
-        self.basis, self.k = basis, k
+    def __init__(self, n_groups, basis, rows, k):
+        train, test = rows
+        self.n_groups, self.basis, self.k = n_groups, basis, k
         self.total = float(test.double().square().sum())
         self.train, self.test = basis.stacked(train), basis.stacked(test)
         self.left = []
