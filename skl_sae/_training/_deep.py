@@ -66,13 +66,18 @@ class StageTrainer(Trainer):
         """
         if self.rows_split is None:
             train, held_out = super()._split(rows)
-            self.rows_split = train, held_out if held_out.n_rows else train
+            self.rows_split = train, held_out if held_out.n_rows else train.sample(self.rng)
         self.all_rows = self.rows_split[0]
         return self.rows_split
 
     def _learning_rate(self, n_features):
         rate = super()._learning_rate(n_features)
-        if self.settings.learning_rate != "auto" or self.model.parameters.scales is None:
+        in_fit = self.n_planned_steps is not None
+        if (
+            not in_fit
+            or self.settings.learning_rate != "auto"
+            or self.model.parameters.scales is None
+        ):
             return rate
         factor = _RATE_FACTOR * min(1, self.n_rows / n_features) ** _RATE_POWER
         return min(_LARGEST_RATE, max(1, factor) * rate)

@@ -347,6 +347,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
             if stop:
                 break
             start = trainer.scaling.unscale_parameters(trainer.model.arrays())
+        trainer.rows_split = None  # which only a fit needs
         self._store(trainer, trainer.history.attributes())
         self._warn_of_dead_atoms(rows.n_samples)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})

@@ -217,6 +217,22 @@ def test_rows_that_are_read_when_asked_for(digits):
     assert (lazily.transform(rows) != lazily.transform(digits)).nnz == 0
 
 
+def test_few_rows_that_are_read_when_asked_for(digits):
+    few = digits[:30]
+    rows = LazyRows(lambda start, stop: few[start:stop], few.shape, few.dtype)
+    sae = make(n_components=16, k=2).fit(rows)
+    assert (sae.transform(rows) != sae.transform(few)).nnz == 0
+
+
+def test_partial_fit_goes_on_at_the_constant_rate_of_one_layer(digits):
+    """Whether the trainer of fit lives on or not; and it keeps no rows."""
+    sae = make().fit(digits[:200])
+    assert sae._trainer.rows_split is None
+    loaded = pickle.loads(pickle.dumps(sae)).partial_fit(digits)
+    rate = loaded._trainer._learning_rate(64)
+    assert sae._trainer._learning_rate(64) == rate
+
+
 def test_values_fitted_anew_and_pursuit(digits, fitted):
     X = digits[800:1000]
     refitted = pickle.loads(pickle.dumps(fitted)).set_params(refit=True)
