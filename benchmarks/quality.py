@@ -28,6 +28,7 @@ from speed import PlainLoop, autograd_step
 
 from skl_sae import (
     ConvTopKSparseAutoencoder,
+    DeepTopKSparseAutoencoder,
     ImageAugmenter,
     TopKSparseAutoencoder,
     pearson_correlation,
@@ -93,6 +94,17 @@ SETS = {
 def ours(**parameters):
     def fit(data, seed):
         sae = TopKSparseAutoencoder(data.n_components, k=data.k, random_state=seed)
+        sae.set_params(**parameters).fit(data.train)
+        return sae.transform, sae.inverse_transform
+
+    return fit
+
+
+def deep(**parameters):
+    """An encoder of three layers, or as many as are given."""
+
+    def fit(data, seed):
+        sae = DeepTopKSparseAutoencoder(data.n_components, k=data.k, random_state=seed)
         sae.set_params(**parameters).fit(data.train)
         return sae.transform, sae.inverse_transform
 
@@ -324,6 +336,8 @@ CONTENDERS = {
     "skl_sae, batch_topk": ours(sparsity="batch_topk"),
     "skl_sae, batch_topk, same count": batch_topk_of_same_count,
     "skl_sae, refit": ours(refit=True),
+    "skl_sae, deep": deep(),
+    "skl_sae, deep, refit": deep(refit=True),
     "skl_sae, OMP": ours(transform_algorithm="omp"),
     "skl_sae, first experiment": ours(n_estimators=3, tied=False, learning_rate=5e-4, max_iter=10),
     "skl_sae, second experiment": ours(

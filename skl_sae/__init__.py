@@ -7,6 +7,7 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
     from ._model_file._codes import load_codes
     from ._model_file._safetensors import ModelFileError
     from .autoencoders._conv import ConvTopKSparseAutoencoder
+    from .autoencoders._deep import DeepTopKSparseAutoencoder
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
     from .images._finder import find_images
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConvTopKSparseAutoencoder",
+    "DeepTopKSparseAutoencoder",
     "ImageAugmenter",
     "ImageLoadError",
     "ImageLoader",
@@ -35,6 +37,7 @@ __all__ = [
 # public name is imported when it is first asked for.
 _MODULES = {
     "ConvTopKSparseAutoencoder": "autoencoders._conv",
+    "DeepTopKSparseAutoencoder": "autoencoders._deep",
     "ImageAugmenter": "images._augmenter",
     "ImageLoadError": "images._loader",
     "ImageLoader": "images._loader",

@@ -11,13 +11,18 @@ Array = Any  # numpy.ndarray or torch.Tensor
 
 @dataclass
 class Parameters:
-    """Learned parameters. Member e codes a row x as ``TopK(ReLU(W_e (x - b_e) + c_e))``."""
+    """Learned parameters. Member e codes a row x as ``TopK(ReLU(W_e (x - b_e) + c_e))``.
+
+    Further layers, of a single member, correct the code by what it leaves over; see `DeepModel`.
+    """
 
     decoder: Array  # D, the atoms, (E, H, D); unit norm
     encoder: Array | None  # W, (E, H, D); None ties it to the decoder
     bias: Array  # c, (E, H)
     centers: Array  # b, (E, D)
     thresholds: Array | None = None  # smallest activation that counts, (E,); None for top-k
+    scales: Array | None = None  # of the first layer and L further ones, (1 + L, H); None for none
+    correction_biases: Array | None = None  # of the further ones, (L, H)
 
     @property
     def tied(self):
@@ -63,6 +68,8 @@ class Gradients:
     encoder: Array | None  # None if tied
     bias: Array
     centers: Array
+    scales: Array | None = None
+    correction_biases: Array | None = None
 
 
 class ActiveAtoms(NamedTuple):

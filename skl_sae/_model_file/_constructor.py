@@ -10,10 +10,14 @@ from ..images._augmenter import ImageAugmenter
 from ._safetensors import ModelFileError
 
 # Classes by short names; never an import path, which would run code.
-ESTIMATORS = "TopKSparseAutoencoder", "ConvTopKSparseAutoencoder"
+ESTIMATORS = (
+    "TopKSparseAutoencoder", "ConvTopKSparseAutoencoder", "DeepTopKSparseAutoencoder",
+)  # fmt: skip
 AUGMENTERS = {"ImageAugmenter": ImageAugmenter}
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}
+# Parameters that files of earlier versions lack, which then have their default.
+ADDED = {"refit"}
 
 
 def parameters_as_json(path, estimator):
@@ -75,8 +79,9 @@ def estimator_from_json(parameters, cls):
     """An unfitted estimator with these parameters; a ValueError if one is not usable."""
     parameters = dict(parameters)
     expected = set(cls._get_param_names()) - LEFT_OUT
-    if set(parameters) != expected:
-        odd = min(set(parameters) ^ expected)
+    odd = set(parameters) ^ expected
+    if odd - (ADDED - set(parameters)):
+        odd = min(odd)
         raise ValueError(f"Expected the parameters of {cls.__name__}; {odd[:80]!r} differs.")
     augmenter = parameters["augmenter"]
     if augmenter is not None:

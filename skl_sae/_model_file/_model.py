@@ -35,6 +35,7 @@ class FittedState:
     feature_names: np.ndarray | None
     model: LinearModel | None  # in scaled units, with its optimizer
     image: dict | None = None  # sizes of images and atoms, of a convolutional estimator
+    n_corrections: int | None = None  # layers after the first, of a deep estimator
 
 
 def write_model(path, estimator, *, optimizer):
@@ -54,6 +55,8 @@ def write_model(path, estimator, *, optimizer):
     }
     if state.image is not None:
         config["image"] = state.image
+    if state.n_corrections is not None:
+        config["n_corrections"] = state.n_corrections
     arrays |= _fitted_arrays(state)
     if state.feature_names is not None:
         arrays |= feature_name_arrays(state.feature_names)
@@ -91,6 +94,9 @@ def _fitted_arrays(state):
         arrays["encoder"] = p.encoder.reshape(-1, n_features)
     if p.thresholds is not None:
         arrays["thresholds"] = p.thresholds
+    if p.scales is not None:
+        arrays["scales"] = p.scales
+        arrays["correction_biases"] = p.correction_biases
     for name, attribute in CURVES.items():
         if state.curves[attribute] is not None:
             arrays[name] = np.asarray(state.curves[attribute], np.float64)
@@ -131,7 +137,8 @@ def _fitted_state(config, arrays):
     return FittedState(
         parameters=Parameters(
             arrays["components"].reshape(shape), encoder, bias, arrays["centers"],
-            arrays.get("thresholds"),
+            arrays.get("thresholds"), arrays.get("scales"),
+            arrays.get("correction_biases"),
         ),
         scaling=Scaling(arrays["offset"], arrays["scale"][()]),
         k=config["k"],
@@ -145,6 +152,7 @@ def _fitted_state(config, arrays):
         feature_names=names,
         model=None,
         image=config.get("image"),
+        n_corrections=config.get("n_corrections"),
     )  # fmt: skip
 
 

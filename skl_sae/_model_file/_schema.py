@@ -108,6 +108,8 @@ ARRAYS = {
         "encoder_bias": Rule(_F32, ("atoms",), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
+        "scales": Rule(_F32, ("layers", "components"), _finite),
+        "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
         "frequency": Rule(_F32, ("atoms",), _fraction),
         "loss_curve": Rule(_F64, ("epochs",), _not_negative),
         "correlation_curve": Rule(_F64, ("epochs",), _correlation),
@@ -186,6 +188,8 @@ def _absent(kind, config):
         absent.add("validation_scores")
     if kind == "model" and config["feature_names"] is None:
         absent |= {"feature_names", "feature_name_ends"}
+    if not config.get("n_corrections"):
+        absent |= {"scales", "correction_biases"}
     if kind == "checkpoint" and config["progress"]["best"] is None:
         absent.add("best.frequency")
     if "epoch" not in config:
@@ -221,7 +225,8 @@ def _sizes(config):
         "atoms": n_members * n_components, "steps": steps,
         "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
         "errors": progress.get("errors"),
-        "name_bytes": config.get("feature_names"),
+        "name_bytes": config.get("feature_names"), "corrections": config.get("n_corrections"),
+        "layers": 1 + config.get("n_corrections", 0),
     }  # fmt: skip
 
 
@@ -367,6 +372,12 @@ def _are_sides(value, n):
     )  # fmt: skip
 
 
+def _n_corrections(value, config):
+    """Layers after the first, all tied to the atoms of one member; no optimizer."""
+    fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
+    return whole(value, 0) and fitting and config["optimizer"] is None
+
+
 def _epochs(value, config):
     return whole(value, 1)
 
@@ -479,10 +490,15 @@ CONFIG = {
 }  # fmt: skip
 
 
+# Items that files of some classes have, and a parameter of these classes.
+_OF_CLASS = {"image": "kernel_size", "n_corrections": "n_encoder_layers"}
+
+
 def check_class(config, cls):
     """A ValueError if the configuration is not of an estimator of this class."""
-    is_conv = "kernel_size" in cls._get_param_names()
-    check("image", config.get("image"), ("image" in config) == is_conv)
+    for name, parameter in _OF_CLASS.items():
+        expected = parameter in cls._get_param_names()
+        check(name, config.get(name), (name in config) == expected)
 
 
 def check_config(kind, config):
@@ -491,6 +507,8 @@ def check_config(kind, config):
     if isinstance(config, dict) and "image" in config:
         # It is checked before the items that depend on it.
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
+    if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
+        rules = rules | {"n_corrections": _n_corrections}
     if kind == "checkpoint" and isinstance(config, dict) and "epoch" in config:
         rules = rules | {"epoch": _epoch}
     if not isinstance(config, dict) or set(config) != set(rules):
@@ -562,6 +580,7 @@ PARAMETERS = {
     "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
     "augmenter": _augmenter,
     "image_shape": _size_of_images,
+    "n_encoder_layers": lambda value, config: whole(value, 1),
     **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {

@@ -26,6 +26,13 @@ class History:
         self.choices = None  # of the start, by the judges
         self.frequency = None
         self.best, self.best_arrays = None, {}
+        self.n_scores_before = 0  # of earlier stages of a fit
+
+    def follow(self, before):
+        """Begin with the curves of an earlier stage."""
+        self.losses, self.correlations = [*before.losses], [*before.correlations]
+        self.scores = [*before.scores]
+        self.n_scores_before = len(self.scores)
 
     @property
     def n_epochs(self):
@@ -75,9 +82,10 @@ class History:
 
     def has_stalled(self, patience, tol):
         """Whether the last score is no better than those before the last ``patience`` ones."""
+        scores = self.scores[self.n_scores_before :]
         # Without as many scores yet there is nothing to compare with.
-        reference = max(self.scores[:-patience], default=-np.inf)
-        return bool(self.scores) and self.scores[-1] <= reference + tol
+        reference = max(scores[:-patience], default=-np.inf)
+        return bool(scores) and scores[-1] <= reference + tol
 
     @property
     def has_begun_best(self):

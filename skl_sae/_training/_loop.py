@@ -86,6 +86,8 @@ class Trainer:
         What the epochs have brought.
     """
 
+    returns_judges = True  # whether rows that judge are learned, too, in the end
+
     def __init__(self, settings, size, tied, rng, scaling=None, architecture=None):
         self.settings = SimpleNamespace(**settings)
         self.size, self.tied, self.rng, self.scaling = size, tied, rng, scaling
@@ -126,7 +128,7 @@ class Trainer:
             A fit to go on with.
         """
         self.all_rows, self.start = rows, start
-        train, self.held_out = rows.hold_out(self._n_held_out(rows.n_samples), self.rng)
+        train, self.held_out = self._split(rows)
         self.held_out = self.prepared(self.held_out)
         self.epochs = EpochRows(train, self.settings.augmenter, self.rng)
         first = self.prepared(self.epochs.draw())
@@ -144,6 +146,10 @@ class Trainer:
         else:
             interrupted.restore(self)
         self._plan_steps(train.n_rows)
+
+    def _split(self, rows):
+        """Rows to train on, and rows held out."""
+        return rows.hold_out(self._n_held_out(rows.n_samples), self.rng)
 
     def prepared(self, rows):
         """Return what the model sees of rows."""
@@ -249,7 +255,7 @@ class Trainer:
         """The rows of the next epoch, or of one that was interrupted."""
         history = self.history
         self.epoch_random_state = self.rng.get_state()
-        if history.is_judging:
+        if history.is_judging and self.returns_judges:
             part = _JUDGED_AT_MOST if history.has_begun_best else _JUDGED
             if history.n_epochs >= int(part * self.settings.max_iter):
                 self._return_judges()

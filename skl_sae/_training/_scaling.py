@@ -84,21 +84,33 @@ class Scaling:
         return Parameters(
             p.decoder.copy(),
             None if p.tied else p.encoder.copy(),
-            (p.bias / self.scale).astype(np.float32),
+            self._scaled_biases(p.bias),
             self.scale_rows(p.centers),
             thresholds,
+            None if p.scales is None else p.scales.copy(),
+            self._scaled_biases(p.correction_biases),
         )
+
+    def _scaled_biases(self, bias):
+        return None if bias is None else (bias / self.scale).astype(np.float32)
 
     def unscale_parameters(self, parameters):
         """Parameters in the units of the data; atoms and encoders are the same arrays."""
         p = parameters
         # pre = W (x - b) + c: in units of the data W stays, and c is multiplied by the scale.
-        bias = np.maximum(self.scale * p.bias.astype(np.float64), _LEAST_BIAS)
         thresholds = p.thresholds
         if thresholds is not None:
             thresholds = (self.scale * thresholds).astype(np.float32)
         centers = (self.offset + self.scale * p.centers).astype(np.float32)
-        return Parameters(p.decoder, p.encoder, bias.astype(np.float32), centers, thresholds)
+        return Parameters(
+            p.decoder, p.encoder, self._unscaled_biases(p.bias), centers, thresholds,
+            p.scales, self._unscaled_biases(p.correction_biases),
+        )  # fmt: skip
+
+    def _unscaled_biases(self, bias):
+        if bias is None:
+            return None
+        return np.maximum(self.scale * bias.astype(np.float64), _LEAST_BIAS).astype(np.float32)
 
 
 def _mean(X, weight):

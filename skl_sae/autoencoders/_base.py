@@ -352,7 +352,7 @@ class BaseSparseAutoencoder(
         """CSR codes of validated rows."""
         # joblib's workers share arrays that cannot be written, which torch warns of.
         parameters = self._parameters().map(lambda a: a if a.flags.writeable else a.copy())
-        model = LinearModel(parameters, k=self.k_, device=self._transform_device())
+        model = self._coder(parameters, len(X))
         n_members, n_components, _ = parameters.shape
         encode, batch_size = model.encode, max(1, CODES_AT_A_TIME // (n_members * n_components))
         if self.transform_algorithm == "omp":
@@ -368,6 +368,10 @@ class BaseSparseAutoencoder(
         if self.aggregate == "mean" and n_members > 1:
             codes = mean_codes(codes, n_members)
         return codes
+
+    def _coder(self, parameters, n_rows):
+        """The model that codes so many rows by fitted parameters."""
+        return LinearModel(parameters, k=self.k_, device=self._transform_device())
 
     def _reconstruct(self, X):
         return self.inverse_transform(self._codes(X))

@@ -13,13 +13,8 @@ from sklearn.utils._param_validation import (
 )
 
 from .._training._loop import Size, check_memory
+from ._sizes import number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
-
-# The default number of atoms: at most, for each feature, and for each row. More atoms than there
-# are signs of directions in the rows stay dead.
-_MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
-# The default k leaves so many features to each active atom: a code is shorter than its row.
-_FEATURES_OF_ACTIVE = 2
 
 
 class TopKSparseAutoencoder(TrainedSparseAutoencoder):
@@ -333,8 +328,9 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
         self._refuse_booleans()
         n_features = X.shape[1]
-        shape = self.n_estimators, self._n_atoms((n_samples, n_features), start), n_features
-        k = self._resolve_k(*shape[1:])
+        n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
+        shape = self.n_estimators, n_atoms, n_features
+        k = number_active(self.k, *shape[1:])
         if start is not None and start.shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
@@ -351,21 +347,3 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         if self.tied != "auto":
             return bool(self.tied)
         return self.sparsity == "topk" if start is None else start.tied
-
-    def _n_atoms(self, shape, start=None):
-        """The number of atoms of a member that n_components means for rows of this shape."""
-        if self.n_components is not None:
-            return int(self.n_components)
-        if start is not None:
-            return start.shape[1]
-        n_rows, n_features = shape
-        return min(_MOST_ATOMS, _ATOMS_OF_FEATURE * n_features, _ATOMS_OF_ROW * n_rows)
-
-    def _resolve_k(self, n_components, n_features):
-        if self.k is None:
-            return max(1, min(int(0.05 * n_components), n_features // _FEATURES_OF_ACTIVE))
-        if isinstance(self.k, Integral):
-            if self.k > n_components:
-                raise ValueError(f"Expected k <= n_components, got k={self.k} > {n_components}.")
-            return int(self.k)
-        return max(1, int(self.k * n_components))

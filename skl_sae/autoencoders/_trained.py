@@ -132,7 +132,10 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         return self
 
     def _train(self, trainer, context, first_random_state):
-        """Run the epochs of fit that are left, with what scikit-learn's callbacks are told."""
+        """Run the epochs that are left, with what scikit-learn's callbacks are told.
+
+        Returns whether one of them asked to stop.
+        """
         stop = False
         while trainer.goes_on and not stop:
             rows = None  # freed before the next ones are drawn
@@ -146,6 +149,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
                 estimator=self, X=rows.X,
                 reconstruction_attributes=lambda: self._attributes(trainer, copied=True),
             ))  # fmt: skip
+        return stop
 
     @together
     @_fit_context(prefer_skip_nested_validation=True)

@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skl_sae import (
     ConvTopKSparseAutoencoder,
+    DeepTopKSparseAutoencoder,
     TopKSparseAutoencoder,
     reconstruction_correlation,
 )
@@ -39,6 +40,10 @@ CONFIGURATIONS = [
     make(transform_algorithm="omp"),
     ConvTopKSparseAutoencoder(16, max_iter=2, random_state=0),
     ConvTopKSparseAutoencoder(16, max_iter=2, normalize=True, sparse_output=False, random_state=0),
+    DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0),
+    DeepTopKSparseAutoencoder(
+        16, n_encoder_layers=2, max_iter=3, early_stopping=True, refit=True, random_state=0
+    ),
 ]
 N_CHECKS = 47
 

@@ -1,0 +1,389 @@
+"""DeepTopKSparseAutoencoder: linear atoms behind an encoder of several layers."""
+
+import math
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+
+from .._engine._deep import DeepModel
+from .._model_file._safetensors import ModelFileError
+from .._training._architecture import FlatArchitecture
+from .._training._deep import DeepArchitecture, StageTrainer
+from .._training._loop import Size, check_memory
+from ._sizes import number_active, number_of_atoms
+from ._trained import TrainedSparseAutoencoder
+
+# Share of the epochs in which the encoder has one layer.
+_LINEAR = 1 / 2
+
+
+class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
+    r"""Sparse codes of rows by an encoder of several layers.
+
+    The atoms, the unit-norm rows of :math:`D`, are those of :class:`TopKSparseAutoencoder`, and so
+    is the first layer, but for a scale of each atom. Each further layer looks at what the code
+    before left over, and corrects it:
+
+    .. math::
+
+        z_0 = \mathrm{TopK}(\mathrm{ReLU}(s_0 \odot D (x - b) + c_0),\ k),
+
+    .. math::
+
+        z_l = \mathrm{TopK}(\mathrm{ReLU}(
+        z_{l-1} + s_l \odot D (x - b - D^\top z_{l-1}) + c_l),\ k), \qquad
+        \hat x = D^\top z_L + b.
+
+    This is LISTA [1]_ with top-k in place of the shrinkage, and with its weights
+    :math:`W_l = \mathrm{diag}(s_l) D` tied to the atoms, which overfits less and takes less time
+    than weights of their own [2]_. Before training, a layer is a step of iterative hard
+    thresholding [3]_; trained ones do the work of many such steps. Atoms that explain the same
+    thing no longer both count it, and an atom that the first layer missed can still be chosen.
+
+    The first half of the epochs trains one layer, as :class:`TopKSparseAutoencoder` does. Then
+    the others are added, with the step :math:`s_l` that suits them best, and Adam trains
+    everything together: atoms, scales and biases. The loss is the mean squared error of the last
+    code and, with a weight of 0.3, of each code before.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of atoms. None is 4 per feature, but at most 2 per sample passed to fit, and at most
+        1,024.
+    n_encoder_layers : int, default=3
+        Number of layers of the encoder. 1 is the linear encoder of :class:`TopKSparseAutoencoder`.
+    k : int, float or None, default=None
+        Maximum number of active atoms per sample. A float in (0, 1) is a fraction of n_components.
+        None is 5 % of n_components, but at most half the number of features. The result is at
+        least 1.
+    init : {"pca", "orthogonal", "random"} or array-like, default="pca"
+        Initial atoms, as those of :class:`TopKSparseAutoencoder`. An array has shape
+        (n_components, n_features); its rows are scaled to unit norm.
+    transform_algorithm : {"topk", "omp"}, default="topk"
+        Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass through
+        its layers. "omp": orthogonal matching pursuit, to which fit adapts the atoms at its end;
+        the encoder then is not used, so that :class:`TopKSparseAutoencoder` serves as well.
+    refit : bool, default=False
+        Whether codes get new values by least squares over the atoms that the encoder chose, none
+        negative: no sample is reconstructed worse, in little more time. Training does not change.
+    learning_rate : float or "auto", default="auto"
+        Largest learning rate of Adam. In each half of fit it is reached linearly over the first
+        tenth of the steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
+        15 / n_features ** 1.5, at most 0.01, and in the second half of fit up to 16 times as
+        much, at most 0.02: the factor falls where there are fewer samples than features.
+    batch_size : int, default=32
+        Number of samples per mini-batch.
+    max_iter : int, default=30
+        Number of epochs, of which the first half trains one layer, and the second all.
+    aux_coef : float, default=0.25
+        Weight of AuxK, the loss of the dead atoms, while there is one layer.
+    augmenter : transformer or None, default=None
+        Transformer whose fit_transform is applied to the training samples in every epoch of fit,
+        as that of :class:`TopKSparseAutoencoder`.
+    early_stopping : bool, default=False
+        Whether to stop each half of fit when the correlation of the samples held out no longer
+        improves.
+    validation_fraction : float, default=0.1
+        Fraction of the samples that early stopping holds out.
+    n_iter_no_change : int, default=5
+        Number of epochs without improvement after which early stopping stops.
+    tol : float, default=1e-4
+        Smallest gain in correlation that counts as an improvement.
+    sparse_output : bool, default=True
+        Whether transform returns a CSR matrix or a dense array.
+    device : str or torch.device, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
+        MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial atoms, the order of the samples, those held out and the augmenter's
+        random_state.
+    verbose : bool or int, default=0
+        Whether to print progress once per epoch.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features), float32
+        The atoms, of unit norm.
+    encoder_ : ndarray of shape (n_components, n_features), float32
+        Weights of the first layer: the atoms, each times its scale.
+    encoder_bias_ : ndarray of shape (n_components,), float32
+        Biases of the first layer, in the units of the data.
+    encoder_scales_ : ndarray of shape (n_encoder_layers, n_components), float32
+        Scale of each atom in each layer, whose weights are
+        ``encoder_scales_[l][:, None] * components_``.
+    correction_biases_ : ndarray of shape (n_encoder_layers - 1, n_components), float32
+        Biases of the further layers, in the units of the data.
+    centers_ : ndarray of shape (1, n_features), float32
+        The centre, in the units of the data.
+    loss_curve_ : list of float
+        Training loss of each epoch: the fraction of variance left unexplained.
+    correlation_curve_ : list of float
+        Mean correlation of the training samples with their reconstruction in each epoch, as the
+        weights were when each sample was met.
+    validation_scores_ : list of float or None
+        Correlation of the held-out samples after each epoch of early stopping.
+    best_validation_score_ : float or None
+        The best of them.
+    n_iter_ : int
+        Number of epochs run; under partial_fit, of calls.
+    activation_thresholds_ : None
+        As no threshold decides.
+    n_components_ : int
+        Resolved number of atoms.
+    k_ : int
+        Resolved number of active atoms.
+    atom_frequency_ : ndarray of shape (n_components,), float32
+        Fraction of the last epoch's samples on which an atom fired (under partial_fit, of the
+        last call's). 0 is a dead atom.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
+        Names of the features, where all are strings.
+
+    See Also
+    --------
+    TopKSparseAutoencoder : One layer, or an ensemble of such.
+
+    Notes
+    -----
+    From 50 samples on, fit holds some out: a twentieth, or a tenth if there are few, and at most
+    1,024. They judge both halves, and are not learned. The result is the epoch with the lowest
+    error on them; if further layers lower it in no epoch, they leave the code of the first layer
+    as it is. With early_stopping, its held-out samples take this role; without enough samples, the
+    training samples do.
+
+    The same seed gives the same result, to the bit, on one machine, for any number of threads.
+
+    References
+    ----------
+    .. [1] K. Gregor and Y. LeCun, "Learning fast approximations of sparse coding", ICML 2010.
+    .. [2] J. Liu, X. Chen, Z. Wang and W. Yin, "ALISTA: analytic weights are as good as learned
+       weights in LISTA", ICLR 2019.
+    .. [3] T. Blumensath and M. Davies, "Iterative thresholding for sparse approximations",
+       Journal of Fourier Analysis and Applications 14, 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import DeepTopKSparseAutoencoder
+    >>> X = load_digits().data
+    >>> one = DeepTopKSparseAutoencoder(128, n_encoder_layers=1, k=8, random_state=0).fit(X)
+    >>> three = DeepTopKSparseAutoencoder(128, k=8, random_state=0).fit(X)
+    >>> three.encoder_scales_.shape
+    (3, 128)
+    >>> three.score(X) > one.score(X)
+    True
+    """
+
+    # What files and codes ask of every autoencoder, and what has no choice here.
+    aggregate, checkpoint, n_estimators = "concat", None, 1
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
+        "k": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
+        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
+        "transform_algorithm": [StrOptions({"topk", "omp"})],
+        "refit": ["boolean"],
+        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
+        "augmenter": [HasMethods("fit_transform"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, np.inf, closed="left")],
+        "sparse_output": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        n_encoder_layers=3,
+        k=None,
+        init="pca",
+        transform_algorithm="topk",
+        refit=False,
+        learning_rate="auto",
+        batch_size=32,
+        max_iter=30,
+        aux_coef=0.25,
+        augmenter=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        tol=1e-4,
+        sparse_output=True,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_encoder_layers = n_encoder_layers
+        self.k = k
+        self.init = init
+        self.transform_algorithm = transform_algorithm
+        self.refit = refit
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.aux_coef = aux_coef
+        self.augmenter = augmenter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.sparse_output = sparse_output
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, from which :meth:`load` reads it.
+
+        The file is as that of :meth:`TopKSparseAutoencoder.save`, but has no place for the moments
+        of further layers.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the suffix ``.safetensors``.
+        optimizer : bool, default=False
+            Only False: partial_fit of a loaded model begins with new moments.
+
+        Raises
+        ------
+        ModelFileError
+            If optimizer is True; or as from :meth:`TopKSparseAutoencoder.save`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import DeepTopKSparseAutoencoder
+        >>> X = load_digits().data[:200]
+        >>> sae = DeepTopKSparseAutoencoder(64, k=4, max_iter=2, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "digits.safetensors")
+        ...     sae.save(path)
+        ...     loaded = DeepTopKSparseAutoencoder.load(path)
+        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
+        True
+        """
+        if optimizer:
+            raise ModelFileError(
+                path, "Expected optimizer=False: a file has no place for the moments of further "
+                "layers."
+            )  # fmt: skip
+        super().save(path)
+
+    # --- Training ---
+
+    def _check_size(self, X, n_samples, start):
+        """Check constraints between parameters; the model's size, and that it begins tied."""
+        self._refuse_booleans()
+        n_features = X.shape[1]
+        n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
+        shape = 1, n_atoms, n_features
+        if start is not None:
+            self._check_start(start, shape)
+        check_memory(shape, True)
+        return Size(shape, number_active(self.k, n_atoms, n_features)), True
+
+    def _check_start(self, start, shape):
+        if start.shape != shape:
+            raise ValueError(
+                f"Expected the fitted shape (1, n_components, n_features) = {start.shape} to go on "
+                f"from, got {shape}."
+            )
+        fitted = 1 if start.scales is None else len(start.scales)
+        if fitted not in (1, self.n_encoder_layers):
+            raise ValueError(
+                f"Expected n_encoder_layers={fitted} as fitted, got {self.n_encoder_layers}."
+            )
+
+    def _settings(self):
+        return self.get_params(deep=False) | {"consistency": 0.0, "sparsity": "topk"}
+
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
+        return DeepArchitecture(int(self.n_encoder_layers))
+
+    def _stages(self):
+        """Architecture and settings of each stage of a fit."""
+        settings = self._settings()
+        if self.n_encoder_layers == 1:
+            return [(FlatArchitecture(), settings)]
+        n_linear = math.ceil(_LINEAR * self.max_iter)
+        linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
+        return [(FlatArchitecture(), linear), (self._architecture(), settings)]
+
+    def _fit(self, X, y, sample_weight):
+        self._trainer = None  # an earlier optimizer's moments would only take memory
+        X = self._validate_rows(X, reset=True)
+        rows = self._weighted(X, sample_weight)
+        size, tied = self._check_size(X, rows.n_samples, None)
+        rng = self._generator(rows)
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        trainer = start = None
+        for architecture, settings in self._stages():
+            trainer = StageTrainer(settings, size, tied, rng, architecture, trainer)
+            trainer.begin(rows, start)
+            if start is None:
+                context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            stop = self._train(trainer, context, None)
+            trainer.finish()
+            if stop:
+                break
+            start = trainer.scaling.unscale_parameters(trainer.model.arrays())
+        trainer.rows_split = None  # which only a fit needs
+        self._store(trainer, trainer.history.attributes())
+        self._warn_of_dead_atoms(rows.n_samples)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
+        return self
+
+    # --- Codes and state ---
+
+    def _coder(self, parameters, n_rows):
+        if parameters.scales is None:
+            return super()._coder(parameters, n_rows)
+        model = DeepModel(parameters, k=self.k_, device=self._transform_device())
+        model.expect(n_rows)
+        return model
+
+    def _parameters(self):
+        parameters = super()._parameters()
+        if len(self.correction_biases_):
+            parameters.encoder = None  # which follows from the atoms and their scales
+            parameters.scales = self.encoder_scales_
+            parameters.correction_biases = self.correction_biases_
+        return parameters
+
+    def _parameter_attributes(self, parameters):
+        p = parameters
+        attributes = super()._parameter_attributes(p)
+        if p.scales is None:
+            return attributes | {
+                "encoder_scales_": np.ones((1, p.shape[1]), np.float32),
+                "correction_biases_": np.zeros((0, p.shape[1]), np.float32),
+            }
+        return attributes | {
+            "encoder_": p.scales[0, :, None] * p.decoder[0], "_tied": False,
+            "encoder_scales_": p.scales, "correction_biases_": p.correction_biases,
+        }  # fmt: skip
+
+    def _get_state(self):
+        # Files have no place for the moments of further layers.
+        n_corrections = len(self.correction_biases_)
+        return replace(super()._get_state(), model=None, n_corrections=n_corrections)

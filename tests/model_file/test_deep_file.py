@@ -1,0 +1,60 @@
+"""Files of the deep estimator with numbers of layers that do not fit."""
+
+import math
+
+import numpy as np
+import pytest
+from hostile_files import File
+
+from skl_sae import DeepTopKSparseAutoencoder, ModelFileError, TopKSparseAutoencoder
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).random((60, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        *((("n_corrections",), value) for value in (
+            0, 1, 3, -1, 2**40, 2**63, 10**400, 2.0, True, "2", None, math.nan, [2],
+        )),
+        *((("parameters", "n_encoder_layers"), value) for value in (0, -1, 2.5, "3", None, True)),
+        (("tied",), False),
+        (("thresholds",), True),
+        (("shape",), [2, 16, 12]),
+        (("optimizer",), {"n_steps": 0, "sparse": True}),
+        (("image",), {}),
+    ],
+)  # fmt: skip
+def test_sizes_that_do_not_fit(rows, path, keys, value):
+    DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0).fit(rows).save(path)
+    file = File(path)
+    inner = file.config
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        DeepTopKSparseAutoencoder.load(path)
+
+
+def test_layers_that_are_not_there_and_a_flat_file_that_has_some(rows, path):
+    DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0).fit(rows).save(path)
+    file = File(path)
+    del file.config["n_corrections"]
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        DeepTopKSparseAutoencoder.load(path)
+    TopKSparseAutoencoder(16, max_iter=1, random_state=0).fit(rows).save(path)
+    file = File(path)
+    file.config["n_corrections"] = 0
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        TopKSparseAutoencoder.load(path)
