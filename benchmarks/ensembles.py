@@ -36,9 +36,12 @@ def member(data, **parameters):
     return TopKSparseAutoencoder(data.n_components, k=data.k).set_params(**parameters)
 
 
-def boosting(data, seed, together=False, **parameters):
-    estimator = member(data, **parameters)
-    return BoostingSparseAutoencoder(estimator, 3, refit=together, random_state=seed)
+def boosting(data, seed, together=False, algorithm="stages", **parameters):
+    """Stages; values of all are fitted together, or atoms of all are picked together."""
+    return BoostingSparseAutoencoder(
+        member(data, **parameters), 3, refit=together, transform_algorithm=algorithm,
+        random_state=seed,
+    )  # fmt: skip
 
 
 def side_by_side(data, seed, **parameters):
@@ -64,6 +67,7 @@ OF_DIGITS = {
     "one by pursuit": partial(one, **PURSUIT),
     "boosting by pursuit": partial(boosting, **PURSUIT),
     "boosting by pursuit, refit": partial(boosting, together=True, **PURSUIT),
+    "boosting by pursuit among all": partial(boosting, algorithm="omp", **PURSUIT),
     "n_estimators=3 by pursuit": partial(side_by_side, **PURSUIT),
     "bagging by pursuit": partial(bagging, **PURSUIT),
 }

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._training._lazy import LazySamples
 from ._base import BaseSparseAutoencoder
@@ -16,8 +16,9 @@ from ._ensemble import (
     columns_of,
     constant_of,
     fit_member,
+    is_flat,
 )
-from ._joint import atoms_of, refitted
+from ._joint import atoms_of, pursued, refitted
 
 
 class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
@@ -51,6 +52,11 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         orthogonal matching pursuit goes on after a pick [2]_. The stages that follow learn and
         code what that leaves. Small atoms then are held at all their places: n_features_out *
         n_features numbers.
+    transform_algorithm : {"stages", "omp"}, default="stages"
+        Algorithm that computes the codes of fitted stages. "stages": one after another, as in
+        training. "omp": orthogonal matching pursuit among the atoms of all stages together, which
+        picks as many as the stages have active atoms; codes are of either sign. All atoms must be
+        as large as the rows, and suit it best if the stages have transform_algorithm="omp" too.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     random_state : int, RandomState instance or None, default=None
@@ -115,6 +121,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         "estimator": [BaseSparseAutoencoder, list, None],
         "n_estimators": [Interval(Integral, 1, None, closed="left"), None],
         "refit": ["boolean"],
+        "transform_algorithm": [StrOptions({"stages", "omp"})],
         "sparse_output": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -125,12 +132,14 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         n_estimators=3,
         *,
         refit=False,
+        transform_algorithm="stages",
         sparse_output=True,
         random_state=None,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.refit = refit
+        self.transform_algorithm = transform_algorithm
         self.sparse_output = sparse_output
         self.random_state = random_state
 
@@ -157,13 +166,22 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
     # --- Codes ---
 
     def _coded(self, X):
-        return Stages(self.refit, self.estimators_).codes(X)
+        if self.transform_algorithm == "stages":
+            return Stages(self.refit, self.estimators_).codes(X)
+        if not all(is_flat(member) for member in self.estimators_):
+            raise ValueError(
+                "Expected stages with atoms as large as the rows for transform_algorithm='omp', "
+                "got some with smaller atoms. transform_algorithm='stages' codes by any."
+            )
+        constant = sum(constant_of(member) for member in self.estimators_)
+        atoms = np.concatenate([atoms_of(member) for member in self.estimators_])
+        return pursued(X - constant, atoms, sum(map(n_active, self.estimators_)))
 
     def _decoded(self, codes):
         return decoded(self.estimators_, codes)
 
     def _of_codes(self):
-        return (self.refit,)
+        return self.refit, self.transform_algorithm
 
 
 class Stages:
@@ -242,7 +260,14 @@ def decoded(members, codes):
 
 def has_signed_codes(member):
     """Whether a member's codes are of either sign."""
+    if getattr(member, "transform_algorithm", None) == "omp":
+        return True
+    return any(has_signed_codes(one) for one in getattr(member, "estimators_", ()))
+
+
+def n_active(member):
+    """Number of active atoms that a flat member has in a row."""
     members = getattr(member, "estimators_", None)
     if members is not None:
-        return any(has_signed_codes(one) for one in members)
-    return member.transform_algorithm == "omp"
+        return sum(map(n_active, members))
+    return member.k_ * len(member.centers_)

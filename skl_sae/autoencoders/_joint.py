@@ -1,4 +1,4 @@
-"""Values of the atoms that several autoencoders chose, fitted together."""
+"""Codes by the atoms of several autoencoders together."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -7,7 +7,9 @@ from sklearn.utils import gen_batches
 
 from .._engine import kernels
 from .._engine._device import check_fits
-from .._engine._parameters import ActiveAtoms
+from .._engine._model import LinearModel
+from .._engine._parameters import ActiveAtoms, Parameters
+from .._engine._pursuit import Pursuit, pursuit_batch_size
 from .._engine._threads import allowed_threads, one_thread, product
 from .._engine._tuning import CODES_AT_A_TIME
 from ._ensemble import constant_of, is_flat
@@ -28,6 +30,22 @@ def atoms_of(member):
         return member.components_
     each = sp.identity(n_columns, np.float32, format="csr")
     return member.inverse_transform(each) - constant_of(member)
+
+
+@one_thread()
+def pursued(rows, atoms, k):
+    """CSR codes of centred rows by orthogonal matching pursuit among atoms of any length."""
+    lengths = np.maximum(np.linalg.norm(atoms, axis=1), np.finfo(np.float32).tiny)
+    (n_atoms, n_features), rows = atoms.shape, np.ascontiguousarray(rows, np.float32)
+    biases, center = np.zeros((1, n_atoms), np.float32), np.zeros((1, n_features), np.float32)
+    parameters = Parameters((atoms / lengths[:, None])[None], None, biases, center, None)
+    pursuit = Pursuit(LinearModel(parameters, k=min(k, n_atoms), device="cpu"))
+    codes = sp.vstack([
+        to_csr(pursuit.encode(torch.from_numpy(rows[part])), n_atoms)
+        for part in gen_batches(len(rows), pursuit_batch_size(n_atoms, k))
+    ], format="csr")  # fmt: skip
+    codes.data /= lengths[codes.indices]
+    return codes
 
 
 @one_thread()

@@ -9,6 +9,7 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_digits
+from sklearn.linear_model import orthogonal_mp
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -225,6 +226,27 @@ def test_refit_is_least_squares_over_all_stages(digits, algorithm, kind):
     assert (np.abs(left - best) < 1e-2 * best + 1e-2).mean() > 0.98
     plain = BoostingSparseAutoencoder(estimator, 2, random_state=0).fit(digits)
     assert boosting.score(digits) > plain.score(digits)
+
+
+def test_pursuit_among_the_atoms_of_all_stages(digits):
+    stage = flat(transform_algorithm="omp")
+    boosting = BoostingSparseAutoencoder(stage, 2, random_state=0).fit(digits)
+    apart = boosting.score(digits)
+    boosting.set_params(transform_algorithm="omp")
+    codes = boosting.transform(digits)
+    assert (np.diff(codes.indptr) <= 6).all() and boosting.score(digits) > apart
+    rows = digits - boosting.centers_.sum(axis=0)
+    expected = orthogonal_mp(boosting.components_.T.astype(float), rows.T.astype(float),
+                             n_nonzero_coefs=6)  # fmt: skip
+    left = ((rows - codes @ boosting.components_) ** 2).sum(1)
+    best = ((rows - expected.T @ boosting.components_) ** 2).sum(1)
+    assert (np.abs(left - best) < 1e-2 * best + 1e-2).mean() > 0.98
+    members = flat(n_estimators=2, aggregate="mean")  # whose mean atoms are shorter
+    boosting = BoostingSparseAutoencoder(members, 2, transform_algorithm="omp", random_state=0)
+    assert boosting.fit(digits).transform(digits).shape == (300, 32) and boosting.score(digits) > 0
+    hierarchy = BoostingSparseAutoencoder(HIERARCHY, transform_algorithm="omp", random_state=0)
+    with pytest.raises(ValueError, match="smaller atoms"):
+        hierarchy.fit(digits).transform(digits)
 
 
 def test_lists_that_are_no_hierarchy_are_refused(digits):
