@@ -56,6 +56,8 @@ def bagging(data, seed, weights="uniform", **parameters):
 OF_DIGITS = {
     "one of 768, k 24": one,
     "one, refit": partial(one, refit=True),
+    "one of 256, k 24": partial(one, n_components=256),
+    "one of 256, k 24, refit": partial(one, n_components=256, refit=True),
     "boosting 3 of 256, k 8": boosting,
     "boosting, stages refit": partial(boosting, refit=True),
     "boosting, refit": partial(boosting, together=True),
@@ -65,6 +67,7 @@ OF_DIGITS = {
     "bagging, uniform": bagging,
     "bagging, least squares": partial(bagging, weights="least_squares"),
     "one by pursuit": partial(one, **PURSUIT),
+    "one of 256, k 24, by pursuit": partial(one, n_components=256, **PURSUIT),
     "boosting by pursuit": partial(boosting, **PURSUIT),
     "boosting by pursuit, refit": partial(boosting, together=True, **PURSUIT),
     "boosting by pursuit among all": partial(boosting, algorithm="omp", **PURSUIT),
@@ -91,8 +94,8 @@ def alone(data, seed, make=flat, refit=False):
 def hierarchy(data, seed, makes=(flat, small_atoms), shares=(0.5, 0.5), refit=False):
     """Stages that share k."""
     stages = [
-        (make.__name__, make(data, round(share * data.k)))
-        for make, share in zip(makes, shares, strict=True)
+        (f"{make.__name__} {i}", make(data, round(share * data.k)))
+        for i, (make, share) in enumerate(zip(makes, shares, strict=True))
     ]
     return BoostingSparseAutoencoder(stages, refit=refit, random_state=seed)
 
@@ -106,6 +109,7 @@ OF_IMAGES = {
     "small atoms, refit": partial(alone, make=small_atoms, refit=True),
     "flat, then small atoms, refit": partial(hierarchy, refit=True),
     "small atoms, then flat, refit": partial(hierarchy, makes=(small_atoms, flat), refit=True),
+    "two flat, refit": partial(hierarchy, makes=(flat, flat), refit=True),
     "flat for a quarter, refit": partial(hierarchy, shares=(0.25, 0.75), refit=True),
 }
 CONTENDERS = {"digits": OF_DIGITS, "mnist": OF_IMAGES, "photographs": OF_IMAGES}

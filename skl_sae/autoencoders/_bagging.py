@@ -204,6 +204,11 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     def _of_codes(self):
         return tuple(self.estimator_weights_)
 
+    @property
+    def _offset(self):
+        """The mean of the training rows, up to the draws."""
+        return np.mean([member._offset for member in self.estimators_], axis=0)
+
 
 def error_products(members, X, weights):
     """Mean products (E, E) of the members' errors, over rows that neither of two has seen.

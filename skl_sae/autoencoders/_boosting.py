@@ -79,7 +79,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
     See Also
     --------
     BaggingSparseAutoencoder : Mean of autoencoders of different rows.
-    TopKSparseAutoencoder : One with as many atoms and active atoms has the lower error.
+    TopKSparseAutoencoder : One model, to which a sum of several should be compared.
 
     Notes
     -----
@@ -153,6 +153,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
                 _set_random_states(member, rng)
             part = context.subcontext(task_name=f"stage {name}")
             stages.add(fit_member(member, left, sample_weight, part, self))
+            self._check_atoms(stages.members)
             if len(stages.members) == len(members):
                 break
             if isinstance(X, LazySamples):
@@ -163,16 +164,19 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         named = zip([name for name, _ in members], stages.members, strict=True)
         return {"estimators_": stages.members, "named_estimators_": Bunch(**dict(named))}
 
+    def _check_atoms(self, members):
+        if self.transform_algorithm == "omp" and not all(map(is_flat, members)):
+            raise ValueError(
+                "Expected stages with atoms as large as the rows for transform_algorithm='omp', "
+                "got some with smaller atoms. transform_algorithm='stages' codes by any."
+            )
+
     # --- Codes ---
 
     def _coded(self, X):
         if self.transform_algorithm == "stages":
             return Stages(self.refit, self.estimators_).codes(X)
-        if not all(is_flat(member) for member in self.estimators_):
-            raise ValueError(
-                "Expected stages with atoms as large as the rows for transform_algorithm='omp', "
-                "got some with smaller atoms. transform_algorithm='stages' codes by any."
-            )
+        self._check_atoms(self.estimators_)
         constant = sum(constant_of(member) for member in self.estimators_)
         atoms = np.concatenate([atoms_of(member) for member in self.estimators_])
         return pursued(X - constant, atoms, sum(map(n_active, self.estimators_)))
@@ -182,6 +186,11 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def _of_codes(self):
         return self.refit, self.transform_algorithm
+
+    @property
+    def _offset(self):
+        """The mean of the training rows, which the first stage learned."""
+        return self.estimators_[0]._offset
 
 
 class Stages:

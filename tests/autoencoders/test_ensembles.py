@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from matplotlib.figure import Figure
 from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
@@ -23,7 +24,8 @@ from skl_sae import (
     load_codes,
 )
 from skl_sae.autoencoders._bagging import best_weights, error_products
-from skl_sae.inspection import match_members
+from skl_sae.inspection import atom_usage, match_members
+from skl_sae.plotting import AtomDisplay, ReconstructionDisplay
 
 
 def flat(**parameters):
@@ -133,6 +135,16 @@ def test_progress_bar(digits, capsys):
     for ensemble in (CONFIGURATIONS[0], CONFIGURATIONS[3]):
         clone(ensemble).set_callbacks(ProgressBar()).fit(digits)
         assert type(ensemble).__name__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ensemble", [CONFIGURATIONS[0], CONFIGURATIONS[3]], ids=["sum", "mean"])
+def test_displays_and_measures_take_flat_ensembles(digits, ensemble):
+    ensemble = clone(ensemble).fit(digits)
+    assert match_members(ensemble).matches.shape == (3, 3, 16)
+    options = {"image_shape": (8, 8), "ax": Figure().subplots()}
+    assert AtomDisplay.from_estimator(ensemble, member=2, **options).ax_ is options["ax"]
+    ReconstructionDisplay.from_estimator(ensemble, digits[:3], **options)
+    assert len(atom_usage(ensemble.transform(digits)).frequency) == 48
 
 
 # --- Boosting ---
@@ -246,7 +258,7 @@ def test_pursuit_among_the_atoms_of_all_stages(digits):
     assert boosting.fit(digits).transform(digits).shape == (300, 32) and boosting.score(digits) > 0
     hierarchy = BoostingSparseAutoencoder(HIERARCHY, transform_algorithm="omp", random_state=0)
     with pytest.raises(ValueError, match="smaller atoms"):
-        hierarchy.fit(digits).transform(digits)
+        hierarchy.fit(digits)
 
 
 def test_lists_that_are_no_hierarchy_are_refused(digits):
