@@ -236,8 +236,9 @@ def error_products(members, X, weights):
             root[:, None] * (part - member.inverse_transform(codes_by(member, part)))
             for member, root in zip(members, roots, strict=True)
         ]).reshape(len(members), -1)  # fmt: skip
-        products += errors @ errors.T
-        sums += roots @ roots.T
+        # No product by BLAS, whose last bit may depend on the number of threads.
+        products += np.einsum("ei,fi->ef", errors, errors)
+        sums += np.einsum("ei,fi->ef", roots, roots)
         first += len(part)
     with np.errstate(invalid="ignore", divide="ignore"):
         return products / sums

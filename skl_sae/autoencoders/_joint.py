@@ -83,8 +83,12 @@ def _padded(codes):
 
 def _least_squares(rows, atoms, picks, is_there):
     """Values (n, k) that reconstruct rows best, 0 where there is no atom."""
-    chosen = atoms[picks].astype(np.float64) * is_there[:, :, None]
-    squares = chosen @ chosen.transpose(0, 2, 1)
-    diagonal = np.einsum("nii->ni", squares)  # a view
-    diagonal += np.where(is_there, _RIDGE * diagonal, 1)
-    return np.linalg.solve(squares, np.einsum("nkd,nd->nk", chosen, rows)[..., None])[..., 0]
+    # By torch, which here has one thread: NumPy's products may differ with their number.
+    is_there = torch.from_numpy(is_there)
+    chosen = torch.from_numpy(atoms[picks]).double() * is_there[:, :, None]
+    squares = chosen @ chosen.mT
+    diagonal = squares.diagonal(dim1=1, dim2=2)
+    diagonal += torch.where(is_there, _RIDGE * diagonal, 1.0)
+    targets = chosen @ torch.from_numpy(rows).double()[:, :, None]
+    factor, _ = torch.linalg.cholesky_ex(squares)
+    return torch.cholesky_solve(targets, factor)[..., 0].numpy()
