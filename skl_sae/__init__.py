@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ below
     from ._model_file._codes import load_codes
     from ._model_file._safetensors import ModelFileError
+    from .autoencoders._bagging import BaggingSparseAutoencoder
+    from .autoencoders._boosting import BoostingSparseAutoencoder
     from .autoencoders._conv import ConvTopKSparseAutoencoder
     from .autoencoders._deep import DeepTopKSparseAutoencoder
     from .autoencoders._topk import TopKSparseAutoencoder
@@ -18,6 +20,8 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
 __version__ = "0.1.0"
 
 __all__ = [
+    "BaggingSparseAutoencoder",
+    "BoostingSparseAutoencoder",
     "ConvTopKSparseAutoencoder",
     "DeepTopKSparseAutoencoder",
     "ImageAugmenter",
@@ -36,6 +40,8 @@ __all__ = [
 # torch and scikit-learn take seconds to import, and the command has to say so beforehand. So each
 # public name is imported when it is first asked for.
 _MODULES = {
+    "BaggingSparseAutoencoder": "autoencoders._bagging",
+    "BoostingSparseAutoencoder": "autoencoders._boosting",
     "ConvTopKSparseAutoencoder": "autoencoders._conv",
     "DeepTopKSparseAutoencoder": "autoencoders._deep",
     "ImageAugmenter": "images._augmenter",

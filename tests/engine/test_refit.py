@@ -97,9 +97,8 @@ def test_values_of_images_are_those_of_the_whole_dictionary(stride, fused):
     expected = best(X.numpy(), atoms, before.indices[0].numpy(), values)
     np.testing.assert_allclose(after.values[0].numpy(), expected, atol=1e-2)
     left = (X - model.decode(after)).square().sum(1)
-    best_left = (
-        (X.numpy() - np.einsum("bk,bkd->bd", expected, atoms[before.indices[0]])) ** 2
-    ).sum(1)
+    nearest = np.einsum("bk,bkd->bd", expected, atoms[before.indices[0]])
+    best_left = ((X.numpy() - nearest) ** 2).sum(1)
     np.testing.assert_allclose(left.numpy(), best_left, rtol=1e-4)
 
 

@@ -7,7 +7,7 @@ from ._ranges import run
 
 # A row is done when no value moves by more than this part of the largest; or after so many sweeps.
 # Images have more values, which depend less on one another.
-_STILL, _STILL_IN_IMAGES, _MOST_SWEEPS = 1e-4, np.float32(1e-3), 100
+_STILL, _STILL_IN_IMAGES, _MOST_SWEEPS = 1e-5, np.float32(1e-3), 200
 
 
 @compiled

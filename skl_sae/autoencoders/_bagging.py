@@ -1,0 +1,259 @@
+"""BaggingSparseAutoencoder: autoencoders of different draws of the rows, averaged."""
+
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from joblib import Parallel, delayed
+from scipy.optimize import nnls
+from sklearn.ensemble._base import _set_random_states
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from .._training._lazy import small_parts_of
+from ._base import BaseSparseAutoencoder
+from ._ensemble import (
+    EnsembleSparseAutoencoder,
+    codes_by,
+    columns_of,
+    constant_of,
+    fit_member,
+)
+
+# Least part of the largest direction that the members' errors may have, as they are estimated from
+# pairs that share different rows.
+_LEAST_PART = 1e-6
+
+
+class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
+    r"""Mean of autoencoders that each learn their own random draw of the rows.
+
+    Member :math:`e` of :math:`E` learns a bootstrap: as many rows as there are, drawn with
+    replacement [1]_, which it is told as weights of the rows. With weights :math:`w_e \ge 0` that
+    sum to 1, the reconstruction is
+
+    .. math::
+
+        \hat x = \sum_e w_e \hat x_e,
+
+    and the code is that of all members side by side, member :math:`e`'s multiplied by
+    :math:`w_e`. So for members with atoms :math:`D_e` as large as the rows and centres
+    :math:`b_e`, :math:`\hat x = \sum_e (D_e^\top z_e + w_e b_e)`.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        An autoencoder of this package, of which each member is a clone. None is
+        ``TopKSparseAutoencoder()``.
+    n_estimators : int, default=3
+        Number of members.
+    weights : {"uniform", "least_squares"}, default="uniform"
+        Weights of the members in the mean. "uniform": equal. "least_squares": those that
+        reconstruct best the rows that members did not draw, as in stacked regressions [2]_:
+        :math:`w` minimises :math:`\sum_{e,f} w_e w_f A_{ef}`, where :math:`A_{ef}` is the mean
+        product of the errors of members :math:`e` and :math:`f` over the rows that neither has
+        drawn. Where two members share no such row, weights are equal.
+    bootstrap : bool, default=True
+        Whether rows are drawn with replacement.
+    max_samples : int or float, default=1.0
+        Number of rows that each member draws, or their share of all.
+    n_jobs : int or None, default=None
+        Number of members that are fitted at the same time, by joblib; the result is the same.
+    sparse_output : bool, default=True
+        Whether transform returns a CSR matrix or a dense array.
+    random_state : int, RandomState instance or None, default=None
+        Determines each member's random_state and its draw.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted members.
+    estimator_weights_ : ndarray of shape (n_estimators,), float64
+        Weights of the members, which sum to 1.
+    components_ : ndarray of shape (n_estimators * n_components, n_features), float32
+        Atoms of all members, one below another. It is there if all are as large as the rows, as
+        are ``centers_`` and ``atom_frequency_``.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
+        Names of the features, where all are strings.
+
+    See Also
+    --------
+    BoostingSparseAutoencoder : Members that add up, with a lower error for as many numbers.
+    TopKSparseAutoencoder : Has ``n_estimators`` of its own, trained side by side on the same rows.
+
+    Notes
+    -----
+    Weights of samples multiply those of the draw, for which only samples with a weight above 0
+    count. Models are kept by :mod:`pickle` or joblib; there is no model file of an ensemble.
+
+    References
+    ----------
+    .. [1] L. Breiman, "Bagging predictors", Machine Learning 24, 1996.
+    .. [2] L. Breiman, "Stacked regressions", Machine Learning 24, 1996.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import BaggingSparseAutoencoder, TopKSparseAutoencoder
+    >>> X = load_digits().data[:500]
+    >>> bagging = BaggingSparseAutoencoder(
+    ...     TopKSparseAutoencoder(64, k=6, max_iter=5), weights="least_squares", random_state=0
+    ... ).fit(X)
+    >>> bagging.transform(X).shape, bagging.estimator_weights_.shape
+    ((500, 192), (3,))
+    >>> bagging.score(X) > bagging.estimators_[0].score(X)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [BaseSparseAutoencoder, None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "weights": [StrOptions({"uniform", "least_squares"})],
+        "bootstrap": ["boolean"],
+        "max_samples": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="right"),
+        ],
+        "n_jobs": [Integral, None],
+        "sparse_output": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        n_estimators=3,
+        *,
+        weights="uniform",
+        bootstrap=True,
+        max_samples=1.0,
+        n_jobs=None,
+        sparse_output=True,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.weights = weights
+        self.bootstrap = bootstrap
+        self.max_samples = max_samples
+        self.n_jobs = n_jobs
+        self.sparse_output = sparse_output
+        self.random_state = random_state
+
+    # --- Fit ---
+
+    def _fit_members(self, members, X, sample_weight, context):
+        rng = self._generator()
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        rows = np.flatnonzero(weight)
+        n_drawn = self._n_drawn(len(rows))
+        counts = np.empty((len(members), len(X)))
+        for (_, member), count in zip(members, counts, strict=True):
+            _set_random_states(member, rng)
+            drawn = rng.choice(rows, n_drawn, replace=self.bootstrap)
+            count[:] = np.bincount(drawn, minlength=len(X))
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_member)(
+                member, X, count * weight, context.subcontext(task_name=f"member {name}"), self
+            )
+            for (name, member), count in zip(members, counts, strict=True)
+        )
+        members_weights = np.full(len(fitted), 1 / len(fitted))
+        if self.weights == "least_squares":
+            products = error_products(fitted, X, (counts == 0) * weight)
+            if np.isfinite(products).all():
+                members_weights = best_weights(products)
+        return {"estimators_": fitted, "estimator_weights_": members_weights}
+
+    def _n_drawn(self, n_rows):
+        """Number of rows that a member draws of so many."""
+        if self.weights == "least_squares" and not self.bootstrap and self.max_samples == 1.0:
+            raise ValueError(
+                "Expected bootstrap=True or max_samples below 1 with weights='least_squares', "
+                "which needs rows that members did not draw."
+            )
+        if not isinstance(self.max_samples, Integral):
+            return max(1, int(self.max_samples * n_rows))
+        if self.max_samples > n_rows and not self.bootstrap:
+            raise ValueError(
+                f"Expected max_samples of at most the {n_rows} samples, got {self.max_samples}."
+            )
+        return self.max_samples
+
+    # --- Codes ---
+
+    def _coded(self, X):
+        parts = zip(self.estimators_, self.estimator_weights_, strict=True)
+        codes = sp.hstack(
+            [codes_by(member, X) * np.float32(weight) for member, weight in parts], format="csr"
+        )
+        codes.eliminate_zeros()  # of members that have no weight
+        return codes
+
+    def _decoded(self, codes):
+        # A member adds its centre as a whole, but counts only by its weight.
+        return sum(
+            member.inverse_transform(codes[:, columns])
+            - np.float32(1 - weight) * constant_of(member)
+            for member, weight, columns in zip(
+                self.estimators_, self.estimator_weights_, columns_of(self.estimators_), strict=True
+            )
+        )
+
+    def _of_codes(self):
+        return tuple(self.estimator_weights_)
+
+    @property
+    def _offset(self):
+        """The mean of the training rows, up to the draws."""
+        return np.mean([member._offset for member in self.estimators_], axis=0)
+
+
+def error_products(members, X, weights):
+    """Mean products (E, E) of the members' errors, over rows that neither of two has seen.
+
+    Parameters
+    ----------
+    members : list of fitted estimators
+        The E members.
+    X : ndarray or LazySamples
+        Validated rows.
+    weights : ndarray of shape (E, n_samples)
+        Weights of the rows, 0 where a member has seen one.
+
+    Returns
+    -------
+    products : ndarray of shape (E, E), float64
+        NaN where there are no such rows.
+    """
+    products, sums = np.zeros((2, len(members), len(members)))
+    first = 0
+    for part in small_parts_of(X, 0):
+        # A weight is in both factors of a product of two members.
+        roots = np.sqrt(weights[:, first : first + len(part)])
+        errors = np.stack([
+            root[:, None] * (part - member.inverse_transform(codes_by(member, part)))
+            for member, root in zip(members, roots, strict=True)
+        ]).reshape(len(members), -1)  # fmt: skip
+        # No product by BLAS, whose last bit may depend on the number of threads.
+        products += np.einsum("ei,fi->ef", errors, errors)
+        sums += np.einsum("ei,fi->ef", roots, roots)
+        first += len(part)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return products / sums
+
+
+def best_weights(products):
+    """Weights w >= 0 of sum 1 that minimise w' A w.
+
+    They are v / sum(v) of the v >= 0 that minimises v' A v - 2 sum(v), which is non-negative least
+    squares: |L v - L^-T 1|^2 with A = L' L.
+    """
+    values, vectors = np.linalg.eigh(products)
+    largest = values[-1]
+    if largest <= 0:  # no member has any error
+        return np.full(len(products), 1 / len(products))
+    roots = np.sqrt(np.maximum(values, _LEAST_PART * largest))
+    found, _ = nnls(roots[:, None] * vectors.T, vectors.T.sum(axis=1) / roots)
+    return found / found.sum()

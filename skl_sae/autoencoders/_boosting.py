@@ -1,0 +1,282 @@
+"""BoostingSparseAutoencoder: autoencoders of which each learns what those before left over."""
+
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.ensemble._base import _set_random_states
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._training._lazy import LazySamples
+from ._base import BaseSparseAutoencoder
+from ._ensemble import (
+    EnsembleSparseAutoencoder,
+    codes_by,
+    columns_of,
+    constant_of,
+    fit_member,
+    is_flat,
+)
+from ._joint import atoms_of, pursued, refitted
+
+
+class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
+    r"""Sum of autoencoders that each learn what those before left over.
+
+    Stage :math:`i` codes the residual of a row :math:`x` as :math:`z_i` and reconstructs it as
+    :math:`g_i(z_i)`, which is taken away for the stages that follow:
+
+    .. math::
+
+        z_i = f_i\Bigl(x - \sum_{j<i} g_j(z_j)\Bigr), \qquad \hat x = \sum_i g_i(z_i),
+
+    and it is fitted to these residuals of the training rows, as in boosting for squared errors
+    [1]_. The code is that of all stages side by side. For stages with atoms :math:`D_i` as large
+    as the rows and centres :math:`b_i`, :math:`\hat x = \sum_i (D_i^\top z_i + b_i)`.
+
+    A list of different autoencoders makes a hierarchy, such as atoms as large as the images first
+    and small atoms for the details that they leave.
+
+    Parameters
+    ----------
+    estimator : estimator, list of (str, estimator) or None, default=None
+        An autoencoder of this package, of which each stage is a clone, or a list of the stages
+        and their names. None is ``TopKSparseAutoencoder()``. Codes of all stages but the last
+        must be such as inverse_transform takes.
+    n_estimators : int or None, default=3
+        Number of stages; not used for a list.
+    refit : bool, default=False
+        Whether, after each stage, the values of all atoms chosen so far are fitted together by
+        least squares to the row, none negative unless a stage codes by pursuit, which is how
+        orthogonal matching pursuit goes on after a pick [2]_. The stages that follow learn and
+        code what that leaves. Small atoms then are held at all their places: n_features_out *
+        n_features numbers.
+    transform_algorithm : {"stages", "omp"}, default="stages"
+        Algorithm that computes the codes of fitted stages. "stages": one after another, as in
+        training. "omp": orthogonal matching pursuit among the atoms of all stages together, which
+        picks as many as the stages have active atoms; codes are of either sign. All atoms must be
+        as large as the rows, and suit it best if the stages have transform_algorithm="omp" too.
+    sparse_output : bool, default=True
+        Whether transform returns a CSR matrix or a dense array.
+    random_state : int, RandomState instance or None, default=None
+        Determines each stage's random_state. None leaves those that the estimators have.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted stages.
+    named_estimators_ : :class:`~sklearn.utils.Bunch`
+        The same by name; without a list, names are "0", "1" and so on.
+    components_ : ndarray of shape (n_estimators * n_components, n_features), float32
+        Atoms of all stages, one below another. It is there if all are as large as the rows, as
+        are ``centers_`` and ``atom_frequency_``.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
+        Names of the features, where all are strings.
+
+    See Also
+    --------
+    BaggingSparseAutoencoder : Mean of autoencoders of different rows.
+    TopKSparseAutoencoder : One model, to which a sum of several should be compared.
+
+    Notes
+    -----
+    Rows that are read from a file are coded anew whenever a later stage reads them, so that memory
+    does not grow with their number. Models are kept by :mod:`pickle` or joblib; there is no model
+    file of an ensemble.
+
+    References
+    ----------
+    .. [1] J. Friedman, "Greedy function approximation: a gradient boosting machine", Annals of
+       Statistics 29, 2001.
+    .. [2] Y. Pati, R. Rezaiifar and P. Krishnaprasad, "Orthogonal matching pursuit: recursive
+       function approximation with applications to wavelet decomposition", Asilomar 1993.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import (
+    ...     BoostingSparseAutoencoder, ConvTopKSparseAutoencoder, TopKSparseAutoencoder
+    ... )
+    >>> X = load_digits().data[:500]
+    >>> flat = TopKSparseAutoencoder(64, k=4, max_iter=5)
+    >>> boosting = BoostingSparseAutoencoder(flat, refit=True, random_state=0).fit(X)
+    >>> codes = boosting.transform(X)
+    >>> codes.shape, codes.nnz <= 3 * 4 * len(X)
+    ((500, 192), True)
+    >>> boosting.score(X) > boosting.estimators_[0].score(X)
+    True
+
+    A hierarchy:
+
+    >>> small = ConvTopKSparseAutoencoder(16, image_shape=(8, 8), kernel_size=4, k=8, max_iter=5)
+    >>> hierarchy = BoostingSparseAutoencoder([("flat", flat), ("small", small)], random_state=0)
+    >>> hierarchy.set_params(small__k=12).fit(X).named_estimators_.small.k_
+    12
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [BaseSparseAutoencoder, list, None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left"), None],
+        "refit": ["boolean"],
+        "transform_algorithm": [StrOptions({"stages", "omp"})],
+        "sparse_output": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        n_estimators=3,
+        *,
+        refit=False,
+        transform_algorithm="stages",
+        sparse_output=True,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.refit = refit
+        self.transform_algorithm = transform_algorithm
+        self.sparse_output = sparse_output
+        self.random_state = random_state
+
+    # --- Fit ---
+
+    def _fit_members(self, members, X, sample_weight, context):
+        rng = None if self.random_state is None else self._generator()
+        stages, left, codes = Stages(self.refit), X, None
+        for name, member in members:
+            if rng is not None:
+                _set_random_states(member, rng)
+            part = context.subcontext(task_name=f"stage {name}")
+            stages.add(fit_member(member, left, sample_weight, part, self))
+            self._check_atoms(stages.members)
+            if len(stages.members) == len(members):
+                break
+            if isinstance(X, LazySamples):
+                left = LazySamples(Left(X, stages.first(len(stages.members))), X.shape)
+            else:
+                codes = stages.extended(X, left, codes)
+                left = X - stages.decoded(codes)
+        named = zip([name for name, _ in members], stages.members, strict=True)
+        return {"estimators_": stages.members, "named_estimators_": Bunch(**dict(named))}
+
+    def _check_atoms(self, members):
+        if self.transform_algorithm == "omp" and not all(map(is_flat, members)):
+            raise ValueError(
+                "Expected stages with atoms as large as the rows for transform_algorithm='omp', "
+                "got some with smaller atoms. transform_algorithm='stages' codes by any."
+            )
+
+    # --- Codes ---
+
+    def _coded(self, X):
+        if self.transform_algorithm == "stages":
+            return Stages(self.refit, self.estimators_).codes(X)
+        self._check_atoms(self.estimators_)
+        constant = sum(constant_of(member) for member in self.estimators_)
+        atoms = np.concatenate([atoms_of(member) for member in self.estimators_])
+        return pursued(X - constant, atoms, sum(map(n_active, self.estimators_)))
+
+    def _decoded(self, codes):
+        return decoded(self.estimators_, codes)
+
+    def _of_codes(self):
+        return self.refit, self.transform_algorithm
+
+    @property
+    def _offset(self):
+        """The mean of the training rows, which the first stage learned."""
+        return self.estimators_[0]._offset
+
+
+class Stages:
+    """Fitted autoencoders that code one after another, each what those before left over.
+
+    Parameters
+    ----------
+    refit : bool
+        Whether the values of all are fitted together after each of them.
+    members : sequence of fitted estimators
+        The first of them.
+    """
+
+    def __init__(self, refit, members=()):
+        self.refit, self.members, self.atoms, self.constants = refit, [], [], []
+        for member in members:
+            self.add(member)
+
+    def add(self, member):
+        """Append a stage."""
+        self.members.append(member)
+        if self.refit:
+            self.atoms.append(atoms_of(member))
+            self.constants.append(constant_of(member))
+
+    def first(self, n):
+        """The first n stages."""
+        stages = Stages(self.refit)
+        stages.members, stages.atoms = self.members[:n], self.atoms[:n]
+        stages.constants = self.constants[:n]
+        return stages
+
+    def codes(self, X):
+        """CSR codes of rows by all stages, side by side."""
+        left, codes = X, None
+        for n in range(1, len(self.members) + 1):
+            stages = self.first(n)
+            codes = stages.extended(X, left, codes)
+            if n < len(self.members):
+                left = X - stages.decoded(codes)
+        return codes
+
+    def extended(self, X, left, codes):
+        """CSR codes of rows X by all stages, from those by all but the last and what they left."""
+        new = codes_by(self.members[-1], left)
+        codes = new if codes is None else sp.hstack([codes, new], format="csr")
+        if self.refit:
+            # Values of either sign may become such again.
+            signed = any(has_signed_codes(member) for member in self.members)
+            codes = refitted(X - sum(self.constants), codes, np.concatenate(self.atoms), signed)
+        return codes
+
+    def decoded(self, codes):
+        """Rows of codes."""
+        return decoded(self.members, codes)
+
+
+class Left:
+    """Rows that stages leave over of others, read and coded when they are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, X, stages):
+        self.X, self.stages, self.shape = X, stages, X.shape
+
+    def __getitem__(self, part):
+        rows = np.asarray(self.X.read(part.start, part.stop), np.float32)
+        return rows - self.stages.decoded(self.stages.codes(rows))
+
+
+def decoded(members, codes):
+    """The sum of the members' rows of codes side by side."""
+    parts = zip(members, columns_of(members), strict=True)
+    return sum(member.inverse_transform(codes[:, part]) for member, part in parts)
+
+
+def has_signed_codes(member):
+    """Whether a member's codes are of either sign."""
+    if getattr(member, "transform_algorithm", None) == "omp":
+        return True
+    return any(has_signed_codes(one) for one in getattr(member, "estimators_", ()))
+
+
+def n_active(member):
+    """Number of active atoms that a flat member has in a row."""
+    members = getattr(member, "estimators_", None)
+    if members is not None:
+        return sum(map(n_active, members))
+    return member.k_ * len(member.centers_)

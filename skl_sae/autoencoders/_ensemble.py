@@ -1,0 +1,318 @@
+"""EnsembleSparseAutoencoder: estimators that are made of fitted sparse autoencoders."""
+
+import hashlib
+from abc import abstractmethod
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import _fit_context, clone
+from sklearn.utils import check_array
+from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import check_is_fitted
+
+from .._model_file._safetensors import ModelFileError
+from .._training._collective import first, together
+from .._training._lazy import LazySamples, parts_of
+from .._training._sources import check_generator
+from ..metrics import check_weights
+from ._base import BaseSparseAutoencoder
+from ._members import mean_of_members
+from ._topk import TopKSparseAutoencoder
+
+_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
+
+
+class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
+    """Base of the autoencoders whose members are autoencoders, each fitted by itself.
+
+    A subclass has the parameters estimator, n_estimators, random_state and sparse_output. Its
+    `_fit_members` returns fitted members, `_coded` the codes of an array, and `_decoded` the rows
+    of codes.
+    """
+
+    @together
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit clones of the estimators to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, such as flattened images.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, as :meth:`TopKSparseAutoencoder.fit` takes them.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        # validate_data notes the features of X before anything can fail.
+        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
+        try:
+            X = self._validate_rows(X, reset=True)
+            if sample_weight is not None:
+                sample_weight = check_weights(sample_weight, X)
+            members = self._named_members()
+            context = self._init_callback_context(max_subtasks=len(members))
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            fitted = self._fit_members(members, X, sample_weight, context)
+            context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        except BaseException:
+            # What was fitted before, if anything, stays whole.
+            for name in _SEEN:
+                vars(self).pop(name, None)
+            vars(self).update(seen)
+            raise
+        vars(self).update(fitted)
+        return self
+
+    @abstractmethod
+    def _fit_members(self, members, X, sample_weight, context):
+        """Fitted attributes, of which ``estimators_``, from names and unfitted clones."""
+
+    def _generator(self):
+        """Source of all that is random, the same in all processes that share the fit."""
+        rng = check_generator(self.random_state)
+        rng.set_state(first(rng.get_state()))
+        return rng
+
+    def transform(self, X):
+        """Sparse codes of the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        codes : csr_matrix or ndarray, float32, of shape (n_samples, n_features_out)
+            The codes by all of ``estimators_``, side by side.
+        """
+        return super().transform(X)
+
+    def inverse_transform(self, X):
+        """Reconstruct rows from codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_out)
+            Codes, as transform returns them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), float32
+            The reconstructions.
+        """
+        check_is_fitted(self)
+        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
+            )
+        return self._decoded(sp.csr_matrix(X))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Not needed; checked against the names seen in fit.
+
+        Returns
+        -------
+        names : ndarray of shape (n_features_out,), dtype object
+            The class's name in lower case and a number; for a list of estimators, the estimator's
+            name and that of its own column, such as "flat__topksparseautoencoder3".
+        """
+        names = super().get_feature_names_out(input_features)
+        if not isinstance(self.estimator, list):
+            return names
+        return np.array([
+            f"{name}__{column}"
+            for name, member in self.named_estimators_.items()
+            for column in member.get_feature_names_out()
+        ], dtype=object)  # fmt: skip
+
+    def save(self, path, *, optimizer=False):
+        """Refuse: a model file holds one autoencoder.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        optimizer : bool, default=False
+            Not used.
+
+        Raises
+        ------
+        ModelFileError
+            In any case. :mod:`pickle` and joblib keep the whole; each of ``estimators_`` has a
+            save of its own.
+        """
+        raise ModelFileError(path, _no_file(type(self)))
+
+    @classmethod
+    def load(cls, path):
+        """Refuse: a model file holds one autoencoder.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Raises
+        ------
+        ModelFileError
+            In any case.
+        """
+        raise ModelFileError(path, _no_file(cls))
+
+    def get_params(self, deep=True):
+        """Get the parameters, and with deep=True those of the estimators.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of the estimators too: as ``estimator__k``, or for a
+            list by their names, as ``flat__k``.
+
+        Returns
+        -------
+        params : dict
+            Names and values.
+        """
+        return self._get_params("estimator", deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters of this estimator, or of those that it is made of.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values, as :meth:`get_params` returns them.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+        """
+        return self._set_params("estimator", **params)
+
+    # --- What tools read, of flat members ---
+
+    @property
+    def components_(self):
+        """Atoms (n_features_out, n_features) of all members, where all are as large as a row."""
+        return np.concatenate([_atoms(member) for member in self._flat("components_")])
+
+    @property
+    def centers_(self):
+        """Centres of all members, where all have atoms as large as a row."""
+        return np.concatenate([member.centers_ for member in self._flat("centers_")])
+
+    @property
+    def atom_frequency_(self):
+        """Use of the atoms in training, where all are as large as a row."""
+        return np.concatenate([member.atom_frequency_ for member in self._flat("atom_frequency_")])
+
+    def _flat(self, name):
+        """Members; an AttributeError, as of what is not there, if one has smaller atoms."""
+        members = vars(self).get("estimators_", ())
+        if members and all(is_flat(member) for member in members):
+            return members
+        raise AttributeError(f"This {type(self).__name__} has no attribute {name!r}.")
+
+    # --- Members ---
+
+    def _named_members(self):
+        """Names and unfitted clones."""
+        if not isinstance(self.estimator, list):
+            one = TopKSparseAutoencoder() if self.estimator is None else self.estimator
+            return [(str(i), clone(one)) for i in range(self.n_estimators)]
+        try:
+            names, members = zip(*self.estimator, strict=True)
+        except (TypeError, ValueError):
+            names = members = ()
+        if not members or not all(isinstance(m, BaseSparseAutoencoder) for m in members):
+            raise ValueError(
+                "Expected estimator to be an autoencoder of this package or a list of (name, "
+                f"autoencoder), got {self.estimator!r}."
+            )
+        self._validate_names(names)
+        return [(name, clone(member)) for name, member in self.estimator]
+
+    @property
+    def _n_features_out(self):
+        return sum(member._n_features_out for member in self.estimators_)
+
+    # --- Codes ---
+
+    def _codes(self, X):
+        """CSR codes of validated rows."""
+        return sp.vstack([self._coded(part) for part in parts_of(X)], format="csr")
+
+    def _identity(self, X):
+        """Text that tells codes of these samples by this ensemble from others."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for member in self.estimators_:
+            sample = X if isinstance(X, LazySamples) else member._validate_rows(X, reset=False)
+            digest.update(member._identity(sample).encode())
+        digest.update(repr(self._of_codes()).encode())
+        return digest.hexdigest()
+
+    def _of_codes(self):
+        """Settings besides the members that decide on codes."""
+        return ()
+
+    def __sklearn_is_fitted__(self):
+        return "estimators_" in vars(self)
+
+
+def fit_member(member, X, sample_weight, context, ensemble):
+    """Fit a member in its part of the ensemble's callbacks."""
+    with context.propagate_callback_context(member):
+        context.call_on_fit_task_begin(estimator=ensemble, X=X)
+        member.fit(X, sample_weight=sample_weight)
+        context.call_on_fit_task_end(estimator=ensemble, X=X)
+    return member
+
+
+def codes_by(member, X):
+    """CSR codes of an array by a fitted member, whatever output it has been set to."""
+    return member._codes(member._validate_rows(X, reset=False))
+
+
+def columns_of(members):
+    """The slice of columns that each member's codes have."""
+    ends = np.cumsum([member._n_features_out for member in members])
+    return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def constant_of(member):
+    """Row (1, n_features) that a member reconstructs of an empty code."""
+    return member.inverse_transform(sp.csr_matrix((1, member._n_features_out), dtype=np.float32))
+
+
+def is_flat(member):
+    """Whether a fitted member's atoms are rows, as large as those that it codes."""
+    atoms = getattr(member, "components_", None)
+    return atoms is not None and not hasattr(member, "atom_shape_")
+
+
+def _atoms(member):
+    """One atom for each column of a flat member's codes."""
+    if getattr(member, "aggregate", None) == "mean":
+        return mean_of_members(member.components_, len(member.centers_))
+    return member.components_
+
+
+def _no_file(kind):
+    return (
+        f"A model file holds one autoencoder, not a {kind.__name__}: use pickle or joblib, or save "
+        "each of its estimators_."
+    )
