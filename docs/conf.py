@@ -28,6 +28,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 nitpicky = True
+# Of ensembles it is a property, of which numpydoc expects a page.
+nitpick_ignore = [("py:obj", "components_")]
 suppress_warnings = ["config.cache"]  # the gallery's order is a class, which no cache holds
 
 # --- The API: every docstring is validated, but for these checks ---

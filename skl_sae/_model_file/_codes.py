@@ -115,7 +115,7 @@ class CodesWriter:
 
 
 def load_codes(path):
-    """Codes of a file, as a matrix whose numbers stay in the file until they are asked for.
+    """Open codes of a file as a matrix whose numbers stay there until they are asked for.
 
     Slices of its rows are ordinary matrices. So a classifier may learn by ``partial_fit`` from
     codes that do not fit into memory.

@@ -85,7 +85,7 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     Notes
     -----
     Weights of samples multiply those of the draw, for which only samples with a weight above 0
-    count. Models are kept by :mod:`pickle` or joblib; there is no model file of an ensemble.
+    count. Models are kept by ``pickle`` or joblib; there is no model file of an ensemble.
 
     References
     ----------

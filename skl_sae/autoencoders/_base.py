@@ -87,7 +87,7 @@ class BaseSparseAutoencoder(
             The rows, as :meth:`transform` takes them.
         path : str or path-like
             The file, by custom with the suffix ``.npz``, which is replaced if it is there.
-            :func:`scipy.sparse.load_npz` reads it into memory, :func:`skl_sae.load_codes` leaves
+            ``scipy.sparse.load_npz`` reads it into memory, :func:`skl_sae.load_codes` leaves
             the numbers in it.
 
         Returns

@@ -84,7 +84,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
     Notes
     -----
     Rows that are read from a file are coded anew whenever a later stage reads them, so that memory
-    does not grow with their number. Models are kept by :mod:`pickle` or joblib; there is no model
+    does not grow with their number. Models are kept by ``pickle`` or joblib; there is no model
     file of an ensemble.
 
     References

@@ -151,7 +151,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         Raises
         ------
         ModelFileError
-            In any case. :mod:`pickle` and joblib keep the whole; each of ``estimators_`` has a
+            In any case. ``pickle`` and joblib keep the whole; each of ``estimators_`` has a
             save of its own.
         """
         raise ModelFileError(path, _no_file(type(self)))

@@ -151,7 +151,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         return rows
 
     def lazy(self, X, *, as_images=False):
-        """Rows of files that are loaded when they are asked for, by fit and transform.
+        """Make rows of files that are loaded when they are asked for, by fit and transform.
 
         Memory holds 32 MB of images at a time, however many there are. Each epoch loads them
         anew in random order, in ``n_jobs`` threads, while the model learns from those before.
