@@ -1,6 +1,7 @@
 """BlockRows: rows that are read in blocks when they are asked for, and mixed as they are read."""
 
 import math
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ class BlockRows:
     def _window(self, blocks, seeds):
         """Rows of several blocks, in their order, and their weights."""
         n = int(self.lengths[blocks].sum())
-        X = np.empty((n, self.n_features), np.float32 if self.changes else self.samples.dtype)
+        X = _pages((n, self.n_features), np.float32 if self.changes else self.samples.dtype)
         weight = None if self.weight is None else np.empty(n)
         end, blocks = 0, np.sort(blocks)
         read = self.samples.read_blocks(self.blocks[blocks])
@@ -211,6 +212,15 @@ class BlockRows:
     def _in_memory(self, seed=_FIXED):
         X, weight = self._window(np.arange(len(self.blocks)), self._seeds(seed))
         return ArrayRows(X.astype(np.float32, copy=False), weight)
+
+
+def _pages(shape, dtype):
+    """An empty array in pages of its own, which go back to the system as soon as it is freed.
+
+    Windows that come and go in the C library's heap, in two threads, would tear that to pieces.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, buffer=mmap.mmap(-1, max(1, n_bytes)))
 
 
 class _Mixed(NamedTuple):

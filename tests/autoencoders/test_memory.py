@@ -59,6 +59,7 @@ def peaks_of(n, folder):
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     few, many = peaks_of(50_000, tmp_path), peaks_of(1_000_000, tmp_path)
     for name in ("fit", "score", "transform_to"):
-        # Correlations of all rows are kept in score, and pages come and go.
-        assert many[name] < few[name] + 60, (name, few, many)
-    assert many["fit"] < 500
+        # The C library keeps some of what is freed, and score has a number for each row. A copy of
+        # the rows would be 768 MB more, in float32 3 GB.
+        assert many[name] < few[name] + 200, (name, few, many)
+    assert many["fit"] < 550
