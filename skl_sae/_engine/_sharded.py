@@ -226,7 +226,7 @@ class ShardedModel:
         return of_atoms[here] if self.parts.by_members else of_atoms[:, here].contiguous()
 
     def _n_dead(self, objective):
-        """How many dead atoms a row has; none without AuxK."""
+        """Number of dead atoms that explain a row; 0 without AuxK."""
         if not objective.aux_coef:
             return 0
         dead = self.counts.rows_since >= objective.dead_after

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._engine.init._start import MAX_ROWS, MAX_SIDE, MOST_JUDGES
 from ._lazy import read_ahead
-from ._sources import ArrayRows, RawBatch, weights_of_changed
+from ._sources import ArrayRows, RawBatch, counts_or_shares, weights_of_changed
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
 _WINDOW_BYTES = 2**24
@@ -53,9 +53,7 @@ class BlockRows:
         """Rows with the weights that a user gives, or None."""
         if weight is None or (weight == 1).all():
             return cls(samples)
-        is_whole = (weight == np.floor(weight)).all()
-        n = np.count_nonzero(weight)
-        return cls(samples, weight if is_whole else weight * (n / weight.sum()))
+        return cls(samples, counts_or_shares(weight))
 
     @property
     def X(self):

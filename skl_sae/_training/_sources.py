@@ -10,6 +10,7 @@ from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .._engine.init._start import MIN_JUDGES, MOST_JUDGES
+from ._collective import first
 
 # Number of samples that judge a fit from which a twentieth is enough.
 ENOUGH_JUDGES = 16
@@ -76,8 +77,7 @@ class ArrayRows:
             X, weight = X[weight > 0], weight[weight > 0]
         if (weight == 1).all():
             return cls(X)
-        is_whole = (weight == np.floor(weight)).all()
-        return cls(X, weight if is_whole else weight * (len(X) / weight.sum()))
+        return cls(X, counts_or_shares(weight))
 
     @property
     def n_samples(self):
@@ -138,6 +138,13 @@ class ArrayRows:
         return np.repeat(self.X, np.diff(upto, prepend=0), axis=0)
 
 
+def counts_or_shares(weight):
+    """Weights that are whole numbers, which are numbers of copies; others divided by their mean."""
+    if (weight == np.floor(weight)).all():
+        return weight
+    return weight * (np.count_nonzero(weight) / weight.sum())
+
+
 class EpochRows:
     """The rows of each epoch: those given, or what an augmenter makes of them."""
 
@@ -172,11 +179,17 @@ def weights_of_changed(weight, n_rows, n_changed):
     return np.tile(weight, n_blocks)
 
 
-def check_generator(random_state):
-    """The generator of all that is random; NumPy's global one only gives one number to it."""
+def shared_generator(random_state):
+    """The generator of all that is random, that of rank 0 on all ranks that share a fit.
+
+    NumPy's global one only gives one number to it.
+    """
     if random_state is None or random_state is np.random:
-        return np.random.RandomState(check_random_state(None).randint(2**31 - 1))
-    return check_random_state(random_state)
+        generator = np.random.RandomState(check_random_state(None).randint(2**31 - 1))
+    else:
+        generator = check_random_state(random_state)
+    generator.set_state(first(generator.get_state()))
+    return generator
 
 
 def n_judges(n_samples):

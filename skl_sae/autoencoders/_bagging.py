@@ -10,6 +10,7 @@ from sklearn.ensemble._base import _set_random_states
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .._training._lazy import small_parts_of
+from .._training._sources import shared_generator
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
@@ -144,7 +145,7 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     # --- Fit ---
 
     def _fit_members(self, members, X, sample_weight, context):
-        rng = self._generator()
+        rng = shared_generator(self.random_state)
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         rows = np.flatnonzero(weight)
         n_drawn = self._n_drawn(len(rows))

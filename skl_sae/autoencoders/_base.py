@@ -1,5 +1,6 @@
 """BaseSparseAutoencoder: validation, codes, scores, files and pickles."""
 
+import contextlib
 import hashlib
 import warnings
 
@@ -29,6 +30,7 @@ from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
 from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
 
+_SEEN = "n_features_in_", "feature_names_in_"  # what validation notes about the data
 # Parameters that decide on the codes of fitted atoms.
 _OF_CODES = (
     "aggregate", "transform_algorithm", "refit", "pooling", "pooling_function", "stride",
@@ -116,8 +118,8 @@ class BaseSparseAutoencoder(
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
         writer = CodesWriter(path, self._identity(X), self._n_features_out)
-        for part in small_parts_of(X, writer.n_rows):
-            writer.append(self._codes(part))
+        for _, codes in self._coded_parts(small_parts_of(X, writer.n_rows), len(X)):
+            writer.append(codes)
         writer.finish()
         return load_codes(path)
 
@@ -165,12 +167,7 @@ class BaseSparseAutoencoder(
         X_original : ndarray of shape (n_samples, n_features), float32
             The mean of the members' reconstructions.
         """
-        check_is_fitted(self)
-        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
-            )
+        X = self._validate_codes(X)
         atoms = self.components_
         if self.aggregate == "mean":
             atoms = mean_of_members(atoms, len(self.centers_))
@@ -221,11 +218,9 @@ class BaseSparseAutoencoder(
 
     def _correlations(self, X):
         """Correlation of each validated sample with its reconstruction; NaN for a constant one."""
+        reconstructed = self._reconstructed_parts(parts_of(X), len(X))
         return np.concatenate(
-            [
-                row_correlations(part.reshape(len(part), -1), self._reconstruct(part))
-                for part in parts_of(X)
-            ]
+            [row_correlations(part.reshape(len(part), -1), rows) for part, rows in reconstructed]
         )
 
     def save(self, path, *, optimizer=False):
@@ -337,6 +332,16 @@ class BaseSparseAutoencoder(
         validate_data(self, np.empty((1, X.n_features)), skip_check_array=True, reset=reset)
         return X
 
+    def _validate_codes(self, X):
+        """Codes as transform returns them, dense or CSR."""
+        check_is_fitted(self)
+        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
+            )
+        return X
+
     def _refuse_sparse_frames(self):
         container = _get_output_config("transform", self)["dense"]
         if self.sparse_output and container != "default":
@@ -347,24 +352,40 @@ class BaseSparseAutoencoder(
 
     # --- Codes ---
 
-    @one_thread()
     def _codes(self, X):
         """CSR codes of validated rows."""
+        codes = [codes for _, codes in self._coded_parts(parts_of(X), len(X))]
+        return sp.vstack(codes, format="csr")
+
+    def _coded_parts(self, parts, n_rows):
+        """Arrays of validated rows, n_rows in all, each with its CSR codes."""
+        encoder = None  # of all parts: its products of atoms may take longer than to code one
+        for part in parts:
+            with one_thread():
+                encoder = encoder or self._encoder(n_rows)
+                codes = self._code(part, *encoder)
+            yield part, codes
+
+    def _encoder(self, n_rows):
+        """The model that codes so many rows, its function, and how many it is given at a time."""
         # joblib's workers share arrays that cannot be written, which torch warns of.
         parameters = self._parameters().map(lambda a: a if a.flags.writeable else a.copy())
-        model = self._coder(parameters, len(X))
+        model = self._coder(parameters, n_rows)
         n_members, n_components, _ = parameters.shape
         encode, batch_size = model.encode, max(1, CODES_AT_A_TIME // (n_members * n_components))
         if self.transform_algorithm == "omp":
             encode, batch_size = Pursuit(model).encode, pursuit_batch_size(n_components, self.k_)
         elif self.refit:
-            encode = Refit(model, len(X)).encode
-        parts = []
-        for part in parts_of(X):
-            for rows in gen_batches(len(part), batch_size):
-                active = encode(torch.tensor(part[rows], device=model.device))
-                parts.append(to_csr(active, n_components))
-        codes = sp.vstack(parts, format="csr")
+            encode = Refit(model, n_rows).encode
+        return model, encode, batch_size
+
+    def _code(self, X, model, encode, batch_size):
+        """CSR codes of an array by what `_encoder` gives."""
+        n_members, n_components, _ = model.parameters.shape
+        codes = sp.vstack([
+            to_csr(encode(torch.tensor(X[rows], device=model.device)), n_components)
+            for rows in gen_batches(len(X), batch_size)
+        ], format="csr")  # fmt: skip
         if self.aggregate == "mean" and n_members > 1:
             codes = mean_codes(codes, n_members)
         return codes
@@ -373,8 +394,10 @@ class BaseSparseAutoencoder(
         """The model that codes so many rows by fitted parameters."""
         return LinearModel(parameters, k=self.k_, device=self._transform_device())
 
-    def _reconstruct(self, X):
-        return self.inverse_transform(self._codes(X))
+    def _reconstructed_parts(self, parts, n_rows):
+        """Arrays of validated rows, n_rows in all, each with its reconstruction."""
+        for part, codes in self._coded_parts(parts, n_rows):
+            yield part, self.inverse_transform(codes)
 
     def _transform_device(self):
         """The device asked for, or the CPU on a machine that lacks it."""
@@ -477,6 +500,22 @@ class BaseSparseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+@contextlib.contextmanager
+def whole_or_unchanged(estimator):
+    """A fit, of which nothing is left if it fails: what was fitted before, if anything, stays.
+
+    validate_data notes the features of X before anything can fail.
+    """
+    seen = {name: getattr(estimator, name) for name in _SEEN if hasattr(estimator, name)}
+    try:
+        yield
+    except BaseException:
+        for name in _SEEN:
+            vars(estimator).pop(name, None)
+        vars(estimator).update(seen)
+        raise
 
 
 @one_thread()

@@ -9,6 +9,7 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._training._lazy import LazySamples
+from .._training._sources import shared_generator
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
@@ -146,7 +147,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
     # --- Fit ---
 
     def _fit_members(self, members, X, sample_weight, context):
-        rng = None if self.random_state is None else self._generator()
+        rng = None if self.random_state is None else shared_generator(self.random_state)
         stages, left, codes = Stages(self.refit), X, None
         for name, member in members:
             if rng is not None:

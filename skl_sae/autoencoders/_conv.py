@@ -3,13 +3,13 @@
 import math
 import os
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.utils import check_array, gen_batches
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._engine._conv import ConvModel
@@ -198,41 +198,21 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     """
 
     _parameter_constraints: dict = {
+        **TrainedSparseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "image_shape": [tuple, list, None],
         "kernel_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
         "stride": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
-        "k": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            None,
-        ],
         "pooling": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "pooling_function": [StrOptions({"mean", "max"})],
         "normalize": ["boolean"],
         "tied": ["boolean", StrOptions({"auto"})],
-        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
-        "transform_algorithm": [StrOptions({"topk", "omp"})],
-        "refit": ["boolean"],
-        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
-        "augmenter": [HasMethods("fit_transform"), None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, np.inf, closed="left")],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_interval": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
         ],
-        "sparse_output": ["boolean"],
-        "device": [str, torch.device],
         "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -530,6 +510,12 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
             parts.append(decoded.cpu().numpy())
         return np.concatenate(parts)
 
+    def _coded_parts(self, parts, n_rows):
+        return ((part, self._codes(part)) for part in parts)
+
+    def _reconstructed_parts(self, parts, n_rows):
+        return ((part, self._reconstruct(part)) for part in parts)
+
     def _coded(self, X):
         """Places, images as rows, active atoms and the model, a few images at a time."""
         places, device = self._places(X.shape[1:]), self._transform_device()
@@ -567,9 +553,6 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         return (rows + self.centers_).reshape(codes.shape[0], -1)
 
     # --- Training ---
-
-    def _settings(self):
-        return self.get_params(deep=False) | {"consistency": 0.0, "sparsity": "topk"}
 
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         if X is None:

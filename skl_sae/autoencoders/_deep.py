@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
-import torch
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from .._engine._deep import DeepModel
 from .._model_file._safetensors import ModelFileError
@@ -182,29 +181,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     aggregate, checkpoint, n_estimators = "concat", None, 1
 
     _parameter_constraints: dict = {
+        **TrainedSparseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
-        "k": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            None,
-        ],
-        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
-        "transform_algorithm": [StrOptions({"topk", "omp"})],
-        "refit": ["boolean"],
-        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
-        "augmenter": [HasMethods("fit_transform"), None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, np.inf, closed="left")],
-        "sparse_output": ["boolean"],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -313,9 +292,6 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
             raise ValueError(
                 f"Expected n_encoder_layers={fitted} as fitted, got {self.n_encoder_layers}."
             )
-
-    def _settings(self):
-        return self.get_params(deep=False) | {"consistency": 0.0, "sparsity": "topk"}
 
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         return DeepArchitecture(int(self.n_encoder_layers))

@@ -6,20 +6,15 @@ from abc import abstractmethod
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import _fit_context, clone
-from sklearn.utils import check_array
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.validation import check_is_fitted
 
 from .._model_file._safetensors import ModelFileError
-from .._training._collective import first, together
-from .._training._lazy import LazySamples, parts_of
-from .._training._sources import check_generator
+from .._training._collective import together
+from .._training._lazy import LazySamples
 from ..metrics import check_weights
-from ._base import BaseSparseAutoencoder
+from ._base import BaseSparseAutoencoder, whole_or_unchanged
 from ._members import mean_of_members
 from ._topk import TopKSparseAutoencoder
-
-_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
 class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
@@ -49,9 +44,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         self : object
             The fitted estimator.
         """
-        # validate_data notes the features of X before anything can fail.
-        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
-        try:
+        with whole_or_unchanged(self):
             X = self._validate_rows(X, reset=True)
             if sample_weight is not None:
                 sample_weight = check_weights(sample_weight, X)
@@ -60,24 +53,12 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
             fitted = self._fit_members(members, X, sample_weight, context)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
-        except BaseException:
-            # What was fitted before, if anything, stays whole.
-            for name in _SEEN:
-                vars(self).pop(name, None)
-            vars(self).update(seen)
-            raise
         vars(self).update(fitted)
         return self
 
     @abstractmethod
     def _fit_members(self, members, X, sample_weight, context):
         """Fitted attributes, of which ``estimators_``, from names and unfitted clones."""
-
-    def _generator(self):
-        """Source of all that is random, the same in all processes that share the fit."""
-        rng = check_generator(self.random_state)
-        rng.set_state(first(rng.get_state()))
-        return rng
 
     def transform(self, X):
         """Sparse codes of the rows of X.
@@ -107,13 +88,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         X_original : ndarray of shape (n_samples, n_features), float32
             The reconstructions.
         """
-        check_is_fitted(self)
-        X = check_array(X, accept_sparse="csr", dtype=np.float32, input_name="X")
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Expected codes with {self._n_features_out} columns, got {X.shape[1]}."
-            )
-        return self._decoded(sp.csr_matrix(X))
+        return self._decoded(sp.csr_matrix(self._validate_codes(X)))
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns.
@@ -252,9 +227,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
     # --- Codes ---
 
-    def _codes(self, X):
-        """CSR codes of validated rows."""
-        return sp.vstack([self._coded(part) for part in parts_of(X)], format="csr")
+    def _coded_parts(self, parts, n_rows):
+        return ((part, self._coded(part)) for part in parts)
 
     def _identity(self, X):
         """Text that tells codes of these samples by this ensemble from others."""

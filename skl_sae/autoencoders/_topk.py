@@ -4,9 +4,7 @@ import os
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import (
-    HasMethods,
     Interval,
     RealNotInt,
     StrOptions,
@@ -230,39 +228,19 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     """
 
     _parameter_constraints: dict = {
+        **TrainedSparseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "k": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            None,
-        ],
         "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "tied": ["boolean", StrOptions({"auto"})],
-        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
-        "transform_algorithm": [StrOptions({"topk", "omp"})],
-        "refit": ["boolean"],
-        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
-        "augmenter": [HasMethods("fit_transform"), None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, np.inf, closed="left")],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_interval": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
         ],
-        "sparse_output": ["boolean"],
-        "device": [str, torch.device],
         "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(

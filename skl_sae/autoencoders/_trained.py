@@ -3,11 +3,19 @@
 import functools
 import os
 import warnings
+from numbers import Integral, Real
 
 import numpy as np
+import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    RealNotInt,
+    StrOptions,
+)
 
 from .._model_file._checkpoint import read_checkpoint, write_checkpoint
 from .._model_file._constructor import parameters_as_json
@@ -18,9 +26,9 @@ from .._training._collective import by_first, current, first, is_first, together
 from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
-from .._training._sources import ArrayRows, check_generator
+from .._training._sources import ArrayRows, shared_generator
 from ..metrics import check_weights
-from ._base import BaseSparseAutoencoder
+from ._base import BaseSparseAutoencoder, whole_or_unchanged
 
 _DEAD_AFTER_BATCHES = 100
 # Share of dead atoms above which fit says so: of a number of atoms that is given, and of one that
@@ -34,7 +42,6 @@ _NUMBERS = (
     "n_components", "k", "n_estimators", "batch_size", "max_iter", "n_iter_no_change",
     "checkpoint_interval",
 )  # fmt: skip
-_SEEN = ("n_features_in_", "feature_names_in_")  # what validation notes about the data
 
 
 class TrainedSparseAutoencoder(BaseSparseAutoencoder):
@@ -44,11 +51,36 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
     for, by `_settings` what the trainer is told, and by `_architecture` of which kind it is.
     """
 
+    # Of the parameters that all kinds of model have.
+    _parameter_constraints: dict = {
+        "k": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
+        "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
+        "transform_algorithm": [StrOptions({"topk", "omp"})],
+        "refit": ["boolean"],
+        "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
+        "augmenter": [HasMethods("fit_transform"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, np.inf, closed="left")],
+        "sparse_output": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
     _watch = None  # the command's own, called after each training step of fit
 
     def _settings(self):
-        """Parameters, as the trainer takes them."""
-        return self.get_params(deep=False)
+        """Parameters, as the trainer takes them; not all kinds of model have the first two."""
+        return {"consistency": 0.0, "sparsity": "topk"} | self.get_params(deep=False)
 
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         """Architecture that suits validated samples and their rows; without, that of a fit."""
@@ -93,16 +125,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             If more than 55 % of the atoms have not fired in the last of at least ten epochs over
             at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
         """
-        # validate_data notes the features of X before anything can fail.
-        seen = {name: getattr(self, name) for name in _SEEN if hasattr(self, name)}
-        try:
+        with whole_or_unchanged(self):
             return self._fit(X, y, sample_weight)
-        except BaseException:
-            # What was fitted before, if anything, stays whole.
-            for name in _SEEN:
-                vars(self).pop(name, None)
-            vars(self).update(seen)
-            raise
 
     def _fit(self, X, y, sample_weight):
         self._trainer = None  # an earlier optimizer's moments would only take memory
@@ -236,11 +260,9 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     def _generator(self, rows):
         """Source of all that is random, the same on all ranks that fit these rows together."""
-        rng = check_generator(self.random_state)
         if current() is not None:
             current().check_alike(facts_of(self.get_params(deep=False), rows))
-            rng.set_state(first(rng.get_state()))
-        return rng
+        return shared_generator(self.random_state)
 
     def _refuse_booleans(self):
         """True is an Integral, but nobody means a number by it."""

@@ -104,10 +104,11 @@ def test_it_goes_on_behind_the_last_block(X, fitted, path, monkeypatch, n_blocks
             fitted.transform_to(X, path)
     assert not path.exists()
     coded = []
-    codes_of = type(fitted)._codes
+    append = _codes.CodesWriter.append
     monkeypatch.setattr(
-        type(fitted), "_codes", lambda self, X: coded.append(len(X)) or codes_of(self, X)
-    )
+        _codes.CodesWriter, "append",
+        lambda self, codes: coded.append(codes.shape[0]) or append(self, codes),
+    )  # fmt: skip
     codes = fitted.transform_to(X, path)
     assert sum(coded) == 103 - 10 * n_blocks
     monkeypatch.undo()

@@ -829,7 +829,7 @@ class Interrupt:
         return self.run(*args)
 
 
-GENERATOR = "skl_sae.autoencoders._trained.check_generator"
+GENERATOR = "skl_sae.autoencoders._trained.shared_generator"
 CHECKPOINTED = {
     **PARAMETERS,
     "three members": {"n_estimators": 3, "consistency": 0.1},
