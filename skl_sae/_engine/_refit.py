@@ -22,6 +22,16 @@ def _n_threads(n_multiplications):
     return allowed_threads() if is_shared_work(n_multiplications) else None
 
 
+def products_of_atoms(atoms, n_rows, k):
+    """Products (H, H) of atoms with one another, as `kernels.refit_rows` takes them.
+
+    Of few rows with k picks each, those of the picks are formed for each row: (0, 0).
+    """
+    if n_rows * k**2 < len(atoms) ** 2:
+        return np.empty((0, 0), np.float32)
+    return product(atoms, atoms.T).cpu().numpy()
+
+
 class Refit:
     """Codes of a `LinearModel`, fitted anew.
 
@@ -36,10 +46,9 @@ class Refit:
     @without_autograd
     def __init__(self, model, n_rows):
         self.model = model
-        _, n_atoms, _ = model.parameters.shape
-        self.grams = [None] * len(model.parameters.decoder)
-        if n_rows * model.k**2 >= n_atoms**2:
-            self.grams = [product(atoms, atoms.T).cpu() for atoms in model.parameters.decoder]
+        self.grams = [
+            products_of_atoms(atoms, n_rows, model.k) for atoms in model.parameters.decoder
+        ]
 
     @without_autograd
     def encode(self, rows):
@@ -50,7 +59,6 @@ class Refit:
         n_threads = _n_threads(indices[0].size * rows.shape[1])
         for e, gram in enumerate(self.grams):
             centred = (rows - p.centers[e]).cpu().numpy()
-            gram = np.empty((0, 0), np.float32) if gram is None else gram.numpy()
             kernels.refit_rows(
                 centred, p.decoder[e].cpu().numpy(), gram, indices[e], values[e], n_threads
             )

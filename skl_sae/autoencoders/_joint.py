@@ -10,7 +10,8 @@ from .._engine._device import check_fits
 from .._engine._model import LinearModel
 from .._engine._parameters import ActiveAtoms, Parameters
 from .._engine._pursuit import Pursuit, pursuit_batch_size
-from .._engine._threads import allowed_threads, one_thread, product
+from .._engine._refit import products_of_atoms
+from .._engine._threads import allowed_threads, one_thread
 from .._engine._tuning import CODES_AT_A_TIME
 from ._ensemble import constant_of, is_flat
 from ._sparse_output import to_csr
@@ -61,10 +62,7 @@ def refitted(rows, codes, atoms, either_sign):
         for part in gen_batches(len(rows), n):
             values[part] = _least_squares(rows[part], atoms, picks[part], values[part] != 0)
     else:
-        gram = np.empty((0, 0), np.float32)
-        if len(rows) * picks.shape[1] ** 2 >= len(atoms) ** 2:
-            tensor = torch.tensor(atoms)
-            gram = product(tensor, tensor.T).numpy()
+        gram = products_of_atoms(torch.tensor(atoms), len(rows), picks.shape[1])
         kernels.refit_rows(
             rows, np.ascontiguousarray(atoms), gram, picks, values, allowed_threads()
         )
