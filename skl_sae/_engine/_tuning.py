@@ -26,6 +26,8 @@ SPARSE_DENSITY = 1 / 8
 NARROW_BATCH = 64
 # Atoms below which that order does not pay for transposing its output.
 FEW_ATOMS = 512
+# Rows that products handle in blocks; those left over are rounded differently (MKL with AVX2).
+ROWS_OF_PRODUCTS = 16
 # Features handled at a time by compiled loops: 8 kB of each array, so that a tile of the gradient,
 # the weights and both moments stays in the first-level cache.
 TILE = 2048

@@ -19,7 +19,7 @@ from .._engine._parameters import Parameters
 from .._engine._pursuit import Pursuit, pursuit_batch_size
 from .._engine._refit import Refit
 from .._engine._threads import one_thread, product
-from .._engine._tuning import CODES_AT_A_TIME
+from .._engine._tuning import CODES_AT_A_TIME, ROWS_OF_PRODUCTS
 from .._model_file._codes import CodesWriter, load_codes
 from .._model_file._format import CURVES, version
 from .._model_file._model import FittedState, read_model, write_model
@@ -383,7 +383,7 @@ class BaseSparseAutoencoder(
         """CSR codes of an array by what `_encoder` gives."""
         n_members, n_components, _ = model.parameters.shape
         codes = sp.vstack([
-            to_csr(encode(torch.tensor(X[rows], device=model.device)), n_components)
+            to_csr(encode(_evened(X[rows], model.device)), n_components)[: len(X[rows])]
             for rows in gen_batches(len(X), batch_size)
         ], format="csr")  # fmt: skip
         if self.aggregate == "mean" and n_members > 1:
@@ -523,6 +523,16 @@ def _product(X, atoms):
     """NumPy's own product may add up differently with another number of threads."""
     arrays = (a if a.flags.writeable else a.copy() for a in (X, atoms))
     return product(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
+
+
+def _evened(rows, device):
+    """Tensor of rows with empty ones behind, so that a row is coded alike wherever it stands.
+
+    Products handle what is left over of a whole number of blocks of rows in loops of their own,
+    which round differently.
+    """
+    n_more = -len(rows) % ROWS_OF_PRODUCTS if len(rows) > 1 else 0
+    return torch.nn.functional.pad(torch.tensor(rows, device=device), (0, 0, 0, n_more))
 
 
 def _warn_of_version(written_by):
