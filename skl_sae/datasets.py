@@ -1,18 +1,20 @@
-"""Images without a download: crops of scikit-learn's two photographs, and synthetic cells."""
+"""Data without a download: crops of two photographs, synthetic cells, and sparse rows."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
+from sklearn.preprocessing import normalize
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .images._shapes import check_sides
 
-__all__ = ["load_photographs", "make_cells"]
+__all__ = ["load_photographs", "make_cells", "make_sparse_rows"]
 
 # Test crops come from the bottom of each photograph and training crops from the rest, with a gap
 # of this many rows of pixels between them. Both parts of both photographs show structure, whereas
@@ -216,3 +218,74 @@ def _cell_texture(along, spindle, rng):
     grain = gaussian_filter(rng.standard_normal((size, size)), size * (0.02 if spindle else 0.007))
     stripes = np.sin(2 * np.pi * along / 0.12) if spindle else 0.0
     return 0.10 * grain / grain.std() + 0.05 * stripes
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+        "n_atoms": [Interval(Integral, 1, None, closed="left")],
+        "n_active": [Interval(Integral, 1, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_sparse_rows(
+    n_samples=20000, n_features=64, n_atoms=256, n_active=5, noise=0.05, random_state=0
+):
+    """Make samples that are sums of few atoms of a known dictionary.
+
+    Atoms are random directions of unit norm. Each sample has ``n_active`` different ones, with
+    uniform codes from 0.5 to 1.5, and normal noise. Whether an estimator learned the dictionary is
+    told by :func:`skl_sae.inspection.dictionary_recovery`.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of the samples.
+    n_atoms : int, default=256
+        Number of atoms in the dictionary.
+    n_active : int, default=5
+        Number of atoms in a sample.
+    noise : float, default=0.05
+        Root mean square of the noise, as a fraction of that of the samples without it.
+    random_state : int, RandomState instance or None, default=0
+        Seed or generator of all that is random.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        data : ndarray of shape (n_samples, n_features), dtype float32
+            Samples.
+        dictionary : ndarray of shape (n_atoms, n_features), dtype float32
+            Atoms.
+        codes : csr_array of shape (n_samples, n_atoms), dtype float32
+            Codes, so that data is codes @ dictionary plus noise.
+
+    Raises
+    ------
+    ValueError
+        If n_active exceeds n_atoms.
+
+    Examples
+    --------
+    >>> from skl_sae.datasets import make_sparse_rows
+    >>> rows = make_sparse_rows(100, n_features=8, n_atoms=16, n_active=2)
+    >>> rows.data.shape, rows.dictionary.shape, rows.codes.nnz
+    ((100, 8), (16, 8), 200)
+    """
+    if n_active > n_atoms:
+        raise ValueError(f"Expected n_active <= {n_atoms}, the number of atoms, got {n_active}.")
+    rng = check_random_state(random_state)
+    dictionary = normalize(rng.standard_normal((n_atoms, n_features))).astype(np.float32)
+    active = np.stack([rng.choice(n_atoms, n_active, replace=False) for _ in range(n_samples)])
+    values = rng.uniform(0.5, 1.5, active.size).astype(np.float32)
+    starts = np.arange(0, active.size + 1, n_active)
+    codes = sp.csr_array((values, active.ravel(), starts), shape=(n_samples, n_atoms))
+    codes.sort_indices()
+    data = codes @ dictionary
+    data += noise * np.sqrt(np.square(data).mean()) * rng.standard_normal(data.shape)
+    return Bunch(data=data, dictionary=dictionary, codes=codes)

@@ -96,3 +96,24 @@ def sorted_atoms(estimator, atoms, order):
     if len(wrong):
         raise ValueError(f"Expected atoms from {atoms[0]} to {atoms[-1]}, got {wrong[0]}.")
     return selected.astype(np.int64)
+
+
+def coded(estimator, X):
+    """Return samples at the last step, their codes and reconstructions, with a row each."""
+    last, X = unwrap_pipeline(estimator, X)
+    codes = last.transform(X)
+    return _as_rows(X), codes, _as_rows(last.inverse_transform(codes))
+
+
+def training_mean_or(estimator, rows):
+    """Return the mean of the training samples; that of rows where an estimator keeps none."""
+    last, _ = unwrap_pipeline(estimator)
+    if hasattr(last, "_offset"):
+        return training_mean(last, rows.shape[1])
+    return getattr(last, "mean_", rows.mean(axis=0, dtype=np.float64))
+
+
+def _as_rows(X):
+    """Return samples, or images, as rows."""
+    X = np.asarray(X)
+    return X.reshape(len(X), -1)

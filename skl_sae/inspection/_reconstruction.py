@@ -1,0 +1,115 @@
+"""reconstruction_figures: in which respects reconstructions differ from samples."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import Bunch
+
+from ._estimators import coded, training_mean_or
+from ._intervals import resampled
+
+_NAMES = "fvu", "cosine", "length_ratio", "bias", "n_active"
+
+
+def reconstruction_figures(estimator, X, *, mean=None, baseline=None, random_state=0):
+    r"""Measure in which respects reconstructions differ from samples.
+
+    With samples :math:`x` and reconstructions :math:`\hat x`, both less the mean of the training
+    samples:
+
+    ================ ===================================================== =====================
+    fvu              :math:`\sum\lVert x-\hat x\rVert^2/\sum\lVert x\rVert^2`  0 is perfect, 1 the
+                                                                           mean, may exceed 1
+    cosine           mean of :math:`\cos(x, \hat x)`                       1 is perfect
+    length_ratio     mean of :math:`\lVert\hat x\rVert/\lVert x\rVert`     1 is the same length
+    bias             :math:`\sum\lVert\hat x\rVert^2/\sum x\cdot\hat x`    1 is none, below 1 is
+                                                                           shrinkage
+    n_active         mean number of codes that are not 0
+    ================ ===================================================== =====================
+
+    The bias is 1 for a least-squares reconstruction, whose error is orthogonal to it, though it
+    is shorter than the sample; dividing codes by it would undo a shrinkage of all by one factor
+    [1]_. The four others are those of SAEBench [2]_, which does not subtract the mean; of images
+    most of a cosine would be that of the mean with itself.
+
+    All tell trained from untrained in the sense that random atoms reconstruct less. They do not
+    say whether atoms mean anything: the identity has an FVU of 0.
+
+    Parameters
+    ----------
+    estimator : estimator with transform and inverse_transform, or a Pipeline that ends with one
+        Fitted estimator, such as an autoencoder or :class:`~sklearn.decomposition.PCA`. A Pipeline
+        is compared at the input of its last step.
+    X : array-like of shape (n_samples, n_features)
+        Samples.
+    mean : array-like of shape (n_features,) or None, default=None
+        Mean of the training samples. None is that of the estimator, or of X where it has none.
+    baseline : estimator or None, default=None
+        The estimator untrained, see :func:`untrained_twin`.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    figures : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        names : tuple of str
+            Names of the figures, in the order of the arrays below.
+        value : ndarray of shape (5,)
+            The figures, none of which has a unit.
+        interval : ndarray of shape (2, 5)
+            95 % intervals by a bootstrap over samples; the estimator stays as it is.
+        baseline : ndarray of shape (5,) or None
+            The same of the baseline.
+        difference, difference_interval : ndarrays of shapes (5,) and (2, 5), or None
+            Figures minus those of the baseline on the same samples, and their intervals.
+        fvu, cosine, length_ratio, bias, n_active : float
+            The figures by name.
+
+    References
+    ----------
+    .. [1] B. Wright and L. Sharkey, "Addressing feature suppression in SAEs", 2024.
+    .. [2] A. Karvonen et al., "SAEBench: a comprehensive benchmark for sparse autoencoders in
+       language model interpretability", ICML 2025.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from skl_sae.inspection import reconstruction_figures
+    >>> X = load_digits().data
+    >>> figures = reconstruction_figures(PCA(8).fit(X), X)
+    >>> round(figures.fvu, 3), round(figures.bias, 3)
+    (0.326, 1.0)
+    """
+    units, of_baseline = _addends(estimator, X, mean), None
+    if baseline is not None:
+        of_baseline = _addends(baseline, X, mean)
+    results = resampled(units, of_baseline, _figures, paired=True, random_state=random_state)
+    named = dict(zip(_NAMES, results["value"].tolist(), strict=True))
+    return Bunch(names=_NAMES, **results, **named)
+
+
+def _addends(estimator, X, mean):
+    """Return for each sample what the figures are sums of."""
+    rows, codes, reconstructions = coded(estimator, X)
+    if mean is None:
+        mean = training_mean_or(estimator, rows)
+    mean = np.asarray(mean, dtype=np.float64)
+    x, hat = rows - mean, reconstructions - mean
+    squares, products = np.square(hat).sum(axis=1), (x * hat).sum(axis=1)
+    square = np.square(x).sum(axis=1)
+    lengths = np.sqrt(square * squares)
+    n_active = np.diff(sp.csr_array(codes).indptr)
+    return np.stack([
+        np.square(x - hat).sum(axis=1), square, squares, products,
+        np.divide(products, lengths, np.zeros_like(lengths), where=lengths > 0),
+        np.sqrt(np.divide(squares, square, np.ones_like(square), where=square > 0)), n_active,
+    ])  # fmt: skip
+
+
+def _figures(means):
+    """Return the figures of means over samples."""
+    error, square, squares, products, cosine, ratio, n_active = means
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack([error / square, cosine, ratio, squares / products, n_active])
