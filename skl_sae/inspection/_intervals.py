@@ -35,7 +35,8 @@ def resampled(units, baseline, figures=None, *, paired, random_state):
     n_parts = len(units)
 
     def figure(*columns, axis=-1):
-        return figures(np.stack([column.mean(axis=axis) for column in columns]))
+        means = [column.mean(axis=axis) if column.size else np.nan for column in columns]
+        return figures(np.stack(means))
 
     def gain(*columns, axis=-1):
         return figure(*columns[:n_parts], axis=axis) - figure(*columns[n_parts:], axis=axis)

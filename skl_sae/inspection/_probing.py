@@ -117,9 +117,11 @@ def sparse_probing(
     if baseline is not None:
         of_baseline, _ = _accuracies(_csr(baseline), labels, counts, splits)
     train, test = splits[0]
+    results = of_splits(accuracy, of_baseline, len(test) / len(train))
+    results["interval"] = results["interval"].clip(0, 1)
     return Bunch(
         k=np.minimum(counts, codes.shape[1]),
-        **of_splits(accuracy, of_baseline, len(test) / len(train)),
+        **results,
         accuracy=accuracy,
         chance=float(np.bincount(labels).max() / len(labels)),
         atoms=atoms,
