@@ -176,21 +176,33 @@ def fitted(data, method, train):
     return Fitted(estimators, twins)
 
 
-def measure(data, method):
-    """Pairs of a name and a measure's result; not all have all."""
-    X, y = data.X, data.y
+class Parts(NamedTuple):
+    """Rows to learn, rows held out with their classes, and a classifier of the first."""
+
+    train: np.ndarray
+    test: np.ndarray
+    y_test: np.ndarray
+    classifier: object
+
+
+def parted(data):
     train, test, y_train, y_test = train_test_split(
-        X, y, test_size=data.n_test, stratify=y, random_state=0
+        data.X, data.y, test_size=data.n_test, stratify=data.y, random_state=0
     )
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
+    return Parts(train, test, y_test, classifier.fit(train, y_train))
+
+
+def measure(data, parts, method):
+    """Pairs of a name and a measure's result; not all have all."""
+    train, test, y_test, classifier = parts
     estimators, twins = fitted(data, method, train)
     one, twin = estimators[0], twins[0]
-    codes, baseline = (atom_activations(e, e.transform(X)) for e in (one, twin))
+    codes, baseline = (atom_activations(e, e.transform(data.X)) for e in (one, twin))
     for n_atoms in (1, 10):
-        yield f"probe, {n_atoms}", sparse_probing(codes, y, k=n_atoms, baseline=baseline)
-    predictor = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000))
-    predictor.fit(train, y_train)
+        yield f"probe, {n_atoms}", sparse_probing(codes, data.y, k=n_atoms, baseline=baseline)
     yield "monosemanticity", monosemanticity(codes, data.embeddings, baseline=baseline)
-    yield "preservation", preservation(one, predictor, test, y_test, baseline=twin)
+    yield "preservation", preservation(one, classifier, test, y_test, baseline=twin)
     figures = reconstruction_figures(one, test, baseline=twin)
     for i, name in enumerate(figures.names):
         if name in ("fvu", "cosine", "length_ratio", "bias"):
@@ -223,9 +235,11 @@ def cell(result):
 
 
 def print_set(name, data, methods):
-    columns, tables = [], {}
+    parts, columns, tables = parted(data), [], {}
     for method in methods:
-        tables[method] = {measured: cell(result) for measured, result in measure(data, method)}
+        tables[method] = {
+            measured: cell(result) for measured, result in measure(data, parts, method)
+        }
         columns += [column for column in tables[method] if column not in columns]
         print(f"   ({name}, {method}: done)", flush=True)
     print(f"\n{name}: {len(data.X)} rows of {data.X.shape[1]}, {data.n_atoms} atoms, k {data.k}\n")

@@ -36,9 +36,9 @@ def spatial_coherence(codes, shape, *, min_active=5, max_share=0.9, baseline=Non
     active at enough places, and not nearly everywhere.
 
     Images are smooth and places overlap, so that maps of random atoms are smooth as well: compare
-    with an untrained estimator before a large figure is taken for a sign of meaning. In tests on
-    images untrained atoms were often *more* coherent than learned ones, which fire where a
-    structure is and not beside it.
+    with an untrained estimator before a large figure is taken for a sign of meaning. On digits and
+    faces it did not tell the two apart, but for atoms of 5x5 at every pixel of faces (0.48 against
+    0.24, by five atoms).
 
     Parameters
     ----------
@@ -111,8 +111,9 @@ def picture_coherence(components, image_shape, *, baseline=None, random_state=0)
     r"""Measure whether atoms are smooth as pictures (Moran's I).
 
     It is :func:`spatial_coherence` of an atom's pixels instead of its activations: near 1 for an
-    atom of large even areas, about 0 for noise, which random atoms are. Sums of several channels
-    are added up, each less its own mean.
+    atom of large even areas, about 0 for noise, which random atoms are. It tells learned atoms from
+    noise and no more: principal components and plain samples are smoother than the atoms of a
+    sparse autoencoder. Sums of several channels are added up, each less its own mean.
 
     Parameters
     ----------
@@ -146,25 +147,31 @@ def picture_coherence(components, image_shape, *, baseline=None, random_state=0)
     >>> picture_coherence([ramp.ravel(), noise.ravel()], (8, 8)).atoms.round(1)
     array([0.8, 0. ])
     """
-    height, width, n_channels = (*image_shape, 1)[:3]
-    places = _Places((height, width))
-
-    def of_atoms(components):
-        pictures = check_array(components, dtype=np.float64, input_name="components")
-        if pictures.shape[1] != height * width * n_channels:
-            raise ValueError(
-                f"Expected atoms of {height * width * n_channels} numbers as image_shape has, got "
-                f"{pictures.shape[1]}."
-            )
-        pixels = pictures.reshape(len(pictures), -1, n_channels).swapaxes(0, 1)
-        sums = places.sums(pixels.reshape(height * width, -1))
-        products, squares = (part.reshape(len(pictures), n_channels).sum(axis=1) for part in sums)
-        return np.divide(products, squares, np.full(len(squares), np.nan), where=squares > 0)
-
-    atoms = of_atoms(components)
-    of_baseline = None if baseline is None else _defined(of_atoms(baseline))
+    atoms = coherence_of_pictures(components, image_shape)
+    of_baseline = None
+    if baseline is not None:
+        of_baseline = _defined(coherence_of_pictures(baseline, image_shape))
     results = resampled(_defined(atoms), of_baseline, paired=False, random_state=random_state)
     return Bunch(atoms=atoms, **results)
+
+
+def coherence_of_pictures(components, image_shape):
+    """Return Moran's I of each atom as a picture; NaN if it is constant."""
+    pictures = check_array(components, input_name="components")
+    if pictures.shape[1] != math.prod(image_shape):
+        raise ValueError(
+            f"Expected atoms of {math.prod(image_shape)} numbers as image_shape has, got "
+            f"{pictures.shape[1]}."
+        )
+    places, n_channels = _Places(image_shape[:2]), math.prod(image_shape[2:])
+    atoms = np.empty(len(pictures))
+    for part in gen_batches(len(pictures), max(1, _CODES_AT_A_TIME // pictures.shape[1])):
+        pixels = pictures[part].reshape(-1, places.count, n_channels).swapaxes(0, 1)
+        sums = places.sums(pixels.reshape(places.count, -1).astype(np.float64))
+        products, squares = (each.reshape(-1, n_channels).sum(axis=1) for each in sums)
+        undefined = np.full(len(squares), np.nan)
+        atoms[part] = np.divide(products, squares, undefined, where=squares > 0)
+    return atoms
 
 
 def _defined(atoms):

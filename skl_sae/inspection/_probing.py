@@ -38,8 +38,9 @@ def sparse_probing(
     k first of them, each divided by its standard deviation, is scored on the part held out. Few
     atoms that suffice hold the classes in a form that can be looked at [1]_ [2]_.
 
-    Atoms are ranked one by one, so that the first k may all tell the same class; of ten classes
-    one atom tells two or three.
+    Atoms are ranked one by one, so that the first k may all tell the same class; one atom tells few
+    of ten classes. Ten atoms told trained from untrained estimators on digits and faces, one atom
+    hardly did.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ def sparse_probing(
         Class of each sample: numbers or str.
     k : int or array-like of int, default=(1, 2, 5, 10, 20, 50)
         Numbers of atoms; more than there are count as all.
-    baseline : {array-like, sparse matrix} of shape (n_samples, n_atoms_of_baseline) or None, \
-            default=None
-        Codes of the same samples by an untrained estimator, see :func:`untrained_twin`.
+    baseline : {array-like, sparse matrix} or None, default=None
+        Codes of the same samples by an untrained estimator, see :func:`untrained_twin`; the number
+        of atoms may be another.
     n_splits : int, default=5
         Number of random splits.
     test_size : float, default=0.25

@@ -14,25 +14,22 @@ def reconstruction_figures(estimator, X, *, mean=None, baseline=None, random_sta
     r"""Measure in which respects reconstructions differ from samples.
 
     With samples :math:`x` and reconstructions :math:`\hat x`, both less the mean of the training
-    samples:
+    samples, it gives
 
-    ================ ===================================================== =====================
-    fvu              :math:`\sum\lVert x-\hat x\rVert^2/\sum\lVert x\rVert^2`  0 is perfect, 1 the
-                                                                           mean, may exceed 1
-    cosine           mean of :math:`\cos(x, \hat x)`                       1 is perfect
-    length_ratio     mean of :math:`\lVert\hat x\rVert/\lVert x\rVert`     1 is the same length
-    bias             :math:`\sum\lVert\hat x\rVert^2/\sum x\cdot\hat x`    1 is none, below 1 is
-                                                                           shrinkage
-    n_active         mean number of codes that are not 0
-    ================ ===================================================== =====================
+    - fvu, the fraction of variance unexplained :math:`\sum\lVert x - \hat x\rVert^2 /
+      \sum\lVert x\rVert^2`: 0 is perfect, 1 is as good as the mean, and it may exceed 1;
+    - cosine, the mean of :math:`\cos(x, \hat x)`: 1 is the same direction;
+    - length_ratio, the mean of :math:`\lVert\hat x\rVert / \lVert x\rVert`: 1 is the same length;
+    - bias, :math:`\sum\lVert\hat x\rVert^2 / \sum x \cdot \hat x`: 1 is none, below 1 is shrinkage;
+    - n_active, the mean number of codes that are not 0.
 
     The bias is 1 for a least-squares reconstruction, whose error is orthogonal to it, though it
-    is shorter than the sample; dividing codes by it would undo a shrinkage of all by one factor
-    [1]_. The four others are those of SAEBench [2]_, which does not subtract the mean; of images
-    most of a cosine would be that of the mean with itself.
+    is shorter than the sample; dividing codes by it undoes a shrinkage of all by one factor [1]_.
+    The figures are those of SAEBench [2]_, which does not subtract the mean; of images most of a
+    cosine would be that of the mean with itself.
 
-    All tell trained from untrained in the sense that random atoms reconstruct less. They do not
-    say whether atoms mean anything: the identity has an FVU of 0.
+    FVU and cosine tell trained from untrained, as random atoms reconstruct less; the bias does not
+    always. None says whether atoms mean anything: the identity has an FVU of 0.
 
     Parameters
     ----------

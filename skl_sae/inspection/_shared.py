@@ -28,8 +28,9 @@ def shared_atoms(estimators, threshold=0.7, *, baseline=None, random_state=0):
     Sparse autoencoders with the default start share much because they start from the same
     principal directions: a start by ``init="random"`` shows what training finds by itself. An
     atom that was never moved counts like any other; leave dead ones out by passing live
-    ``components_`` instead of estimators. A low share does not make atoms wrong: a dictionary of
-    more atoms than features is not unique.
+    ``components_`` instead of estimators. Untrained estimators share nothing, principal components
+    everything: a share is no sign of meaning, and a low one does not make atoms wrong, as a
+    dictionary of more atoms than features is not unique.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """SAEReport: its figures, and the data from which the page's script draws."""
 
 import html
+import math
 import tempfile
 import webbrowser
 from functools import partial
@@ -12,6 +13,7 @@ from sklearn.utils import column_or_1d, gen_batches
 
 from .._model_file._atomic import replacing
 from ..inspection import class_selectivity
+from ..inspection._coherence import coherence_of_pictures
 from ..inspection._estimators import fitted_step
 from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
@@ -302,6 +304,7 @@ class SAEReport:
             "column": packed(atoms, "u4"),
             "member": packed(member, "u2"),
             **{name: packed(values[atoms], "f4") for name, values in figures.items()},
+            "smoothness": packed(self._smoothness(shown.rows), "f4"),
             "top": packed(top, "i4"),
             "top_code": packed(strongest, "f4"),
             "nearest": packed(nearest, "i4"),
@@ -312,6 +315,13 @@ class SAEReport:
             **self._subject.atom_data(shown, top),
             **self._class_data(atoms),
         }
+
+    def _smoothness(self, atoms):
+        """Return Moran's I of each atom as a picture; 0 where it has none."""
+        shape = self._subject.atom_shape
+        if math.prod(shape[:2]) < 2:
+            return np.zeros(len(atoms))
+        return np.nan_to_num(coherence_of_pictures(atoms, shape))
 
     def _class_data(self, atoms):
         """Return the classes that each atom marks best, if there are two or more."""

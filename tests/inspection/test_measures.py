@@ -213,7 +213,7 @@ def test_a_perfect_atom_is_enough(rng):
 
 
 def test_atoms_are_ranked_without_the_samples_held_out(rng):
-    """Of many atoms of noise, those that fit all samples tell those held out; ours do not."""
+    """Atoms of noise that were picked by all samples tell those held out; ours do not."""
     codes, y = rng.random((60, 2000)), np.tile([0, 1], 30)
     best = np.argsort(-f_classif(codes, y)[0])[:10]
     leaking = sparse_probing(codes[:, best], y, k=10)

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
-from skl_sae.inspection import atom_usage, class_selectivity, top_samples
+from skl_sae.inspection import atom_usage, class_selectivity, picture_coherence, top_samples
 from skl_sae.report import SAEReport, _report, _subject, _summary
 
 # --- The document ---
@@ -87,6 +87,8 @@ def test_figures_of_atoms(sae):
         shown = atoms[name.removesuffix("_activation")]
         np.testing.assert_allclose(shown, usage[name][columns], rtol=1e-5)
     np.testing.assert_array_equal(atoms["member"], columns // 24)
+    smoothness = picture_coherence(sae.components_, (8, 8)).atoms
+    np.testing.assert_allclose(atoms["smoothness"], smoothness[columns], rtol=1e-5)
 
     cosine = sae.components_ @ sae.components_.T
     counts = atoms["histogram"].reshape(48, -1)

@@ -65,6 +65,8 @@ def test_browser_sorts_and_filters(page, report_file):
 
     page.select_option("#atom-sort", "share")
     assert shown(page, "atom")[0] == atoms["share"].argmax()
+    page.select_option("#atom-sort", "smoothness")
+    assert shown(page, "atom")[0] == atoms["smoothness"].argmax()
     page.select_option("#atom-sort", "selectivity")
     best = atoms["auc"].reshape(48, -1)[:, 0]
     assert shown(page, "atom")[0] == best.argmax()
