@@ -253,14 +253,17 @@ def print_set(name, data, methods):
 
 RECOVERY = {
     "256 atoms": {},
-    "random start": {"init": "random"},
+    "256, random start": {"init": "random"},
     "batch_topk": {"sparsity": "batch_topk"},
+    "batch_topk, random start": {"sparsity": "batch_topk", "init": "random"},
     "omp": {"transform_algorithm": "omp"},
     "untied": {"tied": False},
     "5 epochs": {"max_iter": 5},
     "128 atoms": {"n_components": 128},
     "512 atoms": {"n_components": 512},
+    "512, random start": {"n_components": 512, "init": "random"},
     "1024 atoms": {"n_components": 1024},
+    "1024, random start": {"n_components": 1024, "init": "random"},
 }
 
 

@@ -19,8 +19,8 @@ def preservation(estimator, predictor, X, y, *, mean=None, baseline=None, random
 
     is 1 where nothing is lost and 0 where reconstructions serve no better than the mean; below
     0 they mislead, and above 1 what they leave out misled. For language models this is the loss
-    recovered [1]_, where the mean stands for the ablated activation. It tells trained from untrained
-    estimators, but follows the error: principal components preserve as well.
+    recovered [1]_, where the mean stands for the ablated activation. It tells trained from
+    untrained estimators, as the error does; so it tells principal components from them, too.
 
     Parameters
     ----------
