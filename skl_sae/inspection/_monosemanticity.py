@@ -32,9 +32,9 @@ def monosemanticity(codes, embeddings, *, baseline=None, random_state=0):
     similar. Embeddings with a common offset are all alike: subtract their mean, or compare with
     ``chance``.
 
-    The score does not tell trained from untrained estimators in a useful way: on digits and faces
-    differences were small and of either sign, and random samples as atoms had the largest scores,
-    while their codes were no better for a classifier than those of random directions.
+    The score does not tell trained from untrained estimators in a useful way: on digits, MNIST and
+    faces differences were small and of either sign, and random samples as atoms had the largest
+    scores, while their codes were no better for a classifier than those of random directions.
 
     Parameters
     ----------

@@ -39,8 +39,8 @@ def sparse_probing(
     atoms that suffice hold the classes in a form that can be looked at [1]_ [2]_.
 
     Atoms are ranked one by one, so that the first k may all tell the same class; one atom tells few
-    of ten classes. Ten atoms told trained from untrained estimators on digits and faces, one atom
-    hardly did.
+    of ten classes. Ten atoms told trained from untrained estimators on digits, MNIST and faces,
+    one atom hardly did.
 
     Parameters
     ----------
