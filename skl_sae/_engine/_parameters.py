@@ -20,7 +20,9 @@ class Parameters:
     encoder: Array | None  # W, (E, H, D); None ties it to the decoder
     bias: Array  # c, (E, H)
     centers: Array  # b, (E, D)
-    thresholds: Array | None = None  # smallest activation that counts, (E,); None for top-k
+    # Smallest activation that counts, (E,); of each atom, (E, H), in models of other libraries,
+    # which are not trained so; None for top-k.
+    thresholds: Array | None = None
     scales: Array | None = None  # of the first layer and L further ones, (1 + L, H); None for none
     correction_biases: Array | None = None  # of the further ones, (L, H)
 

@@ -50,7 +50,7 @@ def write_model(path, estimator, *, optimizer):
         "n_iter": state.n_iter,
         "best_validation_score": state.best_validation_score,
         "feature_names": None,
-        "thresholds": state.parameters.thresholds is not None,
+        "thresholds": _kind_of_thresholds(state.parameters.thresholds),
         "optimizer": None,
     }
     if state.image is not None:
@@ -78,6 +78,11 @@ def write_model(path, estimator, *, optimizer):
         )  # fmt: skip
 
 
+def _kind_of_thresholds(thresholds):
+    """Whether there are any; "atoms" if each atom has its own."""
+    return "atoms" if np.ndim(thresholds) == 2 else thresholds is not None
+
+
 def _fitted_arrays(state):
     """Arrays of a fitted state, by the names of a file."""
     p = state.parameters
@@ -88,8 +93,9 @@ def _fitted_arrays(state):
         "components": p.decoder.reshape(-1, n_features),
         "encoder_bias": p.bias.ravel(),
         "centers": p.centers,
-        "frequency": state.frequency,
     }
+    if state.n_iter:
+        arrays["frequency"] = state.frequency
     if not p.tied:
         arrays["encoder"] = p.encoder.reshape(-1, n_features)
     if p.thresholds is not None:
@@ -148,12 +154,17 @@ def _fitted_state(config, arrays):
             for name, attribute in CURVES.items()
         },
         best_validation_score=config["best_validation_score"],
-        frequency=arrays["frequency"],
+        frequency=arrays.get("frequency", unknown_frequency(shape)),
         feature_names=names,
         model=None,
         image=config.get("image"),
         n_corrections=config.get("n_corrections"),
     )  # fmt: skip
+
+
+def unknown_frequency(shape):
+    """How often atoms (E, H, D) fired, where no epoch has counted it."""
+    return np.full(shape[0] * shape[1], np.nan, np.float32)
 
 
 def _resumed_model(state, config, arrays, estimator):

@@ -107,7 +107,7 @@ ARRAYS = {
         "encoder": Rule(_F32, ("atoms", "features"), _finite),
         "encoder_bias": Rule(_F32, ("atoms",), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
-        "thresholds": Rule(_F32, ("members",), _not_negative),
+        "thresholds": Rule(_F32, ("members", "thresholds"), _not_negative),
         "scales": Rule(_F32, ("layers", "components"), _finite),
         "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
         "frequency": Rule(_F32, ("atoms",), _fraction),
@@ -168,13 +168,19 @@ def array_rules(kind, config):
     elif config["optimizer"] is not None:
         rules |= {f"engine.{name}": engine[name] for name in IN_MODEL}
     rules = {
-        name: rule._replace(shape=tuple(sizes.get(size, size) for size in rule.shape))
+        name: rule._replace(shape=_shape_of(rule, sizes))
         for name, rule in rules.items()
         if name.rpartition(".")[2] not in absent and name not in absent
     }
     if isinstance(config["parameters"]["init"], dict):
         rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _finite)
     return rules | _optimizer_rules(kind, config)
+
+
+def _shape_of(rule, sizes):
+    """Numbers of a rule's shape; an axis of size None is left out."""
+    shape = (sizes.get(size, size) for size in rule.shape)
+    return tuple(size for size in shape if size is not None)
 
 
 def _absent(kind, config):
@@ -186,6 +192,8 @@ def _absent(kind, config):
         absent.add("thresholds")
     if kind == "model" and config["best_validation_score"] is None:
         absent.add("validation_scores")
+    if kind == "model" and not config["n_iter"]:  # how often atoms fired is not known
+        absent.add("frequency")
     if kind == "model" and config["feature_names"] is None:
         absent |= {"feature_names", "feature_name_ends"}
     if not config.get("n_corrections"):
@@ -223,6 +231,7 @@ def _sizes(config):
         "channels": image_shape[2] if image_shape else n_features,
         "inputs": math.prod(image_shape) if image_shape else n_features,
         "atoms": n_members * n_components, "steps": steps,
+        "thresholds": n_components if config["thresholds"] == "atoms" else None,
         "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
         "errors": progress.get("errors"),
         "name_bytes": config.get("feature_names"), "corrections": config.get("n_corrections"),
@@ -379,7 +388,13 @@ def _n_corrections(value, config):
 
 
 def _epochs(value, config):
-    return whole(value, 1)
+    """At least one; none of a model of another library, which has no optimizer."""
+    return whole(value, 0) and (value > 0 or config["optimizer"] is None)
+
+
+def _thresholds(value, config):
+    """Whether members have a threshold; "atoms" for one of each atom, which is not trained."""
+    return isinstance(value, bool) or (value == "atoms" and config["n_iter"] == 0)
 
 
 def _score_or_none(value, config):
@@ -472,6 +487,7 @@ _BOTH = {
 }
 CONFIG = {
     "model": _BOTH | {
+        "thresholds": _thresholds,
         "n_iter": _epochs,
         "best_validation_score": _score_or_none,
         # Bytes of their text.

@@ -184,7 +184,8 @@ class Trainer:
             parameters = self._initial_parameters(rows)
         else:
             parameters = self.scaling.scale_parameters(start)
-        has_thresholds = parameters.thresholds is not None
+        # Those of single atoms, in models of other libraries, are not learned here.
+        has_thresholds = parameters.thresholds is not None and parameters.thresholds.ndim == 1
         if not by_batch:
             parameters.thresholds = None
         elif not has_thresholds:

@@ -163,17 +163,19 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     best_validation_score_ : float or None
         The best of them.
     n_iter_ : int
-        Number of epochs run; under partial_fit, of calls.
+        Number of epochs run; under partial_fit, of calls. 0 in models that
+        :mod:`skl_sae.interop` read.
     activation_thresholds_ : ndarray of shape (n_estimators,), float32, or None
         The members' smallest activation that counts, in the units of the data, where
-        sparsity="batch_topk".
+        sparsity="batch_topk". Models read by :mod:`skl_sae.interop` may have one for each atom,
+        shape (n_estimators, n_components), until they are trained further.
     n_components_ : int
         Resolved number of atoms of a member.
     k_ : int
         Resolved number of active atoms.
     atom_frequency_ : ndarray of shape (n_estimators * n_components,), float32
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
-        last call's). 0 is a dead atom.
+        last call's). 0 is a dead atom, NaN an atom that :mod:`skl_sae.interop` read.
     n_features_in_ : int
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)

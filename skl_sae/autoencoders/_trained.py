@@ -238,7 +238,9 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             return before
         architecture = self._architecture(X, rows, rng, start)
         sample = rows.sample(rng)
-        scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(sample)
+        # A model of another library, which has had no epoch, comes without units.
+        known = start is not None and self.n_iter_ > 0
+        scaling = Scaling(self._offset, self._scale) if known else architecture.scaling(sample)
         trainer = Trainer(settings, size, tied, rng, scaling, architecture)
         trainer.make_model(trainer.prepared(sample), start)
         return trainer
