@@ -76,8 +76,7 @@ def to_dictionary_learning(estimator, folder, member=0):
     ...     sorted(os.listdir(folder))
     ['ae.pt', 'config.json']
     """
-    with trouble_with(folder):
-        w = weights_of(estimator, member)
+    w = weights_of(estimator, member, folder)
     dict_class, arrays = _as_stored(w)
     n_atoms, n_features = w.shape
     trainer = {
@@ -177,7 +176,7 @@ def _check_arrays(arrays, dict_class, shape):
     elif dict_class in _WITH_K:
         # Codes of a class may not need all; files of earlier versions lack these.
         needed = set() if dict_class == "AutoEncoderTopK" else {"threshold"}
-        shapes |= {name: () for name in needed | ({"k", "threshold"} & set(arrays))}
+        shapes |= dict.fromkeys(needed | {"k", "threshold"} & set(arrays), ())
     if dict_class == "MatryoshkaBatchTopKSAE" and "group_sizes" in arrays:
         shapes["group_sizes"] = arrays["group_sizes"].shape  # all groups code
     check_shapes(arrays, shapes)

@@ -10,7 +10,7 @@ import torch
 
 from .._model_file._format import version
 from .._model_file._safetensors import finite_floats, opened, replaced, strict_json
-from .._model_file._schema import whole
+from .._model_file._schema import LARGEST, whole
 
 _MOST_JSON = 2**20  # bytes
 
@@ -60,7 +60,9 @@ def size_of(config, name, least=1, default=None):
     """A whole number of a configuration."""
     value = config.get(name, default)
     if not whole(value, least):
-        raise ValueError(f"Expected {name!r} as a whole number from {least}, got {value!r:.60}.")
+        raise ValueError(
+            f"Expected {name!r} as a whole number from {least} to {LARGEST - 1}, got {value!r:.60}."
+        )
     return value
 
 

@@ -77,8 +77,7 @@ def to_saelens(estimator, folder, member=0):
     ...     sorted(os.listdir(folder))
     ['cfg.json', 'sae_weights.safetensors']
     """
-    with trouble_with(folder):
-        w = weights_of(estimator, member)
+    w = weights_of(estimator, member, folder)
     n_atoms, n_features = w.shape
     arrays = {"W_enc": w.encoder.T, "b_enc": w.bias, "W_dec": w.decoder, "b_dec": w.center}
     config = {

@@ -77,8 +77,8 @@ def to_saev(estimator, folder, member=0):
     ...     os.listdir(folder)
     ['sae.pt']
     """
+    w = weights_of(estimator, member, folder)
     with trouble_with(folder):
-        w = weights_of(estimator, member)
         if w.thresholds is not None and (w.thresholds != w.thresholds[0]).any():
             raise ValueError("Expected one threshold, which saev has, got one for each atom.")
         arrays = {"W_enc": w.encoder.T, "b_enc": w.of_x, "W_dec": w.decoder, "b_dec": w.center}

@@ -45,8 +45,8 @@ def to_sparsify(estimator, folder, member=0):
     ...     sorted(os.listdir(folder))
     ['cfg.json', 'sae.safetensors']
     """
+    w = weights_of(estimator, member, folder)
     with trouble_with(folder):
-        w = weights_of(estimator, member)
         if w.thresholds is not None:
             raise ValueError(
                 "Expected sparsity='topk', got thresholds: sparsify takes the k largest of a row."

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._engine._parameters import Parameters
 from .._model_file._model import FittedState, unknown_frequency
-from .._model_file._safetensors import finite_floats
+from .._model_file._safetensors import finite_floats, trouble_with
 from .._training._scaling import Scaling
 from ..autoencoders._topk import TopKSparseAutoencoder
 
@@ -77,9 +77,16 @@ def _sum(a, b):
 # --- To other libraries ---
 
 
-def weights_of(estimator, member):
-    """Weights of a member of a fitted estimator; a ValueError that says why they cannot be had."""
-    _check_exportable(estimator)
+def weights_of(estimator, member, folder):
+    """Weights of a member of a fitted estimator, to be written to a folder.
+
+    A `ModelFileError` of the folder says why no file of another library can hold them.
+    """
+    with trouble_with(folder):
+        _check_kind(estimator)
+    check_is_fitted(estimator)
+    with trouble_with(folder):
+        _check_codes(estimator)
     n_members = len(estimator.centers_)
     if not isinstance(member, Integral) or isinstance(member, bool):
         raise ValueError(f"Expected member as a whole number, got {member!r}.")
@@ -97,12 +104,15 @@ def weights_of(estimator, member):
     )  # fmt: skip
 
 
-def _check_exportable(estimator):
+def _check_kind(estimator):
     name = type(estimator).__name__
     if not isinstance(estimator, TopKSparseAutoencoder):
         reason = _OTHER_MODELS.get(name, "no other is known here")
         raise ValueError(f"Expected a TopKSparseAutoencoder, got a {name}: {reason}.")
-    check_is_fitted(estimator)
+
+
+def _check_codes(estimator):
+    """Refuse parameters by which codes are other than those of the encoder."""
     parameters = estimator.get_params(deep=False)
     for parameter, (held, reason) in _HELD.items():
         if parameters.get(parameter, held) != held:
