@@ -152,15 +152,30 @@ def from_dictionary_learning(folder):
     with trouble_with(config_path):
         trainer = value_of(read_json(config_path), "trainer", dict, None)
         dict_class = value_of(trainer, "dict_class", tuple(_CLASSES), None)
-        n_atoms, n_features = (size_of(trainer, name) for name in ("dict_size", "activation_dim"))
-        k = k_of(trainer.get("k"), n_atoms) if dict_class in _WITH_K else None
-    with opened(path) as (file, size):
-        arrays = read_state(file.read(size))
-        _check_arrays(arrays, dict_class, (n_atoms, n_features))
-        if "k" in arrays and arrays["k"] != k:
-            raise ValueError(f"Expected k={k}, as in {_CONFIG}, got {arrays['k']}.")
+    with opened(path) as (file, _):
+        arrays = read_state(file.readall())
+        shape = _checked_shape(arrays, dict_class, trainer)
+        k = _k(arrays, trainer, shape[0]) if dict_class in _WITH_K else None
         w = _weights(arrays, dict_class, k)
         return estimator_of(w.taking_x() if dict_class in _TAKING_X else w)
+
+
+def _k(arrays, trainer, n_atoms):
+    """Number of active atoms, which must be one where two places say it."""
+    stored = int(arrays["k"]) if "k" in arrays else None
+    k = k_of(trainer.get("k", stored), n_atoms)
+    if stored not in (None, k):
+        raise ValueError(f"Expected k={k}, as in {_CONFIG}, got {stored}.")
+    return k
+
+
+def _checked_shape(arrays, dict_class, trainer):
+    """Numbers of atoms and features, as the configuration has them if it does."""
+    bias, center = (arrays.get(_CLASSES[dict_class][i], np.zeros(1)) for i in (1, 3))
+    n_atoms = size_of(trainer, "dict_size", default=bias.size)
+    n_features = size_of(trainer, "activation_dim", default=center.size)
+    _check_arrays(arrays, dict_class, (n_atoms, n_features))
+    return n_atoms, n_features
 
 
 def _check_arrays(arrays, dict_class, shape):

@@ -35,7 +35,7 @@ def read_json(path):
     with opened(path) as (file, size):
         if size > _MOST_JSON:
             raise ValueError(f"Expected at most {_MOST_JSON} bytes of JSON, got {size}.")
-        return named(file.read(_MOST_JSON))
+        return named(file.readall())
 
 
 def named(text):
@@ -127,11 +127,12 @@ def _array(name, tensor):
     # A stride of 0 would make much of little.
     if not is_plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ValueError(f"Expected {name!r} as a dense tensor.")
+    tensor = tensor.detach().resolve_neg()  # a flag that NumPy does not know
     if tensor.dtype in (torch.int16, torch.int32, torch.int64, torch.uint8):
-        return tensor.detach().numpy().astype(np.int64)
+        return tensor.numpy().astype(np.int64)
     if not tensor.is_floating_point():
         raise ValueError(f"Expected {name!r} of numbers, got {tensor.dtype}.")
-    return finite_floats(name, tensor.detach().float().numpy())
+    return finite_floats(name, tensor.float().numpy())
 
 
 def check_shapes(arrays, expected):

@@ -150,8 +150,8 @@ def from_saev(folder):
     path = os.fspath(folder)
     if os.path.isdir(path):
         path = os.path.join(path, _FILE)
-    with opened(path) as (file, size):
-        data = file.read(size)
+    with opened(path) as (file, _):
+        data = file.readall()
         end = data.find(b"\n", 0, _MOST_HEADER) + 1
         if not end:
             raise ValueError("Expected a line of JSON first, as saev writes it.")

@@ -211,6 +211,15 @@ def test_number_of_atoms_by_a_factor(library, write, sizes, model, tmp_path):
     assert (estimator.n_features_in_, estimator.n_components_) == sizes
 
 
+def test_sizes_that_only_the_arrays_say(model, X, tmp_path):
+    write_dictionary(tmp_path, model, "BatchTopKSAE")
+    before = dense(interop.from_dictionary_learning(tmp_path), X)
+    write_json(tmp_path / "config.json", {"trainer": {"dict_class": "BatchTopKSAE"}})
+    estimator = interop.from_dictionary_learning(tmp_path)
+    assert estimator.k_ == K
+    np.testing.assert_array_equal(dense(estimator, X), before)
+
+
 def test_logarithms_of_thresholds(model, X, tmp_path):
     write_saelens(tmp_path, model.unit(), "jumprelu")
     plain = dense(interop.from_saelens(tmp_path), X)
@@ -519,6 +528,18 @@ def compressed(data):
         for part in old.infolist():
             new.writestr(part.filename, old.read(part))
     return file.getvalue()
+
+
+def test_tensors_that_are_views_of_others(model, X, tmp_path):
+    """Transposed, and with the flag that turns signs."""
+    WRITE["saev"](tmp_path, model)
+    expected = dense(interop.from_saev(tmp_path), X)
+    header, _, data = (tmp_path / "sae.pt").read_bytes().partition(b"\n")
+    state = torch.load(io.BytesIO(data), weights_only=True)
+    state["W_enc"] = state["W_enc"].T.contiguous().T
+    state["b_enc"] = torch._neg_view(-state["b_enc"])
+    (tmp_path / "sae.pt").write_bytes(header + b"\n" + archive_of(state))
+    np.testing.assert_array_equal(dense(interop.from_saev(tmp_path), X), expected)
 
 
 @pytest.mark.parametrize("library", ["dictionary_learning", "saev"])
