@@ -502,6 +502,62 @@ def test_damaged_files(library, model, tmp_path):
         path.write_bytes(whole)
 
 
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    1,
+    2**40,
+    2**63,
+    1.5,
+    1e308,
+    "",
+    "topk",
+    [],
+    [1],
+    {},
+    {"cls": []},
+    {"k": []},
+]
+
+
+def places(config, path=()):
+    """Keys that lead to each value of nested names."""
+    for name, value in config.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from places(value, (*path, name))
+
+
+def changed(config, place, value):
+    name, *rest = place
+    return config | {name: changed(config[name], rest, value) if rest else value}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_odd_configurations_are_refused_or_harmless(library, model, X, tmp_path):
+    """Each value in turn is another."""
+    WRITE[library](tmp_path, model)
+    path = next(
+        p for p in tmp_path.iterdir() if p.suffix == (".pt" if library == "saev" else ".json")
+    )
+    text, _, data = path.read_bytes().partition(b"\n" if library == "saev" else b"no end")
+    config, n_refused = json.loads(text), 0
+    for place in places(config):
+        for value in ODD:
+            text = json.dumps(changed(config, place, value)).encode()
+            path.write_bytes(text + b"\n" + data)
+            try:
+                estimator = LIBRARIES[library].read(tmp_path)
+            except ModelFileError as error:
+                assert str(tmp_path) in str(error)
+                n_refused += 1
+            else:
+                assert estimator.transform(X[:2]).shape == (2, N_ATOMS)
+    assert n_refused > 20
+
+
 class Bomb:
     """Touches a file when it is unpickled."""
 
