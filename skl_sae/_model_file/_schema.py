@@ -581,6 +581,7 @@ PARAMETERS = {
     "augmenter": _augmenter,
     "image_shape": _size_of_images,
     "n_encoder_layers": lambda value, config: whole(value, 1),
+    "transform_tol": lambda value, config: value is None or number(value, 0, 1),
     **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {

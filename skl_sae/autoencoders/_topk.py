@@ -87,9 +87,15 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass.
         "omp": orthogonal matching pursuit [4]_, which is slower and has a lower error for the same
         number of active atoms; its codes have either sign, and k non-zeros per sample for any
-        ``sparsity``. With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
+        ``sparsity`` (but see ``transform_tol``). With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
         and feature (n_samples / n_features) and at most 80, after which they suit the encoder's
         own codes less well.
+    transform_tol : float or None, default=None
+        Part of a sample's variance, its squared distance from the member's centre, at which "omp"
+        stops: when the squared residual is at most this part, so that each sample has as many
+        active atoms as it needs, up to k. None is k active atoms for every sample. The atoms are
+        learned with k; set it before or after fit. A float with another transform_algorithm is an
+        error.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, none
         negative: no sample is reconstructed worse, in little more time. Training does not change.
@@ -255,6 +261,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         consistency=0.0,
         aggregate="concat",
         transform_algorithm="topk",
+        transform_tol=None,
         refit=False,
         learning_rate="auto",
         batch_size=32,
@@ -282,6 +289,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.consistency = consistency
         self.aggregate = aggregate
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -304,7 +312,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
-        self._refuse_booleans()
+        self._check_numbers()
         n_features = X.shape[1]
         n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
         shape = self.n_estimators, n_atoms, n_features
