@@ -65,8 +65,8 @@ class ConvPursuit:
     model : ConvModel
         Its atoms are those to pursue.
     tolerance : float or None
-        Part of an image's squared norm about the centre at which it ends; its pixels count, also
-        those that no atom reaches, but not its patches.
+        Part of an image's squared norm about the centre at which it ends. Every pixel counts once;
+        so do those of the margin, where the places inside the image do not cover it.
     """
 
     @without_autograd
@@ -102,11 +102,11 @@ class ConvPursuit:
     def encode(self, rows):
         """Active atoms of images (B, H W C), with coefficients of either sign."""
         model, places = self.model, self.places
-        centred = model.centred(rows)
-        patches = places.patches(places.frame(centred))
+        framed = places.frame(model.centred(rows))
+        patches = places.patches(framed)
         products = product(patches, model.parameters.decoder[0].T).view(len(rows), -1)
         # Of patches that overlap, one counts several times, which only lowers this bound.
-        ending = _ending(patches.view(len(rows), -1), self.tolerance, centred)
+        ending = _ending(patches.view(len(rows), -1), self.tolerance, framed)
         ending = ending._replace(product=ending.product / math.sqrt(len(self.grams)))
         arrays = (
             part.cpu().contiguous().numpy()

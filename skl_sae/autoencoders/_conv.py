@@ -100,7 +100,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         lower error; its codes have either sign.
     transform_tol : float or None, default=None
         Part of an image's variance at which "omp" stops, as in :class:`TopKSparseAutoencoder`: of
-        the squared distance of all its pixels from ``centers_``. With ``normalize`` it is part of
+        the squared distance of all its pixels from ``centers_``; and of the pixels of its margin,
+        where the places inside do not cover it. With ``normalize`` it is part of
         the variance of the normalized patches together.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, as in
