@@ -457,15 +457,21 @@ class Trainer:
             history.frequency = self._firing_frequency(rows)
 
     def _cross_fit_thresholds(self, rows):
-        """Fit the thresholds of a start to rows, each fifth by a start made of the others."""
-        model, found = self.model, []
+        """Fit the thresholds of a start made of rows such that new ones have k active atoms.
+
+        By how much those of new rows are larger, each fifth of the rows tells by a start made of
+        the others.
+        """
+        model, factors = self.model, []
         for fold in np.array_split(self.rng.permutation(rows.n_rows), _N_FOLDS):
-            others = np.setdiff1d(np.arange(rows.n_rows), fold)
-            self.make_model(rows[others])
-            self._fit_thresholds(rows[fold])
-            found.append(self.model.parameters.thresholds)
+            others = rows[np.setdiff1d(np.arange(rows.n_rows), fold)]
+            self.make_model(others)
+            self._fit_thresholds(others)
+            with self._thresholds_fitted_to(rows[fold]) as of_others:
+                factors.append(self.model.parameters.thresholds / of_others)
         self.model = model
-        model.parameters.thresholds.copy_(torch.stack(found).mean(0))
+        self._fit_thresholds(rows)
+        model.parameters.thresholds *= torch.stack(factors).mean(0)
 
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""
