@@ -193,6 +193,8 @@ for i, (tolerance, parts) in enumerate(codes.items()):
         ax.errorbar(mean, i + 0.2 * label - 0.1, xerr=mean - interval[0], fmt="o", capsize=3,
                     color=f"C{label}", label=None if i else images.target_names[label])  # fmt: skip
 ax.set(yticks=range(len(codes)), yticklabels=codes, ylabel="Tolerance", xscale="log")
+ax.set_xticks([5, 10, 20, 50], [5, 10, 20, 50])
+ax.minorticks_off()
 ax.set(xlabel="Mean number of active atoms, with a 95 % interval")
 ax.legend()
 

@@ -56,8 +56,9 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         How the sparsity budget is allocated. "topk": every sample has k active atoms.
         "batch_topk": in training, the k * batch_size largest activations of a batch are kept,
         so that complex samples get more than simple ones, and k on average [5]_. After training,
-        a learned threshold decides, so the code of a sample does not depend on others; samples
-        unlike the training data may get more than k on average.
+        a threshold decides, so the code of a sample does not depend on others. It is such that
+        new samples have k on average, as held-out samples tell (see Notes); samples unlike the
+        training data may get more, and those learned have somewhat fewer.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
     tied : bool or "auto", default="auto"
@@ -199,6 +200,13 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     the initial atoms, they stay held out, for up to nine tenths of the epochs; if none has one by
     then, the result is the initial atoms, computed from all samples. With early_stopping, its
     held-out samples take this role.
+
+    They also tell the threshold of sparsity="batch_topk". If they are returned, a copy of the model
+    is trained on without them to the end, which takes up to 40 % more time: from the same state and
+    by the same epochs, so that it tells how much larger activations of samples that were not
+    learned are. How complex they are compared with all samples is allowed for. If the result is the
+    initial atoms, each fifth of the samples is left out of such atoms in turn. With fewer than 50
+    samples, and in partial_fit, the threshold is that of the samples learned.
 
     The same seed gives the same result, to the bit, on one machine, for any number of threads.
 
