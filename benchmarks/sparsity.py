@@ -6,8 +6,8 @@
 of the samples learned and by the fitted one; and what it leaves (FVU, the fraction of variance
 unexplained) with the threshold at which they have exactly k. Test sets are large, since the mean of
 few samples is uncertain itself: its standard error is printed. "tolerance": what matching pursuit
-leaves with as many active atoms as each sample needs, and with equally many for all. What is printed
-are Markdown tables.
+leaves with as many active atoms as each sample needs, and with equally many for all. What is
+printed are Markdown tables.
 """
 
 import argparse
@@ -90,7 +90,7 @@ TOLERANCES = 0.3, 0.1
 
 
 def tolerance(data, seed):
-    """Of each tolerance: mean, least and most atoms; error and share of samples above, and alike."""
+    """Of each tolerance: mean, least and most atoms; errors and shares of samples above it."""
     sae = TopKSparseAutoencoder(
         data.n_components, k=data.k, transform_algorithm="omp", random_state=seed
     ).fit(data.train)

@@ -197,8 +197,7 @@ class LinearModel:
 
     @without_autograd
     def fit_thresholds(self, rows, k=None):
-        """Make the thresholds such that rows have k active atoms on average; None: as they should.
-        """
+        """Make the thresholds such that rows have k active atoms on average, by default self.k."""
         p = self.parameters
         for e, threshold in enumerate(p.thresholds):
             activations = product(rows - p.centers[e], p.weights[e].T)

@@ -1,10 +1,10 @@
 """Budget of rows held out, by which batch top-k finds the threshold that suits new rows.
 
-Encoders suit the rows that they have learned: of others, more activations reach a threshold at which
-those have k. So the threshold is fitted to rows that were not learned; but these are few, and may be
-simpler or more complex than all by chance. That part is told by a control variate: the number of
-principal coefficients z of a row that are among the largest of all, for which no row is new. With
-c, the active atoms of learned rows, the budget of the rows held out is
+Encoders suit the rows that they have learned: of others, more activations reach a threshold at
+which those have k. So the threshold is fitted to rows that were not learned; but these are few, and
+may be simpler or more complex than all by chance. That part is told by a control variate: the
+number z of a row's principal coefficients that are among the largest of all rows, to which no row
+is new. With c, the number of active atoms of learned rows, the budget of the rows held out is
 
     k + slope (mean z of those held out - mean z of those learned),  slope = cov(c, z) / var(z).
 """
@@ -37,10 +37,10 @@ def held_out_budget(model, held_out, learned):
 
 
 def largest_coefficients(rows, k):
-    """Number of each row's principal coefficients among the largest, of which rows have k on average.
+    """Number of each row's principal coefficients that are among the k n largest of n rows.
 
-    The directions are those of the rows themselves; fewer than k where that is more than half of
-    them.
+    The directions are those of the rows themselves. Instead of a k of more than half of them, half
+    of them are taken.
     """
     centred = rows - rows.mean(0)
     # X X' = U S^2 U', and U S are the coefficients.

@@ -43,9 +43,9 @@ class BaseSparseAutoencoder(
 ):
     """Base of all sparse autoencoders: a base class of this package's estimators, and of no others.
 
-    A subclass has the parameters aggregate, checkpoint, device, sparse_output,
-    transform_algorithm and transform_tol. Its fit sets the attributes of `_parameter_attributes`, ``k_``,
-    ``n_iter_``, ``atom_frequency_``, ``best_validation_score_``, the curves, ``_offset`` and
+    A subclass has the parameters aggregate, checkpoint, device, sparse_output, transform_algorithm
+    and transform_tol. Its fit sets the attributes of `_parameter_attributes`, ``k_``, ``n_iter_``,
+    ``atom_frequency_``, ``best_validation_score_``, the curves, ``_offset`` and
     ``_scale``, and keeps its `Trainer` as ``_trainer``. Files read and set all of them by
     `_get_state` and `_set_state`.
     """

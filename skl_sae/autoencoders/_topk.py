@@ -88,9 +88,9 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass.
         "omp": orthogonal matching pursuit [4]_, which is slower and has a lower error for the same
         number of active atoms; its codes have either sign, and k non-zeros per sample for any
-        ``sparsity`` (but see ``transform_tol``). With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
-        and feature (n_samples / n_features) and at most 80, after which they suit the encoder's
-        own codes less well.
+        ``sparsity``, or fewer with a ``transform_tol``. With "omp", fit ends with rounds that
+        adapt the atoms to it, 8 per sample and feature (n_samples / n_features) and at most 80,
+        after which they suit the encoder's own codes less well.
     transform_tol : float or None, default=None
         Part of a sample's variance, its squared distance from the member's centre, at which "omp"
         stops: when the squared residual is at most this part, so that each sample has as many

@@ -246,7 +246,7 @@ def test_each_member_stops_by_its_own_residual(X, estimator):
 
 
 def test_transform_tol_is_for_pursuit_alone(X, estimator):
-    with pytest.raises(ValueError, match="transform_tol=0.1 with transform_algorithm='topk'"):
+    with pytest.raises(ValueError, match=r"transform_tol=0\.1 with transform_algorithm='topk'"):
         clone(estimator).set_params(transform_tol=0.1).fit(X)
     estimator.fit(X).set_params(transform_tol=0.1)
     with pytest.raises(ValueError, match="transform_algorithm='omp'"):
