@@ -90,7 +90,7 @@ TOLERANCES = 0.3, 0.1
 
 
 def tolerance(data, seed):
-    """Of each tolerance: mean, least and most atoms; errors and shares of samples above it."""
+    """Mean, least and most atoms by each tolerance; errors and shares of samples above it."""
     sae = TopKSparseAutoencoder(
         data.n_components, k=data.k, transform_algorithm="omp", random_state=seed
     ).fit(data.train)
