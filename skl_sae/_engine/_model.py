@@ -196,13 +196,13 @@ class LinearModel:
         return error
 
     @without_autograd
-    def fit_thresholds(self, rows):
-        """Make the thresholds such that rows have k active atoms on average."""
+    def fit_thresholds(self, rows, k=None):
+        """Make the thresholds such that rows have k active atoms on average, by default self.k."""
         p = self.parameters
         for e, threshold in enumerate(p.thresholds):
             activations = product(rows - p.centers[e], p.weights[e].T)
             activations.add_(p.bias[e]).clamp_(min=0)
-            threshold.copy_(fitting_threshold(activations, self.k))
+            threshold.copy_(fitting_threshold(activations, k or self.k))
 
     def code(self, centred, *, training=False, weight=None):
         """Pre-activations (E, B, H) of centred rows (E, B, D), and the active atoms.

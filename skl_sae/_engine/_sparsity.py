@@ -102,7 +102,8 @@ def above(values, thresholds):
 
 def fitting_threshold(activations, k):
     """Find the threshold, above 0, that k of a row's activations (B, H) reach on average."""
-    smallest = activations.flatten().topk(k * len(activations)).values[-1]
+    n_active = min(max(1, round(k * len(activations))), activations.numel())
+    smallest = activations.flatten().topk(n_active).values[-1]
     return smallest.clamp(min=torch.finfo(torch.float32).tiny)
 
 

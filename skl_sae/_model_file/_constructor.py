@@ -17,7 +17,7 @@ AUGMENTERS = {"ImageAugmenter": ImageAugmenter}
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}
 # Parameters that files of earlier versions lack, which then have their default.
-ADDED = {"refit"}
+ADDED = {"refit", "transform_tol"}
 
 
 def parameters_as_json(path, estimator):

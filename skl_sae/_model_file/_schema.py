@@ -28,6 +28,7 @@ import numpy as np
 from .._engine._adam import optimizer_shapes
 from .._engine.init._principal import GROUPS, MAX_ROUNDS
 from .._engine.init._start import SPARE_RATES
+from .._training._history import MOST_FACTOR
 
 LARGEST = 2**40  # of any size, so that products of a few stay numbers
 # Words of the Mersenne twister's state.
@@ -466,7 +467,7 @@ def _factors(value, n_members, has_thresholds):
     """None, or what the thresholds of each member are multiplied by."""
     return value is None or (
         has_thresholds and numbers(value) and len(value) == n_members
-        and all(0 <= factor <= 1 for factor in value)
+        and all(0 <= factor <= MOST_FACTOR for factor in value)
     )  # fmt: skip
 
 
@@ -597,6 +598,7 @@ PARAMETERS = {
     "augmenter": _augmenter,
     "image_shape": _size_of_images,
     "n_encoder_layers": lambda value, config: whole(value, 1),
+    "transform_tol": lambda value, config: value is None or number(value, 0, 1),
     **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {

@@ -65,6 +65,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass through
         its layers. "omp": orthogonal matching pursuit, to which fit adapts the atoms at its end;
         the encoder then is not used, so that :class:`TopKSparseAutoencoder` serves as well.
+    transform_tol : float or None, default=None
+        Part of a sample's variance at which "omp" stops, as in :class:`TopKSparseAutoencoder`.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, none
         negative: no sample is reconstructed worse, in little more time. Training does not change.
@@ -194,6 +196,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         k=None,
         init="pca",
         transform_algorithm="topk",
+        transform_tol=None,
         refit=False,
         learning_rate="auto",
         batch_size=32,
@@ -214,6 +217,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.k = k
         self.init = init
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -272,7 +276,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; the model's size, and that it begins tied."""
-        self._refuse_booleans()
+        self._check_numbers()
         n_features = X.shape[1]
         n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
         shape = 1, n_atoms, n_features

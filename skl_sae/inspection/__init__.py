@@ -24,6 +24,7 @@ from ._matching import match_members
 from ._placed import atom_activations
 from ._samples import top_samples
 from ._selectivity import class_selectivity, discriminative_atoms
+from ._sparsity import sparsity_by_class
 from ._usage import atom_usage
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "class_selectivity",
     "discriminative_atoms",
     "match_members",
+    "sparsity_by_class",
     "top_samples",
 ]

@@ -253,7 +253,7 @@ PARAMETERS = {
     "within an epoch": {"tied": False, "batch_size": 16, "checkpoint_interval": 0.1},
     "dense": {"k": 8, "tied": False, "consistency": 0.1, "n_estimators": 2, "aggregate": "mean"},
     "batch": {"sparsity": "batch_topk", "n_estimators": 2},
-    "omp": {"transform_algorithm": "omp"},
+    "omp": {"transform_algorithm": "omp", "transform_tol": 0.1},
     "early": {"early_stopping": True, "augmenter": ImageAugmenter((3, 4), n_copies=1)},
     "atoms": {"init": np.random.default_rng(0).random((20, 12), dtype=np.float32)},
     "large": {"n_components": 600, "tied": False, "max_iter": 3},  # beyond the small step
