@@ -2,6 +2,8 @@
 
 from numbers import Integral
 
+import numpy as np
+
 # The default number of atoms: at most, for each feature, and for each row. More atoms than there
 # are signs of directions in the rows stay dead.
 _MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
@@ -17,6 +19,23 @@ def number_of_atoms(n_components, shape, start=None):
         return start.shape[1]
     n_rows, n_features = shape
     return min(_MOST_ATOMS, _ATOMS_OF_FEATURE * n_features, _ATOMS_OF_ROW * n_rows)
+
+
+def smaller_prefixes(prefixes, n_components):
+    """The numbers of first atoms, fewer than all, that are to be models of their own."""
+    if prefixes is None:
+        return ()
+    sizes = list(np.asarray(prefixes, dtype=object).ravel())
+    are_whole = all(isinstance(n, Integral) and not isinstance(n, (bool, np.bool_)) for n in sizes)
+    if not are_whole or np.ndim(prefixes) != 1 or sizes != sorted({*sizes}) or min(sizes) < 1:
+        raise ValueError(
+            f"Expected prefixes as rising numbers of atoms, each at least 1, got {prefixes!r}."
+        )
+    if sizes[-1] > n_components:
+        raise ValueError(
+            f"Expected prefixes <= n_components, got prefixes={prefixes!r} and {n_components}."
+        )
+    return tuple(int(n) for n in sizes if n < n_components)
 
 
 def number_active(k, n_components, n_features):

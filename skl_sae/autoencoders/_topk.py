@@ -1,17 +1,21 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
+import dataclasses
 import os
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
 )
+from sklearn.utils.validation import check_is_fitted
 
+from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
-from ._sizes import number_active, number_of_atoms
+from ._sizes import number_active, number_of_atoms, smaller_prefixes
 from ._trained import TrainedSparseAutoencoder
 
 
@@ -232,6 +236,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "prefixes": ["array-like", None],
         "tied": ["boolean", StrOptions({"auto"})],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
@@ -250,6 +255,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         k=None,
         sparsity="topk",
         n_estimators=1,
+        prefixes=None,
         tied="auto",
         init="pca",
         consistency=0.0,
@@ -277,6 +283,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.k = k
         self.sparsity = sparsity
         self.n_estimators = n_estimators
+        self.prefixes = prefixes
         self.tied = tied
         self.init = init
         self.consistency = consistency
@@ -300,6 +307,62 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    # --- Prefixes ---
+
+    def prefix(self, n_components):
+        """Estimator of the first atoms of each member alone.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of atoms per member: one of ``prefixes``, or that of all.
+
+        Returns
+        -------
+        estimator : TopKSparseAutoencoder
+            A fitted estimator with copies of these atoms, and with the same parameters but for
+            ``n_components``, ``k`` and ``prefixes``. Its curves are those of this fit, and its
+            ``atom_frequency_`` is that in the codes of all atoms.
+
+        Raises
+        ------
+        ValueError
+            If no model of so many atoms was trained.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data
+        >>> sae = TopKSparseAutoencoder(128, k=8, prefixes=(32, 64), random_state=0).fit(X)
+        >>> sae.prefix(32).transform(X).shape
+        (1797, 32)
+        """
+        check_is_fitted(self)
+        sizes = *self._prefixes_of(self.n_components_), self.n_components_
+        if n_components not in sizes:
+            raise ValueError(
+                f"Expected the size of a prefix, one of {sizes}, got {n_components!r}."
+            )
+        smaller = tuple(size for size in sizes if size < n_components) or None
+        init = self.init if isinstance(self.init, str) else self._first_of_init(n_components)
+        estimator = clone(self).set_params(
+            n_components=int(n_components), k=min(self.k_, int(n_components)), prefixes=smaller, init=init
+        )
+        state = self._get_state()
+        estimator._set_state(dataclasses.replace(
+            state,
+            parameters=state.parameters.first(n_components),
+            k=estimator.k,
+            frequency=state.frequency.reshape(len(self.centers_), -1)[:, :n_components].ravel(),
+            model=None,
+        ))  # fmt: skip
+        return estimator
+
+    def _first_of_init(self, n_components):
+        """Initial atoms of a prefix."""
+        return np.asarray(self.init)[..., :n_components, :]
+
     # --- Parameters ---
 
     def _check_size(self, X, n_samples, start):
@@ -308,7 +371,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         n_features = X.shape[1]
         n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
         shape = self.n_estimators, n_atoms, n_features
-        k = number_active(self.k, *shape[1:])
+        k, prefixes = number_active(self.k, *shape[1:]), self._prefixes_of(n_atoms)
         if start is not None and start.shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
@@ -318,7 +381,20 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         if start is not None and tied != start.tied:
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         check_memory(shape, tied)
-        return Size(shape, k), tied
+        return Size(shape, k, prefixes), tied
+
+    def _prefixes_of(self, n_components):
+        prefixes = smaller_prefixes(self.prefixes, n_components)
+        if prefixes and self.sparsity != "topk":
+            raise ValueError(
+                "Expected sparsity='topk' with prefixes, since the threshold of 'batch_topk' would "
+                f"have to be another for each; got sparsity={self.sparsity!r}."
+            )
+        return prefixes
+
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
+        # Ranks do not share the atoms, or members, of which all prefixes have some.
+        return FlatArchitecture(spreads=self.prefixes is None)
 
     def _ties(self, start=None):
         """Whether a fit that starts from these arrays has tied weights."""
