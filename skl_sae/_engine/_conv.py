@@ -324,7 +324,9 @@ class _Part:
         p = self.model.arrays_in_place
         unused = FiringCounts(np.zeros_like(p.bias), np.zeros_like(p.bias))
         none = _fused.no_picks(live)  # of further models
-        picks, sides = kernels.gather_picks(live, dead, none, p.bias, p.tied, unused, self.n_patches)
+        picks, sides = kernels.gather_picks(
+            live, dead, none, p.bias, p.tied, unused, self.n_patches
+        )
         projection += torch.from_numpy(sides.projection)
         gradients.bias += torch.from_numpy(sides.bias_gradient)
         source = self.source.view(-1, self.model.places.atom_size).numpy()

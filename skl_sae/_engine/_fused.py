@@ -116,9 +116,11 @@ def fused_step(model, batch, objective, rate):
     slope = 2 / residual.size / n_models
     live, squares = picks_of(model, residual, active, weight, slope)
     reconstruction = model.combine(residual + rows)
-    nested, nested_squares = _nested_picks(model, source[2:], preactivations, live, slope, objective.prefixes)
-    squares = float((weight * squares).sum(dtype=np.float64))
-    loss = (squares + nested_squares) / residual.size / n_models
+    nested, others = _nested_picks(
+        model, source[2:], preactivations, live, slope, objective.prefixes
+    )
+    loss = float((weight * squares).sum(dtype=np.float64)) + others
+    loss /= residual.size * n_models
     # The pull to the other members' codes adds to the gradient at the activations.
     if objective.consistency and len(residual) > 1:
         codes = ActiveAtoms(*map(torch.from_numpy, active))
@@ -157,35 +159,22 @@ def picks_of(model, residual, active, weight, slope, explain=decode_and_multiply
 
 
 def _nested_picks(model, source, preactivations, live, slope, prefixes):
-    """Picks of the models of the first atoms, and their squared error, each row by its weight.
+    """Picks of the models of the first atoms, and their squared errors, each row by its weight.
 
-    Parameters
-    ----------
-    model : LinearModel
-        On the CPU.
-    source : ndarray of shape (1 + len(prefixes), E, B, D)
-        Centred rows; the others are filled with a residual for each prefix.
-    preactivations : tensor of shape (E, B, H)
-        Of all atoms.
-    live : Picks
-        Those of all atoms.
-    slope : float
-        The gradient at a reconstruction, by its residual, of rows of weight 1.
-    prefixes : tuple of int
-        Numbers of first atoms.
+    Of the source (1 + len(prefixes), E, B, D) the first are the centred rows; the others are filled
+    with a residual for each prefix. Each model picks the k largest of its own pre-activations.
     """
-    if not prefixes:
-        return no_picks(live), 0.0
     centred, *residuals = source
-    found, total, weight = [], 0.0, live.weight
-    for number, n_components in enumerate(prefixes):
-        residual = np.negative(centred, out=residuals[number])
+    found, total, weight = [no_picks(live)], 0.0, live.weight
+    for number, (n_components, residual) in enumerate(zip(prefixes, residuals, strict=True)):
+        np.negative(centred, out=residual)
         first = np.ones((len(centred), n_components), bool)
         active = select(preactivations.numpy(), min(model.k, n_components), first)
         picks, squares = picks_of(model, residual, active, weight, slope)
         total += float((weight * squares).sum(dtype=np.float64))
         found.append(picks._replace(rows=picks.rows + number * weight.size))
-    joined = {name: np.concatenate([getattr(picks, name) for picks in found], axis=2) for name in _OF_PICKS}
+    parts = {name: [getattr(picks, name) for picks in found] for name in _OF_PICKS}
+    joined = {name: np.concatenate(arrays, axis=2) for name, arrays in parts.items()}
     return live._replace(**joined), total
 
 

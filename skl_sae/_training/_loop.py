@@ -403,7 +403,8 @@ class Trainer:
         if self.history.best_arrays:
             self._settle()
         self.model = self.model.whole()
-        if self.settings.transform_algorithm == "omp":
+        # Adapted to pursuit of all, the first atoms would be no good models any more.
+        if self.settings.transform_algorithm == "omp" and not self.size.prefixes:
             self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
         del self.all_rows, self.epochs, self.start

@@ -1,5 +1,6 @@
 """Sizes of a flat model: what n_components and k mean for given rows."""
 
+from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
@@ -11,8 +12,10 @@ _MOST_ATOMS, _ATOMS_OF_FEATURE, _ATOMS_OF_ROW = 1024, 4, 2
 _FEATURES_OF_ACTIVE = 2
 
 
-def number_of_atoms(n_components, shape, start=None):
+def number_of_atoms(n_components, shape, start=None, prefixes=()):
     """The number of atoms of a member that n_components means for rows of this shape."""
+    if n_components is None and prefixes:
+        return prefixes[-1]
     if n_components is not None:
         return int(n_components)
     if start is not None:
@@ -21,21 +24,18 @@ def number_of_atoms(n_components, shape, start=None):
     return min(_MOST_ATOMS, _ATOMS_OF_FEATURE * n_features, _ATOMS_OF_ROW * n_rows)
 
 
-def smaller_prefixes(prefixes, n_components):
-    """The numbers of first atoms, fewer than all, that are to be models of their own."""
+def checked_prefixes(prefixes):
+    """Numbers of first atoms that are to be models of their own, as rising integers."""
     if prefixes is None:
         return ()
-    sizes = list(np.asarray(prefixes, dtype=object).ravel())
-    are_whole = all(isinstance(n, Integral) and not isinstance(n, (bool, np.bool_)) for n in sizes)
-    if not are_whole or np.ndim(prefixes) != 1 or sizes != sorted({*sizes}) or min(sizes) < 1:
+    sizes = np.asarray(prefixes, dtype=object)
+    are_whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes.flat)
+    if sizes.ndim != 1 or not (len(sizes) and are_whole and _rise([0, *sizes])):
         raise ValueError(
-            f"Expected prefixes as rising numbers of atoms, each at least 1, got {prefixes!r}."
+            "Expected prefixes as rising integers of at least 1, such as (32, 128, 512), "
+            f"got {prefixes!r}."
         )
-    if sizes[-1] > n_components:
-        raise ValueError(
-            f"Expected prefixes <= n_components, got prefixes={prefixes!r} and {n_components}."
-        )
-    return tuple(int(n) for n in sizes if n < n_components)
+    return tuple(map(int, sizes))
 
 
 def number_active(k, n_components, n_features):
@@ -47,3 +47,7 @@ def number_active(k, n_components, n_features):
             raise ValueError(f"Expected k <= n_components, got k={k} > {n_components}.")
         return int(k)
     return max(1, int(k * n_components))
+
+
+def _rise(numbers):
+    return all(first < second for first, second in pairwise(numbers))

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
-from ._sizes import number_active, number_of_atoms, smaller_prefixes
+from ._sizes import checked_prefixes, number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
 
@@ -344,11 +344,14 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
             raise ValueError(
                 f"Expected the size of a prefix, one of {sizes}, got {n_components!r}."
             )
-        smaller = tuple(size for size in sizes if size < n_components) or None
-        init = self.init if isinstance(self.init, str) else self._first_of_init(n_components)
+        n_components, init = int(n_components), self.init
+        if not isinstance(init, str):
+            init = np.asarray(init)[..., :n_components, :]
         estimator = clone(self).set_params(
-            n_components=int(n_components), k=min(self.k_, int(n_components)), prefixes=smaller, init=init
-        )
+            n_components=n_components, k=min(self.k_, n_components),
+            prefixes=sizes[: sizes.index(n_components)] or None,
+            init=init,
+        )  # fmt: skip
         state = self._get_state()
         estimator._set_state(dataclasses.replace(
             state,
@@ -359,17 +362,15 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         ))  # fmt: skip
         return estimator
 
-    def _first_of_init(self, n_components):
-        """Initial atoms of a prefix."""
-        return np.asarray(self.init)[..., :n_components, :]
-
     # --- Parameters ---
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
         self._refuse_booleans()
         n_features = X.shape[1]
-        n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
+        n_atoms = number_of_atoms(
+            self.n_components, (n_samples, n_features), start, checked_prefixes(self.prefixes)
+        )
         shape = self.n_estimators, n_atoms, n_features
         k, prefixes = number_active(self.k, *shape[1:]), self._prefixes_of(n_atoms)
         if start is not None and start.shape != shape:
@@ -384,7 +385,12 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         return Size(shape, k, prefixes), tied
 
     def _prefixes_of(self, n_components):
-        prefixes = smaller_prefixes(self.prefixes, n_components)
+        prefixes = checked_prefixes(self.prefixes)
+        if prefixes and prefixes[-1] > n_components:
+            raise ValueError(
+                f"Expected prefixes <= n_components, got {prefixes[-1]} > {n_components}."
+            )
+        prefixes = tuple(size for size in prefixes if size < n_components)
         if prefixes and self.sparsity != "topk":
             raise ValueError(
                 "Expected sparsity='topk' with prefixes, since the threshold of 'batch_topk' would "

@@ -94,7 +94,8 @@ def gather_picks(live, dead, nested, bias, tied, counts, n_rows):
     -------
     picks : AtomPicks
         Rows are numbered over the residuals, the dead atoms' residuals, the centred rows, and
-        further residuals. If tied, the picks of atom h are those from ``2 indptr[h]`` on; otherwise those of the
+        further residuals.
+        If tied, the picks of atom h are those from ``2 indptr[h]`` on; otherwise those of the
         encoder follow all those of the decoder.
     sides : Sides
         Projections and the bias's gradient.
