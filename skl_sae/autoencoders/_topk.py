@@ -64,6 +64,14 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         unlike the training data may get more than k on average.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
+    prefixes : array-like of int or None, default=None
+        Numbers of first atoms of each member that are to be models of their own, in rising order,
+        such as (32, 128, 512); :meth:`prefix` returns each as an estimator. All n_components atoms
+        are a model in any case, whether or not they are named; n_components=None is the last of
+        these numbers. The first term of the loss is the mean over all of these models (Matryoshka
+        autoencoders [7]_), each with its own top-k of at most k among its own atoms. Loss and
+        held-out scores of fit are means over them. Of "omp" no atoms are adapted then, and
+        sparsity="batch_topk" is refused.
     tied : bool or "auto", default="auto"
         Whether the encoder is the transposed decoder. This halves memory use and reduces
         overfitting. "auto" ties them unless sparsity="batch_topk", whose threshold compares
@@ -217,6 +225,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
        arXiv:2412.06410.
     .. [6] A. Ng, M. Jordan and Y. Weiss, "On spectral clustering: analysis and an algorithm",
        NIPS 2001.
+    .. [7] B. Bussmann, N. Nabeshima, A. Karvonen and N. Nanda, "Learning multi-level features with
+       Matryoshka sparse autoencoders", ICML 2025, arXiv:2503.17547.
 
     Examples
     --------

@@ -1,12 +1,14 @@
 """Prefixes: models of the first atoms, trained at once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from skl_sae import ModelFileError, TopKSparseAutoencoder
+from skl_sae import TopKSparseAutoencoder
 
 NAMES = "components_", "encoder_", "encoder_bias_", "centers_", "atom_frequency_", "loss_curve_"
 
@@ -106,28 +108,15 @@ def test_search_over_prefixes(X):
     assert clone(search.best_estimator_).prefixes == search.best_params_["prefixes"]
 
 
-def test_files_keep_prefixes_and_what_partial_fit_needs(X, tmp_path):
-    path = tmp_path / "nested.safetensors"
-    sae = nested(prefixes=np.array([4, 24])).fit(X)
-    sae.save(path, optimizer=True)
-    loaded = TopKSparseAutoencoder.load(path)
-    assert loaded.prefixes == (4, 24)
-    assert_same(loaded.partial_fit(X), sae.partial_fit(X))
-    small = sae.prefix(24)
-    small.save(path)
-    loaded = TopKSparseAutoencoder.load(path)
-    assert_same(loaded, small)
-    assert (loaded.transform(X) != small.transform(X)).nnz == 0
-    sae.prefixes = (4, 97)
-    with pytest.raises(ModelFileError, match="prefixes"):
-        sae.save(path)
-
-
-def test_a_prefix_of_given_atoms_can_be_kept(X, tmp_path):
-    path = tmp_path / "given.safetensors"
-    sae = nested(init=np.random.default_rng(0).standard_normal((96, 64))).fit(X)
-    sae.prefix(24).save(path)
-    assert TopKSparseAutoencoder.load(path).init.shape == (24, 64)
+def test_processes_do_not_share_a_model_of_prefixes(X, monkeypatch):
+    """A fake of the other rank fails if it is asked for anything."""
+    monkeypatch.setattr("skl_sae._engine._tuning.SPREAD_SIZE", 0)
+    monkeypatch.setattr(
+        "skl_sae._training._architecture.current", lambda: SimpleNamespace(size=2, rank=0)
+    )
+    nested().fit(X)
+    with pytest.raises(AttributeError):
+        nested(prefixes=None).fit(X)
 
 
 def test_an_interrupted_fit_goes_on_to_the_same_bits(X, tmp_path):
