@@ -158,6 +158,13 @@ class LinearModel:
         """The inverse of `joined`."""
         return named
 
+    def prefix(self, n_components):
+        """A copy of the model that each member's first atoms are."""
+        first = self.arrays().first(n_components)
+        return LinearModel(
+            first, k=min(self.k, n_components), device=self.device, combine=self.combine
+        )
+
     def catch_up(self):
         """Bring all atoms of the decoder to the present step."""
         self.optimizer.catch_up()

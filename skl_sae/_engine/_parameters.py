@@ -58,6 +58,14 @@ class Parameters:
         """Copies of NumPy arrays."""
         return self.map(lambda array: array.copy())
 
+    def first(self, n_components):
+        """Copies of what each member's first atoms have in NumPy arrays, and of the centres."""
+        named = self.named()
+        for name in ("decoder", "encoder", "bias"):
+            if name in named:
+                named[name] = named[name][:, :n_components]
+        return self.from_named(named).copy()
+
 
 NAMES = tuple(field.name for field in fields(Parameters))
 
@@ -98,6 +106,7 @@ class Objective(NamedTuple):
     consistency: float = 0.0  # weight of the mean squared difference between two members' codes
     aux_coef: float = 0.0  # weight of AuxK, the dead atoms' loss
     dead_after: float = float("inf")  # rows without firing after which an atom counts as dead
+    prefixes: tuple = ()  # numbers of first atoms that are models, too; the loss is their mean
 
 
 class StepResult(NamedTuple):

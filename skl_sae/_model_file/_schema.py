@@ -559,6 +559,16 @@ def _init(value, config):
     return set(value) == {"array"} and repr(value["array"]) in map(repr, fitting)
 
 
+def _prefixes(value, config):
+    """None, or rising numbers of first atoms."""
+    n_components = config["shape"][1]
+    return value is None or (
+        isinstance(value, list) and 0 < len(value) <= n_components
+        and all(whole(size, 1, n_components) for size in value)
+        and value == sorted(set(value)) and not config["thresholds"]
+    )  # fmt: skip
+
+
 def _augmenter(value, config):
     if value is None:
         return True
@@ -593,6 +603,7 @@ def _image_shape(value, config):
 PARAMETERS = {
     "n_components": _is_size(1),
     "n_estimators": _is_size(0),
+    "prefixes": _prefixes,
     "init": _init,
     "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
     "augmenter": _augmenter,

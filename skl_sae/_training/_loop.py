@@ -55,6 +55,7 @@ class Size(NamedTuple):
 
     shape: tuple  # members, atoms, features
     k: int
+    prefixes: tuple = ()  # numbers of first atoms, fewer than all, that are models, too
 
 
 def check_memory(shape, tied):
@@ -107,10 +108,14 @@ class Trainer:
         self.epoch_random_state = None  # before it began
         self.within_epochs = None  # (share of an epoch, what is called after each)
 
-    def suits(self, k, sparsity):
+    def suits(self, size, sparsity):
         """Whether the model, with its moments, can go on under these parameters."""
         by_batch = self.model.parameters.thresholds is not None
-        return self.model.k == k and by_batch == (sparsity == "batch_topk")
+        return (
+            self.model.k == size.k
+            and self.size.prefixes == size.prefixes
+            and by_batch == (sparsity == "batch_topk")
+        )
 
     def continue_with(self, settings, rng):
         """Go on under other settings, at a constant learning rate."""
@@ -335,7 +340,9 @@ class Trainer:
             Number of epochs before, which an error names.
         """
         s, model = self.settings, self.model
-        objective = Objective(float(s.consistency), float(s.aux_coef), dead_after)
+        objective = Objective(
+            float(s.consistency), float(s.aux_coef), dead_after, self.size.prefixes
+        )
         learning_rate = self._learning_rate(self.size.shape[2])
         if self.epoch is None:
             model.counts.fired.zero_()
@@ -426,7 +433,8 @@ class Trainer:
         if self.history.best_arrays:
             self._settle()
         self.model = self.model.whole()
-        if self.settings.transform_algorithm == "omp":
+        # Adapted to pursuit of all, the first atoms would be no good models any more.
+        if self.settings.transform_algorithm == "omp" and not self.size.prefixes:
             self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
         del self.all_rows, self.epochs, self.start
@@ -511,14 +519,21 @@ class Trainer:
         """Mean squared error of the combined reconstruction, and consistency, in scaled units.
 
         It judges epochs. The training loss is the mean error of the members instead. Meanwhile
-        thresholds are such that the rows have k active atoms on average, as in training.
+        thresholds are such that the rows have k active atoms on average, as in training. With
+        prefixes it is the mean over their models and that of all atoms.
         """
-        total, X = 0.0, rows.copies()
+        total, X, nested = 0.0, rows.copies(), self._nested_models()
         with self._thresholds_fitted_to(rows):
             for batch in gen_batches(len(X), ROWS_AT_A_TIME):
                 scaled = self._scaled(X[batch])
-                total += self.model.error(scaled, self.settings.consistency) * len(scaled)
-        return _collective.first(total / len(X))
+                error = self.model.error(scaled, self.settings.consistency)
+                error += sum(model.error(scaled) for model in nested)
+                total += error * len(scaled)
+        return _collective.first(total / len(X) / (1 + len(nested)))
+
+    def _nested_models(self):
+        """Models of the first atoms, as the prefixes say."""
+        return [self.model.prefix(n_components) for n_components in self.size.prefixes]
 
     @contextlib.contextmanager
     def _thresholds_fitted_to(self, rows, k=None):
@@ -556,13 +571,17 @@ class Trainer:
 
     @one_thread()
     def score(self, rows):
-        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
-        total = 0.0
+        """Mean correlation of rows with their reconstruction; a constant row counts as 0.
+
+        With prefixes it is the mean over their models, too.
+        """
+        total, models = 0.0, [self.model, *self._nested_models()]
         for X, scaled, weight in self._parts(rows, self.settings.batch_size):
-            reconstruction = self.model.reconstruct(scaled).cpu().numpy()
-            correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
-            total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
-        return _collective.first(float(total / rows.n_samples))
+            for model in models:
+                reconstruction = model.reconstruct(scaled).cpu().numpy()
+                correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
+                total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
+        return _collective.first(float(total / rows.n_samples / len(models)))
 
 
 class Mean:

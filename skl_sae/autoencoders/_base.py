@@ -428,6 +428,10 @@ class BaseSparseAutoencoder(
 
     # --- State ---
 
+    def _prefixes_of(self, n_components):
+        """Numbers of first atoms, fewer than all, that are models of their own."""
+        return ()
+
     def _parameters(self):
         """Fitted parameters, in the units of the data; views of the public arrays."""
         shape = len(self.centers_), -1, self.components_.shape[1]
@@ -482,7 +486,8 @@ class BaseSparseAutoencoder(
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
             architecture = self._architecture()
-            size = Size(state.parameters.shape, architecture.trained_k(state.k))
+            shape = state.parameters.shape
+            size = Size(shape, architecture.trained_k(state.k), self._prefixes_of(shape[1]))
             self._trainer = Trainer(
                 self._settings(), size, self._tied, None, state.scaling, architecture
             )

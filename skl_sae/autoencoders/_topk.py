@@ -1,17 +1,21 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
+import dataclasses
 import os
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
 )
+from sklearn.utils.validation import check_is_fitted
 
+from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
-from ._sizes import number_active, number_of_atoms
+from ._sizes import checked_prefixes, number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
 
@@ -61,6 +65,14 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         training data may get more, and those learned have somewhat fewer.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
+    prefixes : array-like of int or None, default=None
+        Numbers of first atoms of each member that are to be models of their own, in rising order,
+        such as (32, 128, 512); :meth:`prefix` returns each as an estimator. All n_components atoms
+        are a model in any case, whether or not they are named; n_components=None is the last of
+        these numbers. The first term of the loss is the mean over all of these models (Matryoshka
+        autoencoders [7]_), each with its own top-k of at most k among its own atoms. Loss and
+        held-out scores of fit are means over them. Of "omp" no atoms are adapted then, and
+        sparsity="batch_topk" is refused.
     tied : bool or "auto", default="auto"
         Whether the encoder is the transposed decoder. This halves memory use and reduces
         overfitting. "auto" ties them unless sparsity="batch_topk", whose threshold compares
@@ -229,6 +241,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
        arXiv:2412.06410.
     .. [6] A. Ng, M. Jordan and Y. Weiss, "On spectral clustering: analysis and an algorithm",
        NIPS 2001.
+    .. [7] B. Bussmann, N. Nabeshima, A. Karvonen and N. Nanda, "Learning multi-level features with
+       Matryoshka sparse autoencoders", ICML 2025, arXiv:2503.17547.
 
     Examples
     --------
@@ -248,6 +262,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "prefixes": ["array-like", None],
         "tied": ["boolean", StrOptions({"auto"})],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
@@ -266,6 +281,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         k=None,
         sparsity="topk",
         n_estimators=1,
+        prefixes=None,
         tied="auto",
         init="pca",
         consistency=0.0,
@@ -294,6 +310,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.k = k
         self.sparsity = sparsity
         self.n_estimators = n_estimators
+        self.prefixes = prefixes
         self.tied = tied
         self.init = init
         self.consistency = consistency
@@ -318,15 +335,72 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    # --- Prefixes ---
+
+    def prefix(self, n_components):
+        """Estimator of the first atoms of each member alone.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of atoms per member: one of ``prefixes``, or that of all.
+
+        Returns
+        -------
+        estimator : TopKSparseAutoencoder
+            A fitted estimator with copies of these atoms, and with the same parameters but for
+            ``n_components``, ``k`` and ``prefixes``. Its curves are those of this fit, and its
+            ``atom_frequency_`` is that in the codes of all atoms.
+
+        Raises
+        ------
+        ValueError
+            If no model of so many atoms was trained.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data
+        >>> sae = TopKSparseAutoencoder(128, k=8, prefixes=(32, 64), random_state=0).fit(X)
+        >>> sae.prefix(32).transform(X).shape
+        (1797, 32)
+        """
+        check_is_fitted(self)
+        sizes = *self._prefixes_of(self.n_components_), self.n_components_
+        if n_components not in sizes:
+            raise ValueError(
+                f"Expected the size of a prefix, one of {sizes}, got {n_components!r}."
+            )
+        n_components, init = int(n_components), self.init
+        if not isinstance(init, str):
+            init = np.asarray(init)[..., :n_components, :]
+        estimator = clone(self).set_params(
+            n_components=n_components, k=min(self.k_, n_components),
+            prefixes=sizes[: sizes.index(n_components)] or None,
+            init=init,
+        )  # fmt: skip
+        state = self._get_state()
+        estimator._set_state(dataclasses.replace(
+            state,
+            parameters=state.parameters.first(n_components),
+            k=estimator.k,
+            frequency=state.frequency.reshape(len(self.centers_), -1)[:, :n_components].ravel(),
+            model=None,
+        ))  # fmt: skip
+        return estimator
+
     # --- Parameters ---
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
         self._check_numbers()
         n_features = X.shape[1]
-        n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
+        n_atoms = number_of_atoms(
+            self.n_components, (n_samples, n_features), start, checked_prefixes(self.prefixes)
+        )
         shape = self.n_estimators, n_atoms, n_features
-        k = number_active(self.k, *shape[1:])
+        k, prefixes = number_active(self.k, *shape[1:]), self._prefixes_of(n_atoms)
         if start is not None and start.shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
@@ -336,7 +410,25 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         if start is not None and tied != start.tied:
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         check_memory(shape, tied)
-        return Size(shape, k), tied
+        return Size(shape, k, prefixes), tied
+
+    def _prefixes_of(self, n_components):
+        prefixes = checked_prefixes(self.prefixes)
+        if prefixes and prefixes[-1] > n_components:
+            raise ValueError(
+                f"Expected prefixes <= n_components, got {prefixes[-1]} > {n_components}."
+            )
+        prefixes = tuple(size for size in prefixes if size < n_components)
+        if prefixes and self.sparsity != "topk":
+            raise ValueError(
+                "Expected sparsity='topk' with prefixes, since the threshold of 'batch_topk' would "
+                f"have to be another for each; got sparsity={self.sparsity!r}."
+            )
+        return prefixes
+
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
+        # Ranks do not share the atoms, or members, of which all prefixes have some.
+        return FlatArchitecture(spreads=self.prefixes is None)
 
     def _ties(self, start=None):
         """Whether a fit that starts from these arrays has tied weights."""

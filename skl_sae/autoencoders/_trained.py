@@ -233,7 +233,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         rng = self._generator(rows)
         settings = self._settings()
         before = getattr(self, "_trainer", None)
-        if before is not None and before.suits(size.k, settings["sparsity"]):
+        if before is not None and before.suits(size, settings["sparsity"]):
             before.continue_with(settings, rng)
             before.spread()
             return before

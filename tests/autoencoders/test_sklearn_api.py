@@ -38,6 +38,7 @@ CONFIGURATIONS = [
     make(n_estimators=3, aggregate="mean"),
     make(tied=False, early_stopping=True, validation_fraction=0.2),
     make(transform_algorithm="omp", transform_tol=0.1),
+    make(prefixes=(1,)),
     ConvTopKSparseAutoencoder(16, max_iter=2, random_state=0),
     ConvTopKSparseAutoencoder(16, max_iter=2, normalize=True, sparse_output=False, random_state=0),
     DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0),
