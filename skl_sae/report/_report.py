@@ -112,6 +112,7 @@ class SAEReport:
 
     def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
         estimator, X = fitted_step(estimator, X, needs="centers_")
+        _check_linear(estimator)
         kind = ImagesOfPlaces if has_places(estimator) else WholeImages
         self._subject = kind(estimator, X, image_shape)
         self._X = self._subject.rows
@@ -347,6 +348,15 @@ class SAEReport:
 
 
 # --- Checks ---
+
+
+def _check_linear(estimator):
+    """The page adds atoms up as the reader picks them."""
+    if len(getattr(estimator, "decoder_coefs_", ())):
+        raise ValueError(
+            "SAEReport adds up atoms, and so needs a linear decoder, got one with hidden layers. "
+            "ReconstructionDisplay shows its reconstructions."
+        )
 
 
 def _checked_classes(y, n_samples):
