@@ -143,6 +143,8 @@ ARRAYS = {
         "bias": Rule(_F32, ("members", "components"), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
+        "scales": Rule(_F32, ("layers", "components"), _finite),
+        "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
     },
 }
 # By the last part of the name; `optimizer_shapes` has their names, dtypes and shapes.
@@ -156,7 +158,12 @@ OPTIMIZER = {
     "rates": _not_negative,
     "rows_since_fired": _not_negative,
 }
-IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
+IN_MODEL = (
+    "bias",
+    "centers",
+    "thresholds",
+    "correction_biases",
+)  # of the engine's arrays, where it has an optimizer
 
 
 def array_rules(kind, config):
@@ -221,8 +228,8 @@ def _optimizer_rules(kind, config):
         return {}
     shapes = optimizer_shapes(
         tuple(config["shape"]), optimizer["n_steps"], tied=config["tied"],
-        sparse=optimizer["sparse"] and "image" not in config,
-        center_size=_sizes(config)["channels"],
+        sparse=optimizer["sparse"] and "image" not in config and not config.get("n_corrections"),
+        center_size=_sizes(config)["channels"], n_corrections=config.get("n_corrections", 0),
     )  # fmt: skip
     return {
         f"optimizer.{name}": Rule(*kind_and_shape, OPTIMIZER[name.rpartition(".")[2]])
@@ -391,9 +398,13 @@ def _are_sides(value, n):
 
 
 def _n_corrections(value, config):
-    """Layers after the first, all tied to the atoms of one member; no optimizer."""
+    """Layers after the first, all tied to the atoms of one member.
+
+    An optimizer goes on with as many as the parameters ask for.
+    """
     fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
-    return whole(value, 0) and fitting and config["optimizer"] is None
+    n_asked = config["parameters"].get("n_encoder_layers")
+    return whole(value, 0) and fitting and (config["optimizer"] is None or n_asked == value + 1)
 
 
 def _decoder_sizes(value, config):

@@ -14,7 +14,6 @@ from .._engine._deep import DeepModel
 from .._engine._interactions import correction
 from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
-from .._model_file._safetensors import ModelFileError
 from .._training._architecture import FlatArchitecture
 from .._training._deep import DeepArchitecture, StageTrainer
 from .._training._interactions import Coded, trained_interactions
@@ -108,6 +107,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     device : str or torch.device, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
         MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
+    warm_start : bool, default=False
+        Whether fit starts from the fitted weights: of several layers it then trains all in all
+        epochs, of one it goes through both halves again. Hidden layers of the decoder begin anew.
     random_state : int, RandomState instance or None, default=None
         Determines the initial atoms, the order of the samples, those held out and the augmenter's
         random_state.
@@ -216,6 +218,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
         "decoder_hidden_layer_sizes": [tuple, list],
         "activation": [StrOptions({"relu"})],
+        "warm_start": ["boolean"],
     }
 
     def __init__(
@@ -240,6 +243,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         tol=1e-4,
         sparse_output=True,
         device="auto",
+        warm_start=False,
         random_state=None,
         verbose=0,
     ):
@@ -262,47 +266,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.tol = tol
         self.sparse_output = sparse_output
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-
-    def save(self, path, *, optimizer=False):
-        """Write the fitted model to one file, from which :meth:`load` reads it.
-
-        The file is as that of :meth:`TopKSparseAutoencoder.save`, but has no place for the moments
-        of further layers.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file, by custom with the suffix ``.safetensors``.
-        optimizer : bool, default=False
-            Only False: partial_fit of a loaded model begins with new moments.
-
-        Raises
-        ------
-        ModelFileError
-            If optimizer is True; or as from :meth:`TopKSparseAutoencoder.save`.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> from sklearn.datasets import load_digits
-        >>> from skl_sae import DeepTopKSparseAutoencoder
-        >>> X = load_digits().data[:200]
-        >>> sae = DeepTopKSparseAutoencoder(64, k=4, max_iter=2, random_state=0).fit(X)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "digits.safetensors")
-        ...     sae.save(path)
-        ...     loaded = DeepTopKSparseAutoencoder.load(path)
-        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
-        True
-        """
-        if optimizer:
-            raise ModelFileError(
-                path, "Expected optimizer=False: a file has no place for the moments of further "
-                "layers."
-            )  # fmt: skip
-        super().save(path)
 
     # --- Training ---
 
@@ -384,27 +350,32 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         return DeepArchitecture(int(self.n_encoder_layers))
 
-    def _stages(self):
-        """Architecture and settings of each stage of a fit."""
+    def _stages(self, start):
+        """Architecture and settings of each stage of a fit that starts from these parameters."""
         settings = self._settings()
         if self.n_encoder_layers == 1:
             return [(FlatArchitecture(), settings)]
+        if start is not None and start.scales is not None:
+            return [(self._architecture(), settings)]
         n_linear = math.ceil(_LINEAR * self.max_iter)
         linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
         return [(FlatArchitecture(), linear), (self._architecture(), settings)]
 
     def _fit(self, X, y, sample_weight):
         self._trainer = None  # an earlier optimizer's moments would only take memory
-        X = self._validate_rows(X, reset=True)
+        is_warm = self.warm_start and hasattr(self, "components_")
+        start = self._parameters() if is_warm else None
+        X = self._validate_rows(X, reset=not is_warm)
         rows = self._weighted(X, sample_weight)
-        size, tied = self._check_size(X, rows.n_samples, None)
+        size, tied = self._check_size(X, rows.n_samples, start)
         rng = self._generator(rows)
         context = self._init_callback_context(max_subtasks=self.max_iter)
-        trainer = start = None
-        for architecture, settings in self._stages():
+        trainer = None
+        for architecture, settings in self._stages(start):
+            is_first_stage = trainer is None
             trainer = StageTrainer(settings, size, tied, rng, architecture, trainer)
             trainer.begin(rows, start)
-            if start is None:
+            if is_first_stage:
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
             stop = self._train(trainer, context, None)
             trainer.finish()
@@ -495,12 +466,18 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         }  # fmt: skip
 
     def _get_state(self):
-        # Files have no place for the moments of further layers.
-        n_corrections = len(self.correction_biases_)
+        state = super()._get_state()
         return replace(
-            super()._get_state(), model=None, n_corrections=n_corrections,
+            state, model=self._going_on(state.model), n_corrections=len(self.correction_biases_),
             decoder_coefs=self.decoder_coefs_,
         )  # fmt: skip
+
+    def _going_on(self, model):
+        """The model with its optimizer, if it has as many layers as training would go on with."""
+        if model is None:
+            return None
+        scales = model.parameters.scales
+        return model if self.n_encoder_layers == (1 if scales is None else len(scales)) else None
 
     def _set_state(self, state):
         super()._set_state(state)
