@@ -62,7 +62,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of layers of the encoder. 1 is the linear encoder of :class:`TopKSparseAutoencoder`.
     decoder_hidden_layer_sizes : tuple of int, default=()
         Sizes of hidden layers between code and reconstruction, which correct how active atoms add
-        up (see Notes). () is the linear decoder, which on the images measured is as good.
+        up (see Notes). () is the linear decoder, which on digits left no more.
     activation : {"relu"}, default="relu"
         Activation function of these hidden layers.
     k : int, float or None, default=None

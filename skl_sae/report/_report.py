@@ -65,7 +65,8 @@ class SAEReport:
     ------
     ValueError
         If the lengths of X, y and filenames differ, image_shape does not fit X, or the
-        estimator is not an autoencoder of this package.
+        estimator is not an autoencoder of this package, or its decoder has hidden layers: the
+        page adds up atoms.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
