@@ -51,7 +51,7 @@ fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(list(errors), list(errors.values()), "o-", label="layers, one pass")
 ax.axhline(of_pursuit, color="C1", ls="--", label="matching pursuit")
 ax.set(xlabel="layers of the encoder", ylabel="variance left, held out", xticks=list(errors))
-ax.set_ylim(bottom=0)
+ax.set_ylim(0, 1.1 * max(errors.values()))
 ax.legend()
 
 # %%

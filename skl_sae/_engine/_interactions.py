@@ -28,7 +28,7 @@ def alone(weights):
 
 
 def correction(coefs, codes):
-    """What is added to the linear reconstruction of codes (B, H)."""
+    """Addition to the linear reconstruction of codes (B, H)."""
     *weights, last = coefs
     return (hidden(weights, codes) - codes @ alone(weights)) @ last
 
