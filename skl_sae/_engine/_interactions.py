@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 
+from ._adam import DenseAdam
 from ._threads import without_autograd
 
 
@@ -44,6 +45,16 @@ def initial_coefs(sizes, generator):
     return [*coefs, torch.zeros(sizes[-2:])]
 
 
+class ListAdam(DenseAdam):
+    """Adam on a list of tensors."""
+
+    @without_autograd
+    def step(self, gradients, rate):
+        """Step down the gradients."""
+        for i, (coef, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+            self._step(str(i), coef, gradient, rate)
+
+
 class InteractionTrainer:
     """Adam on the hidden layers of a decoder, whose codes and linear part stay as they are.
 
@@ -63,19 +74,16 @@ class InteractionTrainer:
 
     def __init__(self, sizes, generator, device, n_steps, rate):
         self.coefs = [coef.to(device).requires_grad_() for coef in initial_coefs(sizes, generator)]
-        self.optimizer = torch.optim.Adam(self.coefs, lr=rate)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda done: max(0.0, 1 - done / n_steps)
-        )
+        self.optimizer, self.n_done = ListAdam(self.coefs), 0
+        self.n_steps, self.rate = n_steps, rate
 
     def step(self, codes, residual):
         """Take one step by codes (B, H) and what their atoms leave over (B, D)."""
         with torch.enable_grad():
             loss = torch.nn.functional.mse_loss(correction(self.coefs, codes), residual)
-            self.optimizer.zero_grad()
-            loss.backward()
-        self.optimizer.step()
-        self.schedule.step()
+            gradients = torch.autograd.grad(loss, self.coefs)
+        self.optimizer.step(gradients, self.rate * (1 - self.n_done / self.n_steps))
+        self.n_done += 1
 
     @without_autograd
     def arrays(self):
