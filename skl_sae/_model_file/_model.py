@@ -18,6 +18,7 @@ from ._schema import (
     check_config,
     feature_name_arrays,
     feature_names,
+    n_decoder_arrays,
 )
 
 
@@ -36,6 +37,7 @@ class FittedState:
     model: LinearModel | None  # in scaled units, with its optimizer
     image: dict | None = None  # sizes of images and atoms, of a convolutional estimator
     n_corrections: int | None = None  # layers after the first, of a deep estimator
+    decoder_coefs: list | tuple = ()  # weights of its decoder's hidden layers
 
 
 def write_model(path, estimator, *, optimizer):
@@ -57,6 +59,7 @@ def write_model(path, estimator, *, optimizer):
         config["image"] = state.image
     if state.n_corrections is not None:
         config["n_corrections"] = state.n_corrections
+        config["decoder_sizes"] = [coef.shape[1] for coef in state.decoder_coefs[:-1]]
     arrays |= _fitted_arrays(state)
     if state.feature_names is not None:
         arrays |= feature_name_arrays(state.feature_names)
@@ -103,6 +106,7 @@ def _fitted_arrays(state):
     if p.scales is not None:
         arrays["scales"] = p.scales
         arrays["correction_biases"] = p.correction_biases
+    arrays |= {f"decoder.{i}": coef for i, coef in enumerate(state.decoder_coefs)}
     for name, attribute in CURVES.items():
         if state.curves[attribute] is not None:
             arrays[name] = np.asarray(state.curves[attribute], np.float64)
@@ -159,6 +163,7 @@ def _fitted_state(config, arrays):
         model=None,
         image=config.get("image"),
         n_corrections=config.get("n_corrections"),
+        decoder_coefs=[arrays[f"decoder.{i}"] for i in range(n_decoder_arrays(config))],
     )  # fmt: skip
 
 

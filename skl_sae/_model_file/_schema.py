@@ -21,6 +21,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,8 @@ _MOST_COPIES = 2**16
 _LONGEST_SIDE, _MOST_NUMBERS = 2**20, 2**31
 # The spread of patches, by which float32 numbers are divided.
 _LEAST_SPREAD, _MOST_SPREAD = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
+# Hidden layers of a decoder; each adds an array, whose size the file must have.
+_MOST_HIDDEN = 64
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 
 
@@ -141,6 +144,8 @@ ARRAYS = {
         "bias": Rule(_F32, ("members", "components"), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
+        "scales": Rule(_F32, ("layers", "components"), _finite),
+        "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
     },
 }
 # By the last part of the name; `optimizer_shapes` has their names, dtypes and shapes.
@@ -154,7 +159,12 @@ OPTIMIZER = {
     "rates": _not_negative,
     "rows_since_fired": _not_negative,
 }
-IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
+IN_MODEL = (
+    "bias",
+    "centers",
+    "thresholds",
+    "correction_biases",
+)  # of the engine's arrays, where it has an optimizer
 
 
 def array_rules(kind, config):
@@ -175,7 +185,22 @@ def array_rules(kind, config):
     }
     if isinstance(config["parameters"]["init"], dict):
         rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _finite)
-    return rules | _optimizer_rules(kind, config)
+    return rules | _decoder_rules(config) | _optimizer_rules(kind, config)
+
+
+def n_decoder_arrays(config):
+    """Number of matrices of a decoder with hidden layers; 0 of a linear one."""
+    n_hidden = len(config.get("decoder_sizes", ()))
+    return n_hidden + 1 if n_hidden else 0
+
+
+def _decoder_rules(config):
+    """Matrices between atoms, hidden layers and features."""
+    if not n_decoder_arrays(config):
+        return {}
+    _, n_components, n_features = config["shape"]
+    sizes = [n_components, *config["decoder_sizes"], n_features]
+    return {f"decoder.{i}": Rule(_F32, shape, _finite) for i, shape in enumerate(pairwise(sizes))}
 
 
 def _shape_of(rule, sizes):
@@ -212,8 +237,8 @@ def _optimizer_rules(kind, config):
         return {}
     shapes = optimizer_shapes(
         tuple(config["shape"]), optimizer["n_steps"], tied=config["tied"],
-        sparse=optimizer["sparse"] and "image" not in config,
-        center_size=_sizes(config)["channels"],
+        sparse=optimizer["sparse"] and "image" not in config and not config.get("n_corrections"),
+        center_size=_sizes(config)["channels"], n_corrections=config.get("n_corrections", 0),
     )  # fmt: skip
     return {
         f"optimizer.{name}": Rule(*kind_and_shape, OPTIMIZER[name.rpartition(".")[2]])
@@ -383,9 +408,20 @@ def _are_sides(value, n):
 
 
 def _n_corrections(value, config):
-    """Layers after the first, all tied to the atoms of one member; no optimizer."""
+    """Layers after the first, all tied to the atoms of one member.
+
+    An optimizer goes on with as many as the parameters ask for.
+    """
     fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
-    return whole(value, 0) and fitting and config["optimizer"] is None
+    n_asked = config["parameters"].get("n_encoder_layers")
+    return whole(value, 0) and fitting and (config["optimizer"] is None or n_asked == value + 1)
+
+
+def _decoder_sizes(value, config):
+    """Sizes of a decoder's hidden layers, none or some."""
+    return isinstance(value, list) and len(value) <= _MOST_HIDDEN and all(
+        whole(size, 1) for size in value
+    )  # fmt: skip
 
 
 def _epochs(value, config):
@@ -508,7 +544,10 @@ CONFIG = {
 
 
 # Items that files of some classes have, and a parameter of these classes.
-_OF_CLASS = {"image": "kernel_size", "n_corrections": "n_encoder_layers"}
+_OF_CLASS = {
+    "image": "kernel_size", "n_corrections": "n_encoder_layers",
+    "decoder_sizes": "decoder_hidden_layer_sizes",
+}  # fmt: skip
 
 
 def check_class(config, cls):
@@ -525,7 +564,7 @@ def check_config(kind, config):
         # It is checked before the items that depend on it.
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
     if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
-        rules = rules | {"n_corrections": _n_corrections}
+        rules = rules | {"n_corrections": _n_corrections, "decoder_sizes": _decoder_sizes}
     if kind == "checkpoint" and isinstance(config, dict) and "epoch" in config:
         rules = rules | {"epoch": _epoch}
     if not isinstance(config, dict) or set(config) != set(rules):
@@ -610,6 +649,7 @@ PARAMETERS = {
     "image_shape": _size_of_images,
     "n_encoder_layers": lambda value, config: whole(value, 1),
     "transform_tol": lambda value, config: value is None or number(value, 0, 1),
+    "decoder_hidden_layer_sizes": _decoder_sizes,
     **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {

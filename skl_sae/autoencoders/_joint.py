@@ -25,6 +25,11 @@ def atoms_of(member):
 
     Of small atoms at all places that is a large matrix.
     """
+    if len(getattr(member, "decoder_coefs_", ())):
+        raise ValueError(
+            "Expected members with linear decoders, got one with decoder_hidden_layer_sizes: codes "
+            "by all members together are of sums of atoms."
+        )
     n_columns, n_features = member._n_features_out, member.n_features_in_
     check_fits(4 * n_columns * n_features, f"The atoms of {n_columns} columns")
     if is_flat(member) and len(member.components_) == n_columns and len(member.centers_) == 1:
