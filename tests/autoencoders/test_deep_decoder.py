@@ -89,7 +89,7 @@ def test_interactions_are_learned():
     X[:, 0] *= ~on[:, 1]
     left = []
     for sizes in ((), (32,)):
-        sae = make(sizes, n_components=12, k=4, max_iter=20, batch_size=16).fit(X[:400])
+        sae = make(sizes, n_components=12, k=4, max_iter=30, batch_size=8).fit(X[:400])
         left.append(np.square(X[400:] - sae.inverse_transform(sae.transform(X[400:]))).sum())
     assert left[1] < 0.9 * left[0]
 
