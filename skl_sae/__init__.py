@@ -55,9 +55,13 @@ _MODULES = {
     "pearson_correlation": "metrics",
     "reconstruction_correlation": "metrics",
 }
+# Modules with public names of their own.
+_WITH_NAMES = {"datasets", "inspection", "interop", "plotting", "report"}
 
 
 def __getattr__(name):
+    if name in _WITH_NAMES:
+        return _import_module(f".{name}", __name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(_import_module(f".{_MODULES[name]}", __name__), name)
@@ -66,4 +70,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_WITH_NAMES})

@@ -24,9 +24,10 @@ ALLOWED = {
     "inspection": {"autoencoders", "metrics"},
     "plotting": {"inspection", "images", "metrics"},
     "report": {"inspection", "images", "metrics", "_model_file"},
+    "interop": {"autoencoders", "_model_file", "_training", "_engine"},
     "_command": {
-        "report", "plotting", "inspection", "autoencoders", "_model_file", "_training", "_engine",
-        "images", "datasets", "metrics",
+        "report", "plotting", "inspection", "interop", "autoencoders", "_model_file", "_training",
+        "_engine", "images", "datasets", "metrics",
     },
     "__main__": {"_command", "__version__"},
     "__init__": {"autoencoders", "images", "metrics", "_model_file"},

@@ -14,12 +14,15 @@ from .kernels._parcels import BETA1, BETA2, EPSILON, MOMENTUM_STEPS, AdamRule, A
 _MOMENTS = "first", "second", "n_steps"
 
 
-def optimizer_shapes(shape, n_steps, *, tied, sparse, center_size=None):
+def optimizer_shapes(shape, n_steps, *, tied, sparse, center_size=None, n_corrections=0):
     """dtype and shape of all that `LinearModel.optimizer_arrays` gives, by name."""
     n_members, n_components, n_features = shape
     shapes = {"rows_since_fired": (np.float32, shape[:2])}
     atoms = ("decoder",) if tied else ("decoder", "encoder")
     by_torch = {"bias": shape[:2], "centers": (n_members, center_size or n_features)}
+    if n_corrections:
+        by_torch["scales"] = 1 + n_corrections, n_components
+        by_torch["correction_biases"] = n_corrections, n_components
     if sparse:
         shapes["rates"] = np.float64, (n_steps + 1,)
     if not n_steps:

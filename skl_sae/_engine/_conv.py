@@ -323,7 +323,10 @@ class _Part:
         """Add up the patches at which each atom was picked."""
         p = self.model.arrays_in_place
         unused = FiringCounts(np.zeros_like(p.bias), np.zeros_like(p.bias))
-        picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, unused, self.n_patches)
+        none = _fused.no_picks(live)  # of further models
+        picks, sides = kernels.gather_picks(
+            live, dead, none, p.bias, p.tied, unused, self.n_patches
+        )
         projection += torch.from_numpy(sides.projection)
         gradients.bias += torch.from_numpy(sides.bias_gradient)
         source = self.source.view(-1, self.model.places.atom_size).numpy()

@@ -13,6 +13,9 @@ from ._objective import consistency_gradient
 from ._parameters import ActiveAtoms, FiringCounts, StepResult
 from ._threads import n_threads_for
 
+# What `Picks` have for each pick.
+_OF_PICKS = "indices", "values", "products", "gradient", "rows"
+
 
 def select(preactivations, k, allowed=None):
     """Select the k largest positive pre-activations of each row.
@@ -23,8 +26,8 @@ def select(preactivations, k, allowed=None):
         Where to look.
     k : int
         Number of picks of a row.
-    allowed : ndarray of shape (E, H), dtype bool, or None
-        Atoms to look at; None for all.
+    allowed : ndarray of shape (E, n_atoms), dtype bool, or None
+        Which of the first atoms to look at; None for all H.
     """
     shape = *preactivations.shape[:2], k
     if allowed is None:
@@ -98,9 +101,10 @@ def fused_step(model, batch, objective, rate):
     """
     p, rows = model.arrays_in_place, batch.rows.numpy()
     # The rows that the gradients of atoms are sums of, side by side.
-    shared = model.workspace.get("source", (3, len(p.centers), *rows.shape))
+    n_models = 1 + len(objective.prefixes)
+    shared = model.workspace.get("source", (2 + n_models, len(p.centers), *rows.shape))
     source = shared.numpy()
-    residual, aux_residual, centred = source
+    residual, aux_residual, centred = source[:3]
     np.subtract(rows, p.centers[:, None], out=centred)
     # z = TopK(ReLU(W (x - b) + c))
     preactivations, active = model.code(shared[2], training=True, weight=batch.weight)
@@ -109,9 +113,14 @@ def fused_step(model, batch, objective, rate):
     weight = _row_weights(batch, residual.shape[:2])
     # residual = D' z + b - x, of which D' z is still to come
     np.negative(centred, out=residual)
-    live, squares = picks_of(model, residual, active, weight, 2 / residual.size)
+    slope = 2 / residual.size / n_models
+    live, squares = picks_of(model, residual, active, weight, slope)
     reconstruction = model.combine(residual + rows)
-    loss = float((weight * squares).sum(dtype=np.float64)) / residual.size
+    nested, others = _nested_picks(
+        model, source[2:], preactivations, live, slope, objective.prefixes
+    )
+    loss = float((weight * squares).sum(dtype=np.float64)) + others
+    loss /= residual.size * n_models
     # The pull to the other members' codes adds to the gradient at the activations.
     if objective.consistency and len(residual) > 1:
         codes = ActiveAtoms(*map(torch.from_numpy, active))
@@ -121,13 +130,18 @@ def fused_step(model, batch, objective, rate):
     dead = _dead_picks(model, (residual, aux_residual), preactivations, live, objective)
 
     counts = FiringCounts(*(part.numpy() for part in model.counts))
-    picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, counts, live.weight.size)
+    picks, sides = kernels.gather_picks(
+        live, dead, nested, p.bias, p.tied, counts, live.weight.size
+    )
     model.move_thresholds(active, objective.dead_after)
     model.optimizer.begin_step(rate)
     # The centres' gradient is the sum of the residuals, each by its slope.
     slope = live.slope.astype(np.float32)[..., None]
     flat = source.reshape(-1, rows.shape[1])
-    model.optimizer.step_picked(picks, sides, flat, (slope * residual).sum(axis=1))
+    centers_gradient = (slope * residual).sum(axis=1)
+    for residual in source[3:]:
+        centers_gradient += (slope * residual).sum(axis=1)
+    model.optimizer.step_picked(picks, sides, flat, centers_gradient)
     return StepResult(loss, torch.from_numpy(reconstruction))
 
 
@@ -142,6 +156,26 @@ def picks_of(model, residual, active, weight, slope, explain=decode_and_multiply
     products, squares = explain(residual, model.arrays_in_place.decoder, active, slope)
     rows = np.repeat(np.arange(weight.size), active.values.shape[2]).reshape(active.values.shape)
     return kernels.Picks(*active, products, products, weight, slope, rows), squares
+
+
+def _nested_picks(model, source, preactivations, live, slope, prefixes):
+    """Picks of the models of the first atoms, and their squared errors, each row by its weight.
+
+    Of the source (1 + len(prefixes), E, B, D) the first are the centred rows; the others are filled
+    with a residual for each prefix. Each model picks the k largest of its own pre-activations.
+    """
+    centred, *residuals = source
+    found, total, weight = [no_picks(live)], 0.0, live.weight
+    for number, (n_components, residual) in enumerate(zip(prefixes, residuals, strict=True)):
+        np.negative(centred, out=residual)
+        first = np.ones((len(centred), n_components), bool)
+        active = select(preactivations.numpy(), min(model.k, n_components), first)
+        picks, squares = picks_of(model, residual, active, weight, slope)
+        total += float((weight * squares).sum(dtype=np.float64))
+        found.append(picks._replace(rows=picks.rows + number * weight.size))
+    parts = {name: [getattr(picks, name) for picks in found] for name in _OF_PICKS}
+    joined = {name: np.concatenate(arrays, axis=2) for name, arrays in parts.items()}
+    return live._replace(**joined), total
 
 
 def _dead_picks(model, residuals, preactivations, live, objective):
@@ -162,5 +196,4 @@ def _dead_picks(model, residuals, preactivations, live, objective):
 def no_picks(like):
     """As many rows of picks, all empty."""
     shape = *like.indices.shape[:2], 0
-    names = "indices", "values", "products", "gradient", "rows"
-    return like._replace(**{name: np.empty(shape, getattr(like, name).dtype) for name in names})
+    return like._replace(**{name: np.empty(shape, getattr(like, name).dtype) for name in _OF_PICKS})

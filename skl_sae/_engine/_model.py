@@ -158,6 +158,13 @@ class LinearModel:
         """The inverse of `joined`."""
         return named
 
+    def prefix(self, n_components):
+        """A copy of the model that each member's first atoms are."""
+        first = self.arrays().first(n_components)
+        return LinearModel(
+            first, k=min(self.k, n_components), device=self.device, combine=self.combine
+        )
+
     def catch_up(self):
         """Bring all atoms of the decoder to the present step."""
         self.optimizer.catch_up()
@@ -196,13 +203,13 @@ class LinearModel:
         return error
 
     @without_autograd
-    def fit_thresholds(self, rows):
-        """Make the thresholds such that rows have k active atoms on average."""
+    def fit_thresholds(self, rows, k=None):
+        """Make the thresholds such that rows have k active atoms on average, by default self.k."""
         p = self.parameters
         for e, threshold in enumerate(p.thresholds):
             activations = product(rows - p.centers[e], p.weights[e].T)
             activations.add_(p.bias[e]).clamp_(min=0)
-            threshold.copy_(fitting_threshold(activations, self.k))
+            threshold.copy_(fitting_threshold(activations, k or self.k))
 
     def code(self, centred, *, training=False, weight=None):
         """Pre-activations (E, B, H) of centred rows (E, B, D), and the active atoms.

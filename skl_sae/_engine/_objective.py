@@ -3,7 +3,8 @@
     loss = mean_e w MSE(x, x_e)  +  consistency mean_{e<f} w MSE(z_e, z_f)  +  aux_coef AuxK
 
 with a weight w for each member and row, and the mean over members, rows and features. Gradients
-pass through the top-k as through a choice that is made already, so they are a few products.
+pass through the top-k as through a choice that is made already, so they are a few products. With
+prefixes the first term is the mean over models of the first m atoms, for each m, and of all atoms.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ._parameters import ActiveAtoms, Gradients
-from ._sparsity import dense_codes
+from ._sparsity import dense_codes, top_k
 from ._threads import add_products
 
 
@@ -46,6 +47,12 @@ def dead_codes(coded):
     masked = torch.where(coded.dead[:, None], coded.preactivations, -math.inf)
     values, indices = masked.topk(min(coded.k, int(coded.dead.sum(1).max())), sorted=False)
     return ActiveAtoms(indices, values.clamp_(min=0))
+
+
+def first_codes(coded, n_components):
+    """At most k of the first atoms with the largest pre-activations."""
+    active = top_k(coded.preactivations[..., :n_components], min(coded.k, n_components))
+    return active._replace(values=active.values.clamp_(min=0))
 
 
 def decode_onto(rows, decoder, active, slope=None):
@@ -159,14 +166,15 @@ def loss_and_gradients(parameters, coded, batch, objective):
         By the parameters.
     """
     active, decoder = coded.active, parameters.decoder
-    slope = 2 / coded.centred.numel()
+    n_models = 1 + len(objective.prefixes)
+    slope = 2 / coded.centred.numel() / n_models
     if batch.weight is not None:
         slope = slope * batch.weight[..., None]
     residual = coded.centred.neg()
     gradient = products = decode_onto(residual, decoder, active, slope)
 
     # d loss / d reconstruction = slope residual, and d loss / d z = slope D residual.
-    loss = mean_square(residual, batch.weight)
+    loss = mean_square(residual, batch.weight) / n_models
     if objective.consistency and len(residual) > 1:
         value, pull = consistency_gradient(active, decoder.shape[1], batch.weight)
         loss += objective.consistency * value
@@ -176,9 +184,15 @@ def loss_and_gradients(parameters, coded, batch, objective):
 
     if objective.aux_coef and coded.dead.any():
         # The residual is a constant here: AuxK moves dead atoms towards it, and no live one.
-        aux, slope_aux = dead_codes(coded), objective.aux_coef * slope
+        aux, slope_aux = dead_codes(coded), objective.aux_coef * n_models * slope
         left = residual.clone()
         products = decode_onto(left, decoder, aux, slope_aux)
         sums.add(aux, products, products, slope_aux, (left, coded.centred))
     centers = slope * residual.sum(1) if batch.weight is None else (slope * residual).sum(1)
+    for n_components in objective.prefixes:
+        active, left = first_codes(coded, n_components), coded.centred.neg()
+        products = decode_onto(left, decoder, active, slope)
+        loss += mean_square(left, batch.weight) / n_models
+        sums.add(active, products, products, slope, (left, coded.centred))
+        centers += (slope * left).sum(1)
     return loss, residual, sums.result(centers)

@@ -20,7 +20,9 @@ class Parameters:
     encoder: Array | None  # W, (E, H, D); None ties it to the decoder
     bias: Array  # c, (E, H)
     centers: Array  # b, (E, D)
-    thresholds: Array | None = None  # smallest activation that counts, (E,); None for top-k
+    # Smallest activation that counts, (E,); of each atom, (E, H), in models of other libraries,
+    # which are not trained so; None for top-k.
+    thresholds: Array | None = None
     scales: Array | None = None  # of the first layer and L further ones, (1 + L, H); None for none
     correction_biases: Array | None = None  # of the further ones, (L, H)
 
@@ -55,6 +57,14 @@ class Parameters:
     def copy(self):
         """Copies of NumPy arrays."""
         return self.map(lambda array: array.copy())
+
+    def first(self, n_components):
+        """Copies of what each member's first atoms have in NumPy arrays, and of the centres."""
+        named = self.named()
+        for name in ("decoder", "encoder", "bias"):
+            if name in named:
+                named[name] = named[name][:, :n_components]
+        return self.from_named(named).copy()
 
 
 NAMES = tuple(field.name for field in fields(Parameters))
@@ -96,6 +106,7 @@ class Objective(NamedTuple):
     consistency: float = 0.0  # weight of the mean squared difference between two members' codes
     aux_coef: float = 0.0  # weight of AuxK, the dead atoms' loss
     dead_after: float = float("inf")  # rows without firing after which an atom counts as dead
+    prefixes: tuple = ()  # numbers of first atoms that are models, too; the loss is their mean
 
 
 class StepResult(NamedTuple):

@@ -10,7 +10,7 @@ from ._device import check_fits
 from ._parameters import ActiveAtoms
 from ._threads import allowed_threads, is_shared_work, product, without_autograd
 from ._tuning import CODES_AT_A_TIME
-from .kernels._parcels import ShiftedProducts
+from .kernels._parcels import Ending, ShiftedProducts
 
 # A row whose residual is so small a part of it is done.
 _DONE = 1e-6
@@ -29,11 +29,13 @@ class Pursuit:
     ----------
     model : LinearModel
         Its atoms are those to pursue.
+    tolerance : float or None
+        Part of a row's squared norm at which it ends, as in `pursue`.
     """
 
     @without_autograd
-    def __init__(self, model):
-        self.parameters, self.k = model.parameters, model.k
+    def __init__(self, model, tolerance=None):
+        self.parameters, self.k, self.tolerance = model.parameters, model.k, tolerance
         n_members, n_atoms = self.parameters.bias.shape
         n_bytes = 4 * (n_members * n_atoms**2 + self.k * n_atoms) + 8 * self.k**2
         check_fits(n_bytes, f"Matching pursuit of {self.k} among {n_atoms} atoms")
@@ -44,7 +46,10 @@ class Pursuit:
         """Active atoms of rows (B, D), with coefficients of either sign."""
         p = self.parameters
         members = zip(p.centers, p.decoder, self.grams, strict=True)
-        codes = [pursue(rows - center, atoms, gram, self.k) for center, atoms, gram in members]
+        codes = [
+            pursue(rows - center, atoms, gram, self.k, self.tolerance)
+            for center, atoms, gram in members
+        ]
         coefficients, picks = (torch.stack(part) for part in zip(*codes, strict=True))
         return ActiveAtoms(picks, coefficients)
 
@@ -59,11 +64,14 @@ class ConvPursuit:
     ----------
     model : ConvModel
         Its atoms are those to pursue.
+    tolerance : float or None
+        Part of an image's squared norm about the centre at which it ends. Every pixel counts once;
+        so do those of the margin, where the places inside the image do not cover it.
     """
 
     @without_autograd
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, tolerance=None):
+        self.model, self.tolerance = model, tolerance
         self.places, self.numbers = model.places.inner()
         places = self.places
         n_atoms = model.parameters.shape[1]
@@ -94,19 +102,19 @@ class ConvPursuit:
     def encode(self, rows):
         """Active atoms of images (B, H W C), with coefficients of either sign."""
         model, places = self.model, self.places
-        patches = places.patches(places.frame(model.centred(rows)))
+        framed = places.frame(model.centred(rows))
+        patches = places.patches(framed)
         products = product(patches, model.parameters.decoder[0].T).view(len(rows), -1)
         # Of patches that overlap, one counts several times, which only lowers this bound.
-        enough = _DONE * patches.view(len(rows), -1).norm(dim=1) / math.sqrt(len(self.grams))
+        ending = _ending(patches.view(len(rows), -1), self.tolerance, framed)
+        ending = ending._replace(product=ending.product / math.sqrt(len(self.grams)))
         arrays = (
             part.cpu().contiguous().numpy()
             for part in (patches, model.parameters.decoder[0], products)
         )
         n_threads = allowed_threads() if len(rows) > 1 else None
         grams = ShiftedProducts(self.grams.numpy(), places.counts[1], *self.reach)
-        codes = kernels.pursue_images(
-            *arrays, grams, model.k, enough.cpu().numpy(), _DEPENDENT, n_threads
-        )
+        codes = kernels.pursue_images(*arrays, grams, model.k, _as_arrays(ending), n_threads)
         coefficients, picks = (torch.from_numpy(part)[None] for part in codes)
         n_atoms = model.parameters.shape[1]
         picks = self.numbers[picks // n_atoms] * n_atoms + picks % n_atoms
@@ -160,9 +168,29 @@ def pursuit_batch_size(n_atoms, k):
     return max(1, CODES_AT_A_TIME // (k * n_atoms))
 
 
+def _ending(rows, tolerance, whole=None):
+    """Where the pursuit of rows ends; the tolerance is of the squared norm of whole rows."""
+    product = _DONE * rows.norm(dim=1)
+    if tolerance is None:
+        return Ending(product, torch.full_like(product, math.inf).cpu().double(), _DEPENDENT)
+    whole = rows if whole is None else whole
+    if whole.device.type != "cuda":  # others may lack float64
+        whole = whole.cpu()
+    squares = torch.linalg.vector_norm(whole, dim=1, dtype=torch.float64).square()
+    # What is left of the square of a row is what its picks do not explain of it.
+    return Ending(product, (1 - tolerance) * squares, _DEPENDENT)
+
+
+def _as_arrays(ending):
+    """An `Ending` as compiled loops take it."""
+    return ending._replace(
+        product=ending.product.cpu().numpy(), explained=ending.explained.cpu().numpy()
+    )
+
+
 @without_autograd
-def pursue(rows, atoms, gram, k):
-    """Codes of rows by orthogonal matching pursuit, with exactly k picks a row.
+def pursue(rows, atoms, gram, k, tolerance=None):
+    """Codes of rows by orthogonal matching pursuit, with at most k picks a row.
 
     Each step picks the atom with the largest product with the residual, and takes from the
     residual what the atom adds to those picked so far. All is done on the atoms' products with
@@ -177,7 +205,10 @@ def pursue(rows, atoms, gram, k):
     gram : tensor of shape (H, H)
         Products of the atoms with one another.
     k : int
-        Number of picks.
+        Largest number of picks.
+    tolerance : float or None
+        A row ends with the pick by which its squared residual is at most this part of its squared
+        norm; None ends it where nothing is left.
 
     Returns
     -------
@@ -186,24 +217,25 @@ def pursue(rows, atoms, gram, k):
     picks : tensor of shape (B, k)
         Indices of the atoms, none twice in a row with coefficients other than 0.
     """
-    products = product(rows, atoms.T)
-    enough = _DONE * rows.norm(dim=1)
+    products, ending = product(rows, atoms.T), _ending(rows, tolerance)
     if rows.device.type == "cuda":
-        return pursue_batch(products, gram, k, enough)
+        return pursue_batch(products, gram, k, ending)
     arrays = (part.cpu().contiguous().numpy() for part in (rows, atoms, products, gram))
     is_shared = len(rows) > 1 and is_shared_work(len(rows) * k**2 * len(atoms))
     n_threads = allowed_threads() if is_shared else None
-    codes = kernels.pursue_rows(*arrays, k, enough.cpu().numpy(), _DEPENDENT, n_threads)
+    codes = kernels.pursue_rows(*arrays, k, _as_arrays(ending), n_threads)
     return tuple(torch.from_numpy(part).to(rows.device) for part in codes)
 
 
-def pursue_batch(products, gram, k, enough):
+def pursue_batch(products, gram, k, ending):
     """Do as the compiled `pursue_rows`, a pick of all rows at a time, for CUDA."""
     n_rows, n_atoms = products.shape
     left = products.clone()  # products of the atoms with the residual
     sizes, change = torch.empty_like(left), torch.empty_like(left)
     picks = torch.zeros((n_rows, k), dtype=torch.long, device=products.device)
     useful = torch.zeros((n_rows, k), dtype=torch.bool, device=products.device)
+    explained = torch.zeros(n_rows, dtype=torch.float64, device=products.device)
+    enough = ending.explained.to(explained)
     # Products of all atoms with what each pick adds across the picks before it, at unit length.
     added = products.new_zeros((n_rows, k, n_atoms))
     for i in range(k):
@@ -213,9 +245,11 @@ def pursue_batch(products, gram, k, enough):
         along = added[:, :i].gather(2, at_atom[:, None].expand(-1, i, 1))
         # Of a unit-norm atom: its squared length across those picked before.
         across = 1 - along.square().sum((1, 2))
-        useful[:, i] = (largest > enough) & (across > _DEPENDENT)
+        useful[:, i] = (largest > ending.product) & (across > ending.dependent)
+        useful[:, i] &= explained < enough
         if i + 1 < k:
-            scale = useful[:, i] * across.clamp(min=_DEPENDENT).rsqrt()
+            scale = useful[:, i] * across.clamp(min=ending.dependent).rsqrt()
+            explained += (largest * scale).double().square()
             torch.index_select(gram, 0, atom, out=change)
             change[:, None].baddbmm_(along.mT, added[:, :i], alpha=-1)
             torch.mul(change, scale[:, None], out=added[:, i])

@@ -257,7 +257,10 @@ class ShardedModel:
 
         self._count_firing(active, batch.weight)
         unused = FiringCounts(*(part.numpy() for part in local.counts))
-        picks, sides = kernels.gather_picks(live, dead, p.bias, p.tied, unused, live.weight.size)
+        none = _fused.no_picks(live)  # of further models
+        picks, sides = kernels.gather_picks(
+            live, dead, none, p.bias, p.tied, unused, live.weight.size
+        )
         self.move_thresholds(active, objective.dead_after)
         local.optimizer.begin_step(rate)
         slope = live.slope.astype(np.float32)[..., None]

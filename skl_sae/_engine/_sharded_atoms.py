@@ -145,7 +145,7 @@ class AtomShards(ShardedModel):
         return self.combine(rows)
 
     @without_autograd
-    def fit_thresholds(self, rows):
+    def fit_thresholds(self, rows, k=None):
         """Find thresholds as `LinearModel.fit_thresholds` does."""
         p, n_budget = self.local.parameters, self.k * len(rows)
         for e, threshold in enumerate(self.parameters.thresholds):
@@ -156,4 +156,4 @@ class AtomShards(ShardedModel):
             found = activations.flatten().topk(min(n_budget, activations.numel())).values
             largest[: len(found)] = found
             of_all = self.ranks.gather(largest).view(len(rows), -1)
-            threshold.copy_(fitting_threshold(of_all, self.k))
+            threshold.copy_(fitting_threshold(of_all, k or self.k))

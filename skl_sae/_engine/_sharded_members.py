@@ -97,8 +97,8 @@ class MemberShards(ShardedModel):
 
     @without_autograd
     @_as_part
-    def fit_thresholds(self, rows):
+    def fit_thresholds(self, rows, k=None):
         """Find thresholds as `LinearModel.fit_thresholds` does."""
-        self.local.fit_thresholds(rows)
+        self.local.fit_thresholds(rows, k)
         thresholds = self.parameters.thresholds
         thresholds.copy_(self._of_all(thresholds[self.parts.here].clone()))

@@ -91,7 +91,10 @@ def _within_budget(values, k, weight):
 
 
 def above(values, thresholds):
-    """Select the numbers that reach the member's threshold."""
+    """Select the numbers that reach the threshold of their member, (E,), or atom, (E, H)."""
+    if thresholds.ndim == 2:
+        values = torch.where(values >= thresholds[:, None], values, 0)
+        thresholds = torch.full_like(thresholds[:, 0], torch.finfo(torch.float32).tiny)
     fullest = int((values >= thresholds[:, None, None]).sum(2).max())
     largest = _in_pieces(_torch_top_k, values, max(1, fullest))
     return trimmed(largest, largest.values >= thresholds[:, None, None])
@@ -99,7 +102,8 @@ def above(values, thresholds):
 
 def fitting_threshold(activations, k):
     """Find the threshold, above 0, that k of a row's activations (B, H) reach on average."""
-    smallest = activations.flatten().topk(k * len(activations)).values[-1]
+    n_active = min(max(1, round(k * len(activations))), activations.numel())
+    smallest = activations.flatten().topk(n_active).values[-1]
     return smallest.clamp(min=torch.finfo(torch.float32).tiny)
 
 

@@ -17,7 +17,7 @@ AUGMENTERS = {"ImageAugmenter": ImageAugmenter}
 # Parameters that no file has: what names a path would let its author choose what is overwritten.
 LEFT_OUT = {"checkpoint"}
 # Parameters that files of earlier versions lack, which then have their default.
-ADDED = {"refit"}
+ADDED = {"refit", "transform_tol", "prefixes"}
 
 
 def parameters_as_json(path, estimator):
@@ -33,6 +33,8 @@ def parameters_as_json(path, estimator):
         if name == "init" and not isinstance(value, str):
             arrays["init"] = np.asarray(value, dtype=np.float32)
             value = {"array": list(arrays["init"].shape)}
+        elif name == "prefixes" and value is not None:
+            value = list(value)
         elif name == "augmenter" and value is not None:
             value = _augmenter_as_json(path, value)
         parameters[name] = _as_json(path, name, value)

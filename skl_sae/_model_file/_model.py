@@ -18,6 +18,7 @@ from ._schema import (
     check_config,
     feature_name_arrays,
     feature_names,
+    n_decoder_arrays,
 )
 
 
@@ -36,6 +37,7 @@ class FittedState:
     model: LinearModel | None  # in scaled units, with its optimizer
     image: dict | None = None  # sizes of images and atoms, of a convolutional estimator
     n_corrections: int | None = None  # layers after the first, of a deep estimator
+    decoder_coefs: list | tuple = ()  # weights of its decoder's hidden layers
 
 
 def write_model(path, estimator, *, optimizer):
@@ -50,13 +52,14 @@ def write_model(path, estimator, *, optimizer):
         "n_iter": state.n_iter,
         "best_validation_score": state.best_validation_score,
         "feature_names": None,
-        "thresholds": state.parameters.thresholds is not None,
+        "thresholds": _kind_of_thresholds(state.parameters.thresholds),
         "optimizer": None,
     }
     if state.image is not None:
         config["image"] = state.image
     if state.n_corrections is not None:
         config["n_corrections"] = state.n_corrections
+        config["decoder_sizes"] = [coef.shape[1] for coef in state.decoder_coefs[:-1]]
     arrays |= _fitted_arrays(state)
     if state.feature_names is not None:
         arrays |= feature_name_arrays(state.feature_names)
@@ -78,6 +81,11 @@ def write_model(path, estimator, *, optimizer):
         )  # fmt: skip
 
 
+def _kind_of_thresholds(thresholds):
+    """Whether there are any; "atoms" if each atom has its own."""
+    return "atoms" if np.ndim(thresholds) == 2 else thresholds is not None
+
+
 def _fitted_arrays(state):
     """Arrays of a fitted state, by the names of a file."""
     p = state.parameters
@@ -88,8 +96,9 @@ def _fitted_arrays(state):
         "components": p.decoder.reshape(-1, n_features),
         "encoder_bias": p.bias.ravel(),
         "centers": p.centers,
-        "frequency": state.frequency,
     }
+    if state.n_iter:
+        arrays["frequency"] = state.frequency
     if not p.tied:
         arrays["encoder"] = p.encoder.reshape(-1, n_features)
     if p.thresholds is not None:
@@ -97,6 +106,7 @@ def _fitted_arrays(state):
     if p.scales is not None:
         arrays["scales"] = p.scales
         arrays["correction_biases"] = p.correction_biases
+    arrays |= {f"decoder.{i}": coef for i, coef in enumerate(state.decoder_coefs)}
     for name, attribute in CURVES.items():
         if state.curves[attribute] is not None:
             arrays[name] = np.asarray(state.curves[attribute], np.float64)
@@ -148,12 +158,18 @@ def _fitted_state(config, arrays):
             for name, attribute in CURVES.items()
         },
         best_validation_score=config["best_validation_score"],
-        frequency=arrays["frequency"],
+        frequency=arrays.get("frequency", unknown_frequency(shape)),
         feature_names=names,
         model=None,
         image=config.get("image"),
         n_corrections=config.get("n_corrections"),
+        decoder_coefs=[arrays[f"decoder.{i}"] for i in range(n_decoder_arrays(config))],
     )  # fmt: skip
+
+
+def unknown_frequency(shape):
+    """How often atoms (E, H, D) fired, where no epoch has counted it."""
+    return np.full(shape[0] * shape[1], np.nan, np.float32)
 
 
 def _resumed_model(state, config, arrays, estimator):

@@ -21,6 +21,8 @@ from ._atomic import IrregularFileError, replacing
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U8": "|u1"}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+# Of other libraries' files. NumPy has no bfloat16, which is the upper half of a float32.
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _MAX_HEADER = 2**20  # bytes; JSON may take some forty times the memory of its text
 _MAX_REASON = 500  # characters
 _CHUNK = 2**24  # bytes hashed and written while they are in cache
@@ -76,9 +78,16 @@ def write_arrays(path, arrays, metadata):
 
     `replacing` says what becomes of links and permissions.
     """
+    with replaced(path, buffering=0) as file:
+        _write(file, arrays, metadata)
+
+
+@contextlib.contextmanager
+def replaced(path, **options):
+    """Open a new file as `replacing` does; a `ModelFileError` where path is no regular file."""
     try:
-        with replacing(path, buffering=0) as file:
-            _write(file, arrays, metadata)
+        with replacing(path, **options) as file:
+            yield file
     except IrregularFileError as error:
         raise ModelFileError(
             path, "Expected a regular file or none, got something else."
@@ -158,6 +167,16 @@ def read_arrays(path, describe):
     arrays : dict
         From str to ndarray; every number is finite.
     """
+    with opened(path) as (file, size):
+        return _read(file, size, describe)
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Open a regular file; gives it, unbuffered, and its size.
+
+    What is found wrong in the block becomes a `ModelFileError`, as by `trouble_with`.
+    """
     # Opening a pipe would wait for someone to write to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
@@ -166,15 +185,69 @@ def read_arrays(path, describe):
         if not stat.S_ISREG(status.st_mode):
             raise ModelFileError(path, "Expected a regular file.")
         with trouble_with(path), open(handle, "rb", buffering=0, closefd=False) as file:
-            return _read(file, status.st_size, describe)
+            yield file, status.st_size
     finally:
         os.close(handle)
 
 
+def read_foreign_arrays(path, describe):
+    """Arrays of floats in a safetensors file of another library, which has no checksum.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    describe : callable
+        Given the names of the arrays, returns the expected shape of each by name. Nothing is
+        allocated before the file's own statements agree with it and with the file's size.
+
+    Returns
+    -------
+    arrays : dict
+        From str to ndarray, float32; every number is finite.
+    """
+    with opened(path) as (file, size):
+        entries, begin = _read_header(file, size)
+        entries.pop("__metadata__", None)
+        expected = {name: (_kind_of_floats(name, entries.get(name)), shape)
+                    for name, shape in describe(set(entries)).items()}  # fmt: skip
+        _check_entries(entries, expected, size - begin)
+        return {name: _read_floats(file, begin, name, entry) for name, entry in entries.items()}
+
+
+def _kind_of_floats(name, entry):
+    """The kind of number in a file's entry; any where there is none, which is found later."""
+    kind = entry.get("dtype") if isinstance(entry, dict) else "F32"
+    if not isinstance(kind, str) or kind not in _FLOATS:
+        raise ValueError(f"Expected {name!r} as one of {sorted(_FLOATS)}, got {kind!r:.40}.")
+    return kind
+
+
+def _read_floats(file, begin, name, entry):
+    array = np.empty(entry["shape"], _FLOATS[entry["dtype"]])
+    file.seek(begin + entry["data_offsets"][0])
+    for chunk in _chunks(array):
+        _read_all(file, chunk)
+    if entry["dtype"] == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return finite_floats(name, array)
+
+
+def finite_floats(name, array):
+    """An array as float32; a ValueError that names it where not all numbers are finite."""
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes inf
+        array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"Expected finite numbers, got others in {name!r}.")
+    return array
+
+
 def _read(file, size, describe):
-    metadata, entries, begin = _read_header(file, size)
+    entries, begin = _read_header(file, size)
+    metadata = _checked_metadata(entries.pop("__metadata__", None))
     # Sizes are known to agree before any memory is taken.
-    expected = describe(metadata)
+    expected = {name: (_NAMES[np.dtype(dtype).newbyteorder("<")], shape)
+                for name, (dtype, shape) in describe(metadata).items()}  # fmt: skip
     _check_entries(entries, expected, size - begin)
     digest, arrays, infinite = _digest(metadata, entries), {}, []
     for name in sorted(entries):
@@ -206,7 +279,7 @@ def _read_all(file, view):
 
 
 def _read_header(file, size):
-    """Metadata, entries by name, and where the arrays begin."""
+    """Entries by name, metadata among them, and where the arrays begin."""
     if size < 8:
         raise ValueError(f"Expected a model file, got {size} bytes.")
     length = bytearray(8)
@@ -217,23 +290,28 @@ def _read_header(file, size):
     text = bytearray(length)
     _read_all(file, memoryview(text))
     entries = strict_json(text)
-    metadata = entries.pop("__metadata__", None) if isinstance(entries, dict) else None
+    if not isinstance(entries, dict):
+        raise ValueError("Expected a header with names.")
+    return entries, 8 + length
+
+
+def _checked_metadata(metadata):
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("Expected metadata of text in the header.")
     if "sha256" not in metadata:
         raise ValueError("Expected a checksum in the header.")
-    return metadata, entries, 8 + length
+    return metadata
 
 
 def _check_entries(entries, expected, n_bytes):
-    """Each array is described as expected, and they fill the file without gap or overlap."""
+    """Each array has the expected kind and shape, and they fill the file without gap or overlap."""
     if set(entries) != set(expected):
         odd = min(set(entries) ^ set(expected))[:80]
         raise ValueError(f"Expected {len(expected)} arrays; {odd!r} is missing or unknown.")
     end, spans = 0, []
-    for name, (dtype, shape) in expected.items():
+    for name, (kind, shape) in expected.items():
         entry = entries[name]
-        wanted = {"dtype": _NAMES[np.dtype(dtype).newbyteorder("<")], "shape": list(shape)}
+        wanted = {"dtype": kind, "shape": list(shape)}
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"Expected dtype, shape and data_offsets of {name!r}.")
         if any(repr(entry[item]) != repr(wanted[item]) for item in wanted):  # True is not 1
@@ -242,7 +320,7 @@ def _check_entries(entries, expected, n_bytes):
                 f"Expected {name!r} as {wanted['dtype']} {wanted['shape']}, got {got}."
             )
         span = entry["data_offsets"]
-        length = math.prod(shape) * np.dtype(dtype).itemsize
+        length = math.prod(shape) * np.dtype((_FLOATS | _DTYPES)[kind]).itemsize
         if not isinstance(span, list) or [type(i) for i in span] != [int, int]:
             raise ValueError(f"Expected two whole numbers as data_offsets of {name!r}.")
         if span[1] - span[0] != length:

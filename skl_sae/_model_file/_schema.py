@@ -21,6 +21,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ import numpy as np
 from .._engine._adam import optimizer_shapes
 from .._engine.init._principal import GROUPS, MAX_ROUNDS
 from .._engine.init._start import SPARE_RATES
+from .._training._history import MOST_FACTOR
 
 LARGEST = 2**40  # of any size, so that products of a few stay numbers
 # Words of the Mersenne twister's state.
@@ -40,6 +42,8 @@ _MOST_COPIES = 2**16
 _LONGEST_SIDE, _MOST_NUMBERS = 2**20, 2**31
 # The spread of patches, by which float32 numbers are divided.
 _LEAST_SPREAD, _MOST_SPREAD = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
+# Hidden layers of a decoder; each adds an array, whose size the file must have.
+_MOST_HIDDEN = 64
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 
 
@@ -107,7 +111,7 @@ ARRAYS = {
         "encoder": Rule(_F32, ("atoms", "features"), _finite),
         "encoder_bias": Rule(_F32, ("atoms",), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
-        "thresholds": Rule(_F32, ("members",), _not_negative),
+        "thresholds": Rule(_F32, ("members", "thresholds"), _not_negative),
         "scales": Rule(_F32, ("layers", "components"), _finite),
         "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
         "frequency": Rule(_F32, ("atoms",), _fraction),
@@ -140,6 +144,8 @@ ARRAYS = {
         "bias": Rule(_F32, ("members", "components"), _finite),
         "centers": Rule(_F32, ("members", "channels"), _finite),
         "thresholds": Rule(_F32, ("members",), _not_negative),
+        "scales": Rule(_F32, ("layers", "components"), _finite),
+        "correction_biases": Rule(_F32, ("corrections", "components"), _finite),
     },
 }
 # By the last part of the name; `optimizer_shapes` has their names, dtypes and shapes.
@@ -153,7 +159,12 @@ OPTIMIZER = {
     "rates": _not_negative,
     "rows_since_fired": _not_negative,
 }
-IN_MODEL = "bias", "centers", "thresholds"  # of the engine's arrays, where it has an optimizer
+IN_MODEL = (
+    "bias",
+    "centers",
+    "thresholds",
+    "correction_biases",
+)  # of the engine's arrays, where it has an optimizer
 
 
 def array_rules(kind, config):
@@ -168,13 +179,34 @@ def array_rules(kind, config):
     elif config["optimizer"] is not None:
         rules |= {f"engine.{name}": engine[name] for name in IN_MODEL}
     rules = {
-        name: rule._replace(shape=tuple(sizes.get(size, size) for size in rule.shape))
+        name: rule._replace(shape=_shape_of(rule, sizes))
         for name, rule in rules.items()
         if name.rpartition(".")[2] not in absent and name not in absent
     }
     if isinstance(config["parameters"]["init"], dict):
         rules["init"] = Rule(_F32, tuple(config["parameters"]["init"]["array"]), _finite)
-    return rules | _optimizer_rules(kind, config)
+    return rules | _decoder_rules(config) | _optimizer_rules(kind, config)
+
+
+def n_decoder_arrays(config):
+    """Number of matrices of a decoder with hidden layers; 0 of a linear one."""
+    n_hidden = len(config.get("decoder_sizes", ()))
+    return n_hidden + 1 if n_hidden else 0
+
+
+def _decoder_rules(config):
+    """Matrices between atoms, hidden layers and features."""
+    if not n_decoder_arrays(config):
+        return {}
+    _, n_components, n_features = config["shape"]
+    sizes = [n_components, *config["decoder_sizes"], n_features]
+    return {f"decoder.{i}": Rule(_F32, shape, _finite) for i, shape in enumerate(pairwise(sizes))}
+
+
+def _shape_of(rule, sizes):
+    """Numbers of a rule's shape; an axis of size None is left out."""
+    shape = (sizes.get(size, size) for size in rule.shape)
+    return tuple(size for size in shape if size is not None)
 
 
 def _absent(kind, config):
@@ -186,6 +218,8 @@ def _absent(kind, config):
         absent.add("thresholds")
     if kind == "model" and config["best_validation_score"] is None:
         absent.add("validation_scores")
+    if kind == "model" and not config["n_iter"]:  # how often atoms fired is not known
+        absent.add("frequency")
     if kind == "model" and config["feature_names"] is None:
         absent |= {"feature_names", "feature_name_ends"}
     if not config.get("n_corrections"):
@@ -203,8 +237,8 @@ def _optimizer_rules(kind, config):
         return {}
     shapes = optimizer_shapes(
         tuple(config["shape"]), optimizer["n_steps"], tied=config["tied"],
-        sparse=optimizer["sparse"] and "image" not in config,
-        center_size=_sizes(config)["channels"],
+        sparse=optimizer["sparse"] and "image" not in config and not config.get("n_corrections"),
+        center_size=_sizes(config)["channels"], n_corrections=config.get("n_corrections", 0),
     )  # fmt: skip
     return {
         f"optimizer.{name}": Rule(*kind_and_shape, OPTIMIZER[name.rpartition(".")[2]])
@@ -223,6 +257,7 @@ def _sizes(config):
         "channels": image_shape[2] if image_shape else n_features,
         "inputs": math.prod(image_shape) if image_shape else n_features,
         "atoms": n_members * n_components, "steps": steps,
+        "thresholds": n_components if config["thresholds"] == "atoms" else None,
         "epochs": progress.get("losses", config.get("n_iter")), "scores": progress.get("scores"),
         "errors": progress.get("errors"),
         "name_bytes": config.get("feature_names"), "corrections": config.get("n_corrections"),
@@ -373,13 +408,30 @@ def _are_sides(value, n):
 
 
 def _n_corrections(value, config):
-    """Layers after the first, all tied to the atoms of one member; no optimizer."""
+    """Layers after the first, all tied to the atoms of one member.
+
+    An optimizer goes on with as many as the parameters ask for.
+    """
     fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
-    return whole(value, 0) and fitting and config["optimizer"] is None
+    n_asked = config["parameters"].get("n_encoder_layers")
+    return whole(value, 0) and fitting and (config["optimizer"] is None or n_asked == value + 1)
+
+
+def _decoder_sizes(value, config):
+    """Sizes of a decoder's hidden layers, none or some."""
+    return isinstance(value, list) and len(value) <= _MOST_HIDDEN and all(
+        whole(size, 1) for size in value
+    )  # fmt: skip
 
 
 def _epochs(value, config):
-    return whole(value, 1)
+    """At least one; none of a model of another library, which has no optimizer."""
+    return whole(value, 0) and (value > 0 or config["optimizer"] is None)
+
+
+def _thresholds(value, config):
+    """Whether members have a threshold; "atoms" for one of each atom, which is not trained."""
+    return isinstance(value, bool) or (value == "atoms" and config["n_iter"] == 0)
 
 
 def _score_or_none(value, config):
@@ -451,7 +503,7 @@ def _factors(value, n_members, has_thresholds):
     """None, or what the thresholds of each member are multiplied by."""
     return value is None or (
         has_thresholds and numbers(value) and len(value) == n_members
-        and all(0 <= factor <= 1 for factor in value)
+        and all(0 <= factor <= MOST_FACTOR for factor in value)
     )  # fmt: skip
 
 
@@ -472,6 +524,7 @@ _BOTH = {
 }
 CONFIG = {
     "model": _BOTH | {
+        "thresholds": _thresholds,
         "n_iter": _epochs,
         "best_validation_score": _score_or_none,
         # Bytes of their text.
@@ -491,7 +544,10 @@ CONFIG = {
 
 
 # Items that files of some classes have, and a parameter of these classes.
-_OF_CLASS = {"image": "kernel_size", "n_corrections": "n_encoder_layers"}
+_OF_CLASS = {
+    "image": "kernel_size", "n_corrections": "n_encoder_layers",
+    "decoder_sizes": "decoder_hidden_layer_sizes",
+}  # fmt: skip
 
 
 def check_class(config, cls):
@@ -508,7 +564,7 @@ def check_config(kind, config):
         # It is checked before the items that depend on it.
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
     if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
-        rules = rules | {"n_corrections": _n_corrections}
+        rules = rules | {"n_corrections": _n_corrections, "decoder_sizes": _decoder_sizes}
     if kind == "checkpoint" and isinstance(config, dict) and "epoch" in config:
         rules = rules | {"epoch": _epoch}
     if not isinstance(config, dict) or set(config) != set(rules):
@@ -540,6 +596,16 @@ def _init(value, config):
     shape = config["shape"]
     fitting = [shape, shape[1:]] if shape[0] == 1 else [shape]
     return set(value) == {"array"} and repr(value["array"]) in map(repr, fitting)
+
+
+def _prefixes(value, config):
+    """None, or rising numbers of first atoms."""
+    n_components = config["shape"][1]
+    return value is None or (
+        isinstance(value, list) and 0 < len(value) <= n_components
+        and all(whole(size, 1, n_components) for size in value)
+        and value == sorted(set(value)) and not config["thresholds"]
+    )  # fmt: skip
 
 
 def _augmenter(value, config):
@@ -576,11 +642,14 @@ def _image_shape(value, config):
 PARAMETERS = {
     "n_components": _is_size(1),
     "n_estimators": _is_size(0),
+    "prefixes": _prefixes,
     "init": _init,
     "device": lambda value, config: isinstance(value, str) and bool(_DEVICE.fullmatch(value)),
     "augmenter": _augmenter,
     "image_shape": _size_of_images,
     "n_encoder_layers": lambda value, config: whole(value, 1),
+    "transform_tol": lambda value, config: value is None or number(value, 0, 1),
+    "decoder_hidden_layer_sizes": _decoder_sizes,
     **dict.fromkeys(("kernel_size", "stride", "pooling"), _one_or_two_sides),
 }
 AUGMENTER = {

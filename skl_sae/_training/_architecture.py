@@ -29,9 +29,19 @@ _LEAST_SPREAD = 0.01
 
 
 class FlatArchitecture:
-    """Each row is coded as a whole."""
+    """Each row is coded as a whole.
+
+    Parameters
+    ----------
+    spreads : bool, default=True
+        Whether ranks share a large model; otherwise each has all of it.
+    """
 
     n_places = 1
+    spreads = True
+
+    def __init__(self, spreads=True):
+        self.spreads = spreads
 
     def as_json(self):
         """Sizes that a file holds besides those of the arrays; None for none."""
@@ -46,7 +56,7 @@ class FlatArchitecture:
 
     def model(self, parameters, **options):
         """A model of parameters in scaled units, spread over the ranks of a fit that is shared."""
-        return spread_model(parameters, current(), **options)
+        return spread_model(parameters, current() if self.spreads else None, **options)
 
     def prepare(self, rows, rng):
         """Return what the model sees of rows; random choices are made anew."""

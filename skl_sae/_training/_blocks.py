@@ -12,8 +12,9 @@ from ._sources import ArrayRows, RawBatch, counts_or_shares, weights_of_changed
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
 _WINDOW_BYTES = 2**24
-# Numbers of a sample (16 MB), unless these are too few rows for initial atoms.
-_MOST_SAMPLED, _LEAST_ROWS = 2**22, 2**11
+# Numbers of a sample (8 MB), unless these are too few rows for initial atoms. Of 2**22 a fit takes
+# 80 MB more, and its correlation is 0.0003 higher on average after five epochs, 0.002 after one.
+_MOST_SAMPLED, _LEAST_ROWS = 2**21, 2**11
 # Places in the data that a sample is from; and rows to judge a fit by, which are fewer.
 _N_RUNS, _N_JUDGING_RUNS = 256, 64
 # Seed where a sample must be the same at each call.

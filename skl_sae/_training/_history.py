@@ -4,6 +4,8 @@ import numpy as np
 
 from .._engine._parameters import NAMES, Parameters
 
+# Factors of thresholds are at most this.
+MOST_FACTOR = 2.0**10
 # Training has got worse if the held-out error is larger by this share.
 LEAST_LOSS = 0.02
 

@@ -1,6 +1,7 @@
 """Trainer: the training loop, with what comes before and after it."""
 
 import contextlib
+import copy
 import math
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_p
 from ..metrics import row_correlations
 from . import _collective
 from ._architecture import FlatArchitecture
-from ._history import History
+from ._calibration import held_out_budget
+from ._history import MOST_FACTOR, History
 from ._sources import ArrayRows, EpochRows, n_judges
 
 # Share of a fit's steps in which the learning rate rises.
@@ -30,6 +32,8 @@ _RATE, _LARGEST_RATE = 15.0, 0.01
 _DIVERGED = 1e6
 # Number of rows, about, that thresholds are fitted to.
 _THRESHOLD_ROWS = 1024
+# Parts of the rows that are left out in turn where thresholds are fitted to a start.
+_N_FOLDS = 5
 # Share of the epochs after which the held-out rows that judge a fit are returned to training; and
 # the same while no epoch has a lower error on them than the start.
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
@@ -51,6 +55,7 @@ class Size(NamedTuple):
 
     shape: tuple  # members, atoms, features
     k: int
+    prefixes: tuple = ()  # numbers of first atoms, fewer than all, that are models, too
 
 
 def check_memory(shape, tied):
@@ -103,10 +108,14 @@ class Trainer:
         self.epoch_random_state = None  # before it began
         self.within_epochs = None  # (share of an epoch, what is called after each)
 
-    def suits(self, k, sparsity):
+    def suits(self, size, sparsity):
         """Whether the model, with its moments, can go on under these parameters."""
         by_batch = self.model.parameters.thresholds is not None
-        return self.model.k == k and by_batch == (sparsity == "batch_topk")
+        return (
+            self.model.k == size.k
+            and self.size.prefixes == size.prefixes
+            and by_batch == (sparsity == "batch_topk")
+        )
 
     def continue_with(self, settings, rng):
         """Go on under other settings, at a constant learning rate."""
@@ -184,7 +193,8 @@ class Trainer:
             parameters = self._initial_parameters(rows)
         else:
             parameters = self.scaling.scale_parameters(start)
-        has_thresholds = parameters.thresholds is not None
+        # Those of single atoms, in models of other libraries, are not learned here.
+        has_thresholds = parameters.thresholds is not None and parameters.thresholds.ndim == 1
         if not by_batch:
             parameters.thresholds = None
         elif not has_thresholds:
@@ -280,7 +290,32 @@ class Trainer:
         history.keep(self.model)
         history.best = -error
         if self.model.parameters.thresholds is not None:
-            history.threshold_factors = self._threshold_factors(self.held_out)
+            history.threshold_factors = self._without_judges()._threshold_factors()
+
+    def _without_judges(self):
+        """A trainer that has gone on from here to the end, but never learned the rows held out.
+
+        It tells what thresholds suit new rows at the end, when all rows of this one are learned.
+        """
+        twin = copy.copy(self)
+        twin.rng = np.random.RandomState()
+        twin.rng.set_state(self.rng.get_state())
+        twin.watch = twin.within_epochs = None
+        whole = self.model.whole()
+        twin.model = self.architecture.model(
+            whole.arrays(caught_up=False).copy(), k=whole.k, device=whole.device, fused=whole.fused
+        )
+        twin.model.restore_optimizer(whole.optimizer_arrays(), whole.n_steps)
+        twin.epochs = EpochRows(self.epochs.rows, self.settings.augmenter, twin.rng)
+        n_epochs, n_planned = self.history.n_epochs, self.settings.max_iter
+        rows = twin.prepared(twin.epochs.draw())
+        n_left = (n_planned - n_epochs) * math.ceil(rows.n_rows / self.settings.batch_size)
+        twin.n_planned_steps = self.n_steps_before + whole.n_steps + n_left
+        for epoch in range(n_epochs, n_planned):
+            if epoch > n_epochs:
+                rows = twin.prepared(twin.epochs.draw())
+            twin.run_epoch(rows, rows.n_rows, epoch)
+        return twin
 
     def train_epoch(self, rows):
         """Train on rows once, and judge what came of it."""
@@ -305,7 +340,9 @@ class Trainer:
             Number of epochs before, which an error names.
         """
         s, model = self.settings, self.model
-        objective = Objective(float(s.consistency), float(s.aux_coef), dead_after)
+        objective = Objective(
+            float(s.consistency), float(s.aux_coef), dead_after, self.size.prefixes
+        )
         learning_rate = self._learning_rate(self.size.shape[2])
         if self.epoch is None:
             model.counts.fired.zero_()
@@ -396,7 +433,8 @@ class Trainer:
         if self.history.best_arrays:
             self._settle()
         self.model = self.model.whole()
-        if self.settings.transform_algorithm == "omp":
+        # Adapted to pursuit of all, the first atoms would be no good models any more.
+        if self.settings.transform_algorithm == "omp" and not self.size.prefixes:
             self._adapt_atoms()
         # What only a fit needs would take memory while the object lives.
         del self.all_rows, self.epochs, self.start
@@ -404,15 +442,17 @@ class Trainer:
 
     def _settle(self):
         history, rows = self.history, self.prepared(self.all_rows)
-        is_principal = self.start is None and isinstance(self.settings.init, str)
-        if history.has_begun_best and is_principal and self.settings.init == "pca":
+        is_new_start = (
+            history.has_begun_best and self.start is None
+            and isinstance(self.settings.init, str) and self.settings.init == "pca"
+        )  # fmt: skip
+        if is_new_start:
             sample = rows.sample(self.rng)
             self.scaling = self.architecture.scaling(sample)
             self.make_model(sample)
             history.frequency = None
-            thresholds = self.model.parameters.thresholds
-            if thresholds is not None:  # fitted to rows that were not learned
-                thresholds.copy_(torch.from_numpy(history.best_arrays["thresholds"]))
+            if self.model.parameters.thresholds is not None:
+                self._cross_fit_thresholds(sample)
         elif self.settings.early_stopping or history.has_begun_best:
             self._go_back()
         elif self.error(self.held_out) > -history.best:
@@ -420,8 +460,27 @@ class Trainer:
         if history.threshold_factors is not None:
             thresholds = self.model.parameters.thresholds
             thresholds *= torch.tensor(history.threshold_factors).to(thresholds)
+        elif self.model.parameters.thresholds is not None and not is_new_start:
+            self._fit_thresholds(self.held_out, self._held_out_budget())
         if history.frequency is None or not history.frequency.any():  # of the start
             history.frequency = self._firing_frequency(rows)
+
+    def _cross_fit_thresholds(self, rows):
+        """Fit the thresholds of a start made of rows such that new ones have k active atoms.
+
+        By how much those of new rows are larger, each fifth of the rows tells by a start made of
+        the others.
+        """
+        model, factors = self.model, []
+        for fold in np.array_split(self.rng.permutation(rows.n_rows), _N_FOLDS):
+            others = rows[np.setdiff1d(np.arange(rows.n_rows), fold)]
+            self.make_model(others)
+            self._fit_thresholds(others)
+            with self._thresholds_fitted_to(rows[fold]) as of_others:
+                factors.append(self.model.parameters.thresholds / of_others)
+        self.model = model
+        self._fit_thresholds(rows)
+        model.parameters.thresholds *= torch.stack(factors).mean(0)
 
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""
@@ -460,47 +519,69 @@ class Trainer:
         """Mean squared error of the combined reconstruction, and consistency, in scaled units.
 
         It judges epochs. The training loss is the mean error of the members instead. Meanwhile
-        thresholds are such that the rows have k active atoms on average, as in training.
+        thresholds are such that the rows have k active atoms on average, as in training. With
+        prefixes it is the mean over their models and that of all atoms.
         """
-        total, X = 0.0, rows.copies()
+        total, X, nested = 0.0, rows.copies(), self._nested_models()
         with self._thresholds_fitted_to(rows):
             for batch in gen_batches(len(X), ROWS_AT_A_TIME):
                 scaled = self._scaled(X[batch])
-                total += self.model.error(scaled, self.settings.consistency) * len(scaled)
-        return _collective.first(total / len(X))
+                error = self.model.error(scaled, self.settings.consistency)
+                error += sum(model.error(scaled) for model in nested)
+                total += error * len(scaled)
+        return _collective.first(total / len(X) / (1 + len(nested)))
+
+    def _nested_models(self):
+        """Models of the first atoms, as the prefixes say."""
+        return [self.model.prefix(n_components) for n_components in self.size.prefixes]
 
     @contextlib.contextmanager
-    def _thresholds_fitted_to(self, rows):
+    def _thresholds_fitted_to(self, rows, k=None):
         """Give the thresholds as they were, None for top-k; they are fitted to rows meanwhile."""
         thresholds = self.model.parameters.thresholds
         if thresholds is None:
             yield None
             return
         kept = thresholds.clone()
-        self._fit_thresholds(rows)
+        self._fit_thresholds(rows, k)
         yield kept
         thresholds.copy_(kept)
 
     @one_thread()
-    def _fit_thresholds(self, rows):
+    def _fit_thresholds(self, rows, k=None):
         """Find thresholds that k of a row's activations reach, on average over some of the rows."""
-        X = rows.copies()
-        self.model.fit_thresholds(self._scaled(X[:: 1 + len(X) // _THRESHOLD_ROWS]))
+        self.model.fit_thresholds(self._some_scaled(rows), k)
 
-    def _threshold_factors(self, rows):
-        """Factors of the thresholds by which rows held out get as many atoms."""
-        with self._thresholds_fitted_to(rows) as kept:
-            return (self.model.parameters.thresholds / kept).clamp(max=1).tolist()
+    def _some_scaled(self, rows):
+        X = rows.copies()
+        return self._scaled(X[:: 1 + len(X) // _THRESHOLD_ROWS])
+
+    @one_thread()
+    def _held_out_budget(self):
+        """Mean number of active atoms for the rows held out, so that new ones have k."""
+        self.model.catch_up()
+        learned = self.prepared(self.epochs.rows).sample(self.rng)
+        rows = (self._some_scaled(part) for part in (self.held_out, learned))
+        return _collective.first(held_out_budget(self.model, *rows))
+
+    def _threshold_factors(self):
+        """Factors of the thresholds by which new rows get k atoms, by the rows held out."""
+        with self._thresholds_fitted_to(self.held_out, self._held_out_budget()) as kept:
+            return (self.model.parameters.thresholds / kept).clamp(max=MOST_FACTOR).tolist()
 
     @one_thread()
     def score(self, rows):
-        """Mean correlation of rows with their reconstruction; a constant row counts as 0."""
-        total = 0.0
+        """Mean correlation of rows with their reconstruction; a constant row counts as 0.
+
+        With prefixes it is the mean over their models, too.
+        """
+        total, models = 0.0, [self.model, *self._nested_models()]
         for X, scaled, weight in self._parts(rows, self.settings.batch_size):
-            reconstruction = self.model.reconstruct(scaled).cpu().numpy()
-            correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
-            total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
-        return _collective.first(float(total / rows.n_samples))
+            for model in models:
+                reconstruction = model.reconstruct(scaled).cpu().numpy()
+                correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
+                total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
+        return _collective.first(float(total / rows.n_samples / len(models)))
 
 
 class Mean:

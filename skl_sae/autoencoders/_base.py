@@ -33,8 +33,8 @@ from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_c
 _SEEN = "n_features_in_", "feature_names_in_"  # what validation notes about the data
 # Parameters that decide on the codes of fitted atoms.
 _OF_CODES = (
-    "aggregate", "transform_algorithm", "refit", "pooling", "pooling_function", "stride",
-    "normalize",
+    "aggregate", "transform_algorithm", "transform_tol", "refit", "pooling", "pooling_function",
+    "stride", "normalize",
 )  # fmt: skip
 
 
@@ -43,9 +43,9 @@ class BaseSparseAutoencoder(
 ):
     """Base of all sparse autoencoders: a base class of this package's estimators, and of no others.
 
-    A subclass has the parameters aggregate, checkpoint, device, sparse_output and
-    transform_algorithm. Its fit sets the attributes of `_parameter_attributes`, ``k_``,
-    ``n_iter_``, ``atom_frequency_``, ``best_validation_score_``, the curves, ``_offset`` and
+    A subclass has the parameters aggregate, checkpoint, device, sparse_output, transform_algorithm
+    and transform_tol. Its fit sets the attributes of `_parameter_attributes`, ``k_``, ``n_iter_``,
+    ``atom_frequency_``, ``best_validation_score_``, the curves, ``_offset`` and
     ``_scale``, and keeps its `Trainer` as ``_trainer``. Files read and set all of them by
     `_get_state` and `_set_state`.
     """
@@ -373,11 +373,23 @@ class BaseSparseAutoencoder(
         model = self._coder(parameters, n_rows)
         n_members, n_components, _ = parameters.shape
         encode, batch_size = model.encode, max(1, CODES_AT_A_TIME // (n_members * n_components))
+        tolerance = self._tolerance()
         if self.transform_algorithm == "omp":
-            encode, batch_size = Pursuit(model).encode, pursuit_batch_size(n_components, self.k_)
+            encode = Pursuit(model, tolerance).encode
+            batch_size = pursuit_batch_size(n_components, self.k_)
         elif self.refit:
             encode = Refit(model, n_rows).encode
         return model, encode, batch_size
+
+    def _tolerance(self):
+        """Part of a row's squared norm at which pursuit ends; None where it has k picks."""
+        if self.transform_tol is not None and self.transform_algorithm != "omp":
+            raise ValueError(
+                "Expected transform_tol=None unless transform_algorithm='omp', whose picks it "
+                f"ends, got transform_tol={self.transform_tol!r} with "
+                f"transform_algorithm={self.transform_algorithm!r}."
+            )
+        return self.transform_tol
 
     def _code(self, X, model, encode, batch_size):
         """CSR codes of an array by what `_encoder` gives."""
@@ -415,6 +427,10 @@ class BaseSparseAutoencoder(
         return n_codes if self.aggregate == "concat" else n_codes // len(self.centers_)
 
     # --- State ---
+
+    def _prefixes_of(self, n_components):
+        """Numbers of first atoms, fewer than all, that are models of their own."""
+        return ()
 
     def _parameters(self):
         """Fitted parameters, in the units of the data; views of the public arrays."""
@@ -470,7 +486,8 @@ class BaseSparseAutoencoder(
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
             architecture = self._architecture()
-            size = Size(state.parameters.shape, architecture.trained_k(state.k))
+            shape = state.parameters.shape
+            size = Size(shape, architecture.trained_k(state.k), self._prefixes_of(shape[1]))
             self._trainer = Trainer(
                 self._settings(), size, self._tied, None, state.scaling, architecture
             )

@@ -1,6 +1,6 @@
 """BoostingSparseAutoencoder: autoencoders of which each learns what those before left over."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,6 +58,12 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         training. "omp": orthogonal matching pursuit among the atoms of all stages together, which
         picks as many as the stages have active atoms; codes are of either sign. All atoms must be
         as large as the rows, and suit it best if the stages have transform_algorithm="omp" too.
+    transform_tol : float or None, default=None
+        Part of a sample's variance, its squared distance from the sum of the stages' centres, that
+        is small enough to be left over. "omp" stops there. By "stages" a sample whose squared
+        residual is at most this part, all centres taken away, has no active atoms in the stages
+        that follow. None is all stages, or as many picks as these have active atoms. Stages learn
+        all samples; set it before or after fit.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     random_state : int, RandomState instance or None, default=None
@@ -123,6 +129,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         "n_estimators": [Interval(Integral, 1, None, closed="left"), None],
         "refit": ["boolean"],
         "transform_algorithm": [StrOptions({"stages", "omp"})],
+        "transform_tol": [Interval(Real, 0, 1, closed="left"), None],
         "sparse_output": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -134,6 +141,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         *,
         refit=False,
         transform_algorithm="stages",
+        transform_tol=None,
         sparse_output=True,
         random_state=None,
     ):
@@ -141,6 +149,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         self.n_estimators = n_estimators
         self.refit = refit
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.sparse_output = sparse_output
         self.random_state = random_state
 
@@ -176,17 +185,18 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def _coded(self, X):
         if self.transform_algorithm == "stages":
-            return Stages(self.refit, self.estimators_).codes(X)
+            return Stages(self.refit, self.estimators_).codes(X, self.transform_tol)
         self._check_atoms(self.estimators_)
         constant = sum(constant_of(member) for member in self.estimators_)
         atoms = np.concatenate([atoms_of(member) for member in self.estimators_])
-        return pursued(X - constant, atoms, sum(map(n_active, self.estimators_)))
+        k = sum(map(n_active, self.estimators_))
+        return pursued(X - constant, atoms, k, self.transform_tol)
 
     def _decoded(self, codes):
         return decoded(self.estimators_, codes)
 
     def _of_codes(self):
-        return self.refit, self.transform_algorithm
+        return self.refit, self.transform_algorithm, self.transform_tol
 
     @property
     def _offset(self):
@@ -224,15 +234,23 @@ class Stages:
         stages.constants = self.constants[:n]
         return stages
 
-    def codes(self, X):
-        """CSR codes of rows by all stages, side by side."""
+    def codes(self, X, tolerance=None):
+        """CSR codes of rows by all stages, side by side.
+
+        A row of which at most the tolerance, a part of its squared norm about the centres, is left
+        over is coded by no further stage.
+        """
+        rows = OpenRows(X, self.members, tolerance)
         left, codes = X, None
         for n in range(1, len(self.members) + 1):
+            left, codes = rows.still_open(left, codes)
+            if not len(left):
+                break
             stages = self.first(n)
-            codes = stages.extended(X, left, codes)
+            codes = stages.extended(rows.X, left, codes)
             if n < len(self.members):
-                left = X - stages.decoded(codes)
-        return codes
+                left = rows.X - stages.decoded(codes)
+        return rows.all_codes(codes)
 
     def extended(self, X, left, codes):
         """CSR codes of rows X by all stages, from those by all but the last and what they left."""
@@ -247,6 +265,55 @@ class Stages:
     def decoded(self, codes):
         """Rows of codes."""
         return decoded(self.members, codes)
+
+
+class OpenRows:
+    """Rows that further stages code, and the codes of those of which enough is explained.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        All rows.
+    members : list of fitted estimators
+        All stages.
+    tolerance : float or None
+        Part of a row's squared norm about the stages' centres that is little enough to be left.
+    """
+
+    def __init__(self, X, members, tolerance):
+        self.X, self.tolerance = X, tolerance
+        self.numbers, self.ended = np.arange(len(X)), []
+        self.n_columns = columns_of(members)[-1].stop
+        # What the stages that follow reconstruct of empty codes, too; at last of none.
+        constants = [] if tolerance is None else [constant_of(member) for member in members]
+        self.rests = [sum(constants[n:]) for n in range(len(constants) + 1)]
+        if tolerance is not None:
+            self.enough = tolerance * _squares(X - self.rests[0])
+
+    def still_open(self, left, codes):
+        """Those rows of which too much is left over, and their codes; called before each stage."""
+        if self.tolerance is None:
+            return left, codes
+        goes_on = _squares(left - self.rests.pop(0)) > self.enough
+        if codes is None:
+            codes = sp.csr_matrix((len(left), 0), dtype=np.float32)
+        self.ended.append((self.numbers[~goes_on], codes[~goes_on]))
+        self.numbers, self.X = self.numbers[goes_on], self.X[goes_on]
+        self.enough = self.enough[goes_on]
+        return left[goes_on], codes[goes_on]
+
+    def all_codes(self, codes):
+        """CSR codes of all rows in their order."""
+        if self.tolerance is None:
+            return codes
+        numbers, parts = zip(*self.ended, (self.numbers, codes), strict=True)
+        for part in parts:
+            part.resize((part.shape[0], self.n_columns))
+        return sp.vstack(parts, format="csr")[np.argsort(np.concatenate(numbers))]
+
+
+def _squares(rows):
+    return np.square(rows).sum(axis=1, dtype=np.float64)
 
 
 class Left:

@@ -98,6 +98,11 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes codes. "topk": the encoder, in one pass. "omp": orthogonal matching
         pursuit [3]_ over the whole image, with the atoms of all places, which is slower and has a
         lower error; its codes have either sign.
+    transform_tol : float or None, default=None
+        Part of an image's variance at which "omp" stops, as in :class:`TopKSparseAutoencoder`: of
+        the squared distance of all its pixels from ``centers_``; and of the pixels of its margin,
+        where the places inside do not cover it. With ``normalize`` it is part of
+        the variance of the normalized patches together.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, as in
         :class:`TopKSparseAutoencoder`, of the whole image at once. Where places overlap this takes
@@ -229,6 +234,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         tied="auto",
         init="pca",
         transform_algorithm="topk",
+        transform_tol=None,
         refit=False,
         learning_rate="auto",
         batch_size=32,
@@ -258,6 +264,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.tied = tied
         self.init = init
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -371,7 +378,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
-        self._refuse_booleans()
+        self._check_numbers()
         if start is not None and X.shape[1:] != self._fitted_shape:
             raise ValueError(
                 f"Expected images of shape {self._fitted_shape} to go on with, got {X.shape[1:]}."
@@ -525,9 +532,9 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         is_fitted_size = X.shape[1:] == self._fitted_shape
         k = self.k_ if is_fitted_size else self._resolve_k(places)
         model = ConvModel(parameters, places=seen, k=k, device=device)
-        encode = model.encode
+        encode, tolerance = model.encode, self._tolerance()
         if self.transform_algorithm == "omp":
-            encode = ConvPursuit(model).encode
+            encode = ConvPursuit(model, tolerance).encode
         elif self.refit:
             encode = ConvRefit(model).encode
         for images in self._few_at_a_time(X, places):

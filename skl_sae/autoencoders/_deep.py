@@ -5,12 +5,18 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+import scipy.sparse as sp
+import torch
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._engine._deep import DeepModel
-from .._model_file._safetensors import ModelFileError
+from .._engine._interactions import correction
+from .._engine._threads import one_thread
+from .._engine._tuning import ROWS_AT_A_TIME
 from .._training._architecture import FlatArchitecture
 from .._training._deep import DeepArchitecture, StageTrainer
+from .._training._interactions import Coded, trained_interactions
 from .._training._loop import Size, check_memory
 from ._sizes import number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
@@ -54,6 +60,11 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         1,024.
     n_encoder_layers : int, default=3
         Number of layers of the encoder. 1 is the linear encoder of :class:`TopKSparseAutoencoder`.
+    decoder_hidden_layer_sizes : tuple of int, default=()
+        Sizes of hidden layers between code and reconstruction, which correct how active atoms add
+        up (see Notes). () is the linear decoder, which on digits left no more.
+    activation : {"relu"}, default="relu"
+        Activation function of these hidden layers.
     k : int, float or None, default=None
         Maximum number of active atoms per sample. A float in (0, 1) is a fraction of n_components.
         None is 5 % of n_components, but at most half the number of features. The result is at
@@ -65,6 +76,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass through
         its layers. "omp": orthogonal matching pursuit, to which fit adapts the atoms at its end;
         the encoder then is not used, so that :class:`TopKSparseAutoencoder` serves as well.
+    transform_tol : float or None, default=None
+        Part of a sample's variance at which "omp" stops, as in :class:`TopKSparseAutoencoder`.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, none
         negative: no sample is reconstructed worse, in little more time. Training does not change.
@@ -96,6 +109,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     device : str or torch.device, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of CUDA,
         MPS and CPU that is there. Fitted attributes are NumPy arrays on any device.
+    warm_start : bool, default=False
+        Whether fit starts from the fitted weights: of several layers it then trains all in all
+        epochs, of one it goes through both halves again. Hidden layers of the decoder begin anew.
     random_state : int, RandomState instance or None, default=None
         Determines the initial atoms, the order of the samples, those held out and the augmenter's
         random_state.
@@ -105,7 +121,10 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features), float32
-        The atoms, of unit norm.
+        The atoms, of unit norm. With any decoder, an atom is the response to a unit activation of
+        it alone, less the response to an empty code.
+    decoder_coefs_ : list of ndarray, float32
+        Weights of the decoder's hidden layers, as V in the Notes the last; empty without such.
     encoder_ : ndarray of shape (n_components, n_features), float32
         Weights of the first layer: the atoms, each times its scale.
     encoder_bias_ : ndarray of shape (n_components,), float32
@@ -154,6 +173,21 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     as it is. With early_stopping, its held-out samples take this role; without enough samples, the
     training samples do.
 
+    With hidden layers :math:`f(z) = \mathrm{ReLU}(\ldots \mathrm{ReLU}(z V_1) \ldots V_m)`,
+    which have no biases, the decoder is
+
+    .. math::
+
+        \hat x = D^\top z + b + \Big(f(z) - \sum_h z_h f(e_h)\Big) V.
+
+    A lone atom's own answer is taken away, so that the response to it alone is
+    :math:`z_h d_h + b`, exactly: what is learned is how atoms interact. The hidden layers are
+    trained by themselves at the end of fit, for max_iter epochs, by Adam on the residual of fixed
+    codes; the samples held out choose the epoch, and as the start has :math:`V = 0`, they are not
+    reconstructed worse than by the linear decoder. The augmenter's variants are not among the rows
+    of this part. "omp", refit, partial_fit and :class:`~skl_sae.report.SAEReport` need a linear
+    decoder, and refuse another.
+
     The same seed gives the same result, to the bit, on one machine, for any number of threads.
 
     References
@@ -184,6 +218,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         **TrainedSparseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
+        "decoder_hidden_layer_sizes": [tuple, list],
+        "activation": [StrOptions({"relu"})],
+        "warm_start": ["boolean"],
     }
 
     def __init__(
@@ -191,9 +228,12 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         n_components=None,
         *,
         n_encoder_layers=3,
+        decoder_hidden_layer_sizes=(),
+        activation="relu",
         k=None,
         init="pca",
         transform_algorithm="topk",
+        transform_tol=None,
         refit=False,
         learning_rate="auto",
         batch_size=32,
@@ -206,14 +246,18 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         tol=1e-4,
         sparse_output=True,
         device="auto",
+        warm_start=False,
         random_state=None,
         verbose=0,
     ):
         self.n_components = n_components
         self.n_encoder_layers = n_encoder_layers
+        self.decoder_hidden_layer_sizes = decoder_hidden_layer_sizes
+        self.activation = activation
         self.k = k
         self.init = init
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -226,53 +270,16 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.tol = tol
         self.sparse_output = sparse_output
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-
-    def save(self, path, *, optimizer=False):
-        """Write the fitted model to one file, from which :meth:`load` reads it.
-
-        The file is as that of :meth:`TopKSparseAutoencoder.save`, but has no place for the moments
-        of further layers.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file, by custom with the suffix ``.safetensors``.
-        optimizer : bool, default=False
-            Only False: partial_fit of a loaded model begins with new moments.
-
-        Raises
-        ------
-        ModelFileError
-            If optimizer is True; or as from :meth:`TopKSparseAutoencoder.save`.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> from sklearn.datasets import load_digits
-        >>> from skl_sae import DeepTopKSparseAutoencoder
-        >>> X = load_digits().data[:200]
-        >>> sae = DeepTopKSparseAutoencoder(64, k=4, max_iter=2, random_state=0).fit(X)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "digits.safetensors")
-        ...     sae.save(path)
-        ...     loaded = DeepTopKSparseAutoencoder.load(path)
-        >>> bool((loaded.transform(X) != sae.transform(X)).nnz == 0)
-        True
-        """
-        if optimizer:
-            raise ModelFileError(
-                path, "Expected optimizer=False: a file has no place for the moments of further "
-                "layers."
-            )  # fmt: skip
-        super().save(path)
 
     # --- Training ---
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; the model's size, and that it begins tied."""
-        self._refuse_booleans()
+        self._check_numbers()
+        self._check_decoder()
         n_features = X.shape[1]
         n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
         shape = 1, n_atoms, n_features
@@ -293,43 +300,146 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
                 f"Expected n_encoder_layers={fitted} as fitted, got {self.n_encoder_layers}."
             )
 
+    def _check_decoder(self):
+        """Check the sizes of hidden layers, and that nothing asks for a linear decoder."""
+        sizes = self.decoder_hidden_layer_sizes
+        if not all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sizes):
+            raise ValueError(
+                f"Expected decoder_hidden_layer_sizes of at least 1 each, got {sizes!r}."
+            )
+        if len(sizes):
+            self._refuse_linear_only()
+
+    def _refuse_linear_only(self):
+        asked = [("transform_algorithm='omp'", self.transform_algorithm == "omp"),
+                 ("refit=True", self.refit)]  # fmt: skip
+        for words, is_asked in asked:
+            if is_asked:
+                raise ValueError(
+                    f"{words} solves for sums of atoms, and so needs a linear decoder. Expected "
+                    "decoder_hidden_layer_sizes=()."
+                )
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on learning with one pass over the rows of X.
+
+        As :meth:`TopKSparseAutoencoder.partial_fit`, on all layers of the encoder at once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, of which at least 1.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, as in :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the decoder has hidden layers: they suit the codes that fit ended with.
+        """
+        if len(self.decoder_hidden_layer_sizes) or getattr(self, "decoder_coefs_", ()):
+            raise ValueError(
+                "partial_fit changes codes, which hidden layers of the decoder were fitted to. "
+                "Expected decoder_hidden_layer_sizes=()."
+            )
+        return super().partial_fit(X, y, sample_weight)
+
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         return DeepArchitecture(int(self.n_encoder_layers))
 
-    def _stages(self):
-        """Architecture and settings of each stage of a fit."""
+    def _stages(self, start):
+        """Architecture and settings of each stage of a fit that starts from these parameters."""
         settings = self._settings()
         if self.n_encoder_layers == 1:
             return [(FlatArchitecture(), settings)]
+        if start is not None and start.scales is not None:
+            return [(self._architecture(), settings)]
         n_linear = math.ceil(_LINEAR * self.max_iter)
         linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
         return [(FlatArchitecture(), linear), (self._architecture(), settings)]
 
     def _fit(self, X, y, sample_weight):
         self._trainer = None  # an earlier optimizer's moments would only take memory
-        X = self._validate_rows(X, reset=True)
+        is_warm = self.warm_start and hasattr(self, "components_")
+        start = self._parameters() if is_warm else None
+        X = self._validate_rows(X, reset=not is_warm)
         rows = self._weighted(X, sample_weight)
-        size, tied = self._check_size(X, rows.n_samples, None)
+        size, tied = self._check_size(X, rows.n_samples, start)
         rng = self._generator(rows)
         context = self._init_callback_context(max_subtasks=self.max_iter)
-        trainer = start = None
-        for architecture, settings in self._stages():
+        trainer = None
+        for architecture, settings in self._stages(start):
+            is_first_stage = trainer is None
             trainer = StageTrainer(settings, size, tied, rng, architecture, trainer)
             trainer.begin(rows, start)
-            if start is None:
+            if is_first_stage:
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
             stop = self._train(trainer, context, None)
             trainer.finish()
             if stop:
                 break
             start = trainer.scaling.unscale_parameters(trainer.model.arrays())
+        coefs = self._interactions(trainer, rng)
         trainer.rows_split = None  # which only a fit needs
         self._store(trainer, trainer.history.attributes())
+        self.decoder_coefs_ = coefs
         self._warn_of_dead_atoms(rows.n_samples)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
 
+    def _interactions(self, trainer, rng):
+        """Weights of the decoder's hidden layers, in the units of the data."""
+        sizes = tuple(int(size) for size in self.decoder_hidden_layer_sizes)
+        if not sizes:
+            return []
+        coded = [
+            Coded(trainer.model, trainer._scaled(rows.sample(rng).copies()))
+            for rows in trainer.rows_split
+        ]
+        # Hidden layers without biases scale as what they are given: units make no difference.
+        return trained_interactions(sizes, *coded, trainer.settings, rng.randint(2**31 - 1))
+
+    # --- Reconstruction ---
+
+    def inverse_transform(self, X):
+        """Reconstruct rows from codes, by the hidden layers too where there are any.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_components)
+            Codes, as transform returns them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), float32
+            The rows.
+        """
+        rows = super().inverse_transform(X)
+        if self.decoder_coefs_:
+            self._correct(rows, self._validate_codes(X))
+        return rows
+
+    @one_thread()
+    def _correct(self, rows, codes):
+        """Add what hidden layers make of codes."""
+        coefs = [torch.tensor(coef) for coef in self.decoder_coefs_]
+        for part in gen_batches(len(rows), ROWS_AT_A_TIME):
+            dense = codes[part].toarray() if sp.issparse(codes) else codes[part]
+            rows[part] += correction(coefs, torch.tensor(dense)).numpy()
+
     # --- Codes and state ---
+
+    def _encoder(self, n_rows):
+        if self.decoder_coefs_:
+            self._refuse_linear_only()
+        return super()._encoder(n_rows)
 
     def _coder(self, parameters, n_rows):
         if parameters.scales is None:
@@ -348,7 +458,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _parameter_attributes(self, parameters):
         p = parameters
-        attributes = super()._parameter_attributes(p)
+        attributes = super()._parameter_attributes(p) | {"decoder_coefs_": []}
         if p.scales is None:
             return attributes | {
                 "encoder_scales_": np.ones((1, p.shape[1]), np.float32),
@@ -360,6 +470,19 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         }  # fmt: skip
 
     def _get_state(self):
-        # Files have no place for the moments of further layers.
-        n_corrections = len(self.correction_biases_)
-        return replace(super()._get_state(), model=None, n_corrections=n_corrections)
+        state = super()._get_state()
+        return replace(
+            state, model=self._going_on(state.model), n_corrections=len(self.correction_biases_),
+            decoder_coefs=self.decoder_coefs_,
+        )  # fmt: skip
+
+    def _going_on(self, model):
+        """The model with its optimizer, if it has as many layers as training would go on with."""
+        if model is None:
+            return None
+        scales = model.parameters.scales
+        return model if self.n_encoder_layers == (1 if scales is None else len(scales)) else None
+
+    def _set_state(self, state):
+        super()._set_state(state)
+        self.decoder_coefs_ = state.decoder_coefs

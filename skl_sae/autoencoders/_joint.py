@@ -25,6 +25,11 @@ def atoms_of(member):
 
     Of small atoms at all places that is a large matrix.
     """
+    if len(getattr(member, "decoder_coefs_", ())):
+        raise ValueError(
+            "Expected members with linear decoders, got one with decoder_hidden_layer_sizes: codes "
+            "by all members together are of sums of atoms."
+        )
     n_columns, n_features = member._n_features_out, member.n_features_in_
     check_fits(4 * n_columns * n_features, f"The atoms of {n_columns} columns")
     if is_flat(member) and len(member.components_) == n_columns and len(member.centers_) == 1:
@@ -34,13 +39,13 @@ def atoms_of(member):
 
 
 @one_thread()
-def pursued(rows, atoms, k):
+def pursued(rows, atoms, k, tolerance):
     """CSR codes of centred rows by orthogonal matching pursuit among atoms of any length."""
     lengths = np.maximum(np.linalg.norm(atoms, axis=1), np.finfo(np.float32).tiny)
     (n_atoms, n_features), rows = atoms.shape, np.ascontiguousarray(rows, np.float32)
     biases, center = np.zeros((1, n_atoms), np.float32), np.zeros((1, n_features), np.float32)
     parameters = Parameters((atoms / lengths[:, None])[None], None, biases, center, None)
-    pursuit = Pursuit(LinearModel(parameters, k=min(k, n_atoms), device="cpu"))
+    pursuit = Pursuit(LinearModel(parameters, k=min(k, n_atoms), device="cpu"), tolerance)
     codes = sp.vstack([
         to_csr(pursuit.encode(torch.from_numpy(rows[part])), n_atoms)
         for part in gen_batches(len(rows), pursuit_batch_size(n_atoms, k))

@@ -1,17 +1,21 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
+import dataclasses
 import os
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
 )
+from sklearn.utils.validation import check_is_fitted
 
+from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
-from ._sizes import number_active, number_of_atoms
+from ._sizes import checked_prefixes, number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
 
@@ -56,10 +60,19 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         How the sparsity budget is allocated. "topk": every sample has k active atoms.
         "batch_topk": in training, the k * batch_size largest activations of a batch are kept,
         so that complex samples get more than simple ones, and k on average [5]_. After training,
-        a learned threshold decides, so the code of a sample does not depend on others; samples
-        unlike the training data may get more than k on average.
+        a threshold decides, so the code of a sample does not depend on others. It is such that
+        new samples have k on average, as held-out samples tell (see Notes); samples unlike the
+        training data may get more, and those learned have somewhat fewer.
     n_estimators : int, default=1
         Number of members, trained side by side on the same batches.
+    prefixes : array-like of int or None, default=None
+        Numbers of first atoms of each member that are to be models of their own, in rising order,
+        such as (32, 128, 512); :meth:`prefix` returns each as an estimator. All n_components atoms
+        are a model in any case, whether or not they are named; n_components=None is the last of
+        these numbers. The first term of the loss is the mean over all of these models (Matryoshka
+        autoencoders [7]_), each with its own top-k of at most k among its own atoms. Loss and
+        held-out scores of fit are means over them. Of "omp" no atoms are adapted then, and
+        sparsity="batch_topk" is refused.
     tied : bool or "auto", default="auto"
         Whether the encoder is the transposed decoder. This halves memory use and reduces
         overfitting. "auto" ties them unless sparsity="batch_topk", whose threshold compares
@@ -87,9 +100,15 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass.
         "omp": orthogonal matching pursuit [4]_, which is slower and has a lower error for the same
         number of active atoms; its codes have either sign, and k non-zeros per sample for any
-        ``sparsity``. With "omp", fit ends with rounds that adapt the atoms to it, 8 per sample
-        and feature (n_samples / n_features) and at most 80, after which they suit the encoder's
-        own codes less well.
+        ``sparsity``, or fewer with a ``transform_tol``. With "omp", fit ends with rounds that
+        adapt the atoms to it, 8 per sample and feature (n_samples / n_features) and at most 80,
+        after which they suit the encoder's own codes less well.
+    transform_tol : float or None, default=None
+        Part of a sample's variance, its squared distance from the member's centre, at which "omp"
+        stops: when the squared residual is at most this part, so that each sample has as many
+        active atoms as it needs, up to k. None is k active atoms for every sample. The atoms are
+        learned with k; set it before or after fit. A float with another transform_algorithm is an
+        error.
     refit : bool, default=False
         Whether codes get new values by least squares over the atoms that the encoder chose, none
         negative: no sample is reconstructed worse, in little more time. Training does not change.
@@ -163,17 +182,19 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     best_validation_score_ : float or None
         The best of them.
     n_iter_ : int
-        Number of epochs run; under partial_fit, of calls.
+        Number of epochs run; under partial_fit, of calls. 0 in models that
+        :mod:`skl_sae.interop` read.
     activation_thresholds_ : ndarray of shape (n_estimators,), float32, or None
         The members' smallest activation that counts, in the units of the data, where
-        sparsity="batch_topk".
+        sparsity="batch_topk". Models read by :mod:`skl_sae.interop` may have one for each atom,
+        shape (n_estimators, n_components), until they are trained further.
     n_components_ : int
         Resolved number of atoms of a member.
     k_ : int
         Resolved number of active atoms.
     atom_frequency_ : ndarray of shape (n_estimators * n_components,), float32
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
-        last call's). 0 is a dead atom.
+        last call's). 0 is a dead atom, NaN an atom that :mod:`skl_sae.interop` read.
     n_features_in_ : int
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
@@ -194,6 +215,13 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     then, the result is the initial atoms, computed from all samples. With early_stopping, its
     held-out samples take this role.
 
+    They also tell the threshold of sparsity="batch_topk". If they are returned, a copy of the model
+    is trained on without them to the end, which takes up to 40 % more time: from the same state and
+    by the same epochs, so that it tells how much larger activations of samples that were not
+    learned are. How complex they are compared with all samples is allowed for. If the result is the
+    initial atoms, each fifth of the samples is left out of such atoms in turn. With fewer than 50
+    samples, and in partial_fit, the threshold is that of the samples learned.
+
     The same seed gives the same result, to the bit, on one machine, for any number of threads.
 
     If a few samples hold most of the variance, as in heavy-tailed data, they determine the atoms.
@@ -213,6 +241,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
        arXiv:2412.06410.
     .. [6] A. Ng, M. Jordan and Y. Weiss, "On spectral clustering: analysis and an algorithm",
        NIPS 2001.
+    .. [7] B. Bussmann, N. Nabeshima, A. Karvonen and N. Nanda, "Learning multi-level features with
+       Matryoshka sparse autoencoders", ICML 2025, arXiv:2503.17547.
 
     Examples
     --------
@@ -232,6 +262,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "sparsity": [StrOptions({"topk", "batch_topk"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "prefixes": ["array-like", None],
         "tied": ["boolean", StrOptions({"auto"})],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
@@ -250,11 +281,13 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         k=None,
         sparsity="topk",
         n_estimators=1,
+        prefixes=None,
         tied="auto",
         init="pca",
         consistency=0.0,
         aggregate="concat",
         transform_algorithm="topk",
+        transform_tol=None,
         refit=False,
         learning_rate="auto",
         batch_size=32,
@@ -277,11 +310,13 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.k = k
         self.sparsity = sparsity
         self.n_estimators = n_estimators
+        self.prefixes = prefixes
         self.tied = tied
         self.init = init
         self.consistency = consistency
         self.aggregate = aggregate
         self.transform_algorithm = transform_algorithm
+        self.transform_tol = transform_tol
         self.refit = refit
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -300,15 +335,72 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    # --- Prefixes ---
+
+    def prefix(self, n_components):
+        """Estimator of the first atoms of each member alone.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of atoms per member: one of ``prefixes``, or that of all.
+
+        Returns
+        -------
+        estimator : TopKSparseAutoencoder
+            A fitted estimator with copies of these atoms, and with the same parameters but for
+            ``n_components``, ``k`` and ``prefixes``. Its curves are those of this fit, and its
+            ``atom_frequency_`` is that in the codes of all atoms.
+
+        Raises
+        ------
+        ValueError
+            If no model of so many atoms was trained.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skl_sae import TopKSparseAutoencoder
+        >>> X = load_digits().data
+        >>> sae = TopKSparseAutoencoder(128, k=8, prefixes=(32, 64), random_state=0).fit(X)
+        >>> sae.prefix(32).transform(X).shape
+        (1797, 32)
+        """
+        check_is_fitted(self)
+        sizes = *self._prefixes_of(self.n_components_), self.n_components_
+        if n_components not in sizes:
+            raise ValueError(
+                f"Expected the size of a prefix, one of {sizes}, got {n_components!r}."
+            )
+        n_components, init = int(n_components), self.init
+        if not isinstance(init, str):
+            init = np.asarray(init)[..., :n_components, :]
+        estimator = clone(self).set_params(
+            n_components=n_components, k=min(self.k_, n_components),
+            prefixes=sizes[: sizes.index(n_components)] or None,
+            init=init,
+        )  # fmt: skip
+        state = self._get_state()
+        estimator._set_state(dataclasses.replace(
+            state,
+            parameters=state.parameters.first(n_components),
+            k=estimator.k,
+            frequency=state.frequency.reshape(len(self.centers_), -1)[:, :n_components].ravel(),
+            model=None,
+        ))  # fmt: skip
+        return estimator
+
     # --- Parameters ---
 
     def _check_size(self, X, n_samples, start):
         """Check constraints between parameters; return the model's size, and whether it is tied."""
-        self._refuse_booleans()
+        self._check_numbers()
         n_features = X.shape[1]
-        n_atoms = number_of_atoms(self.n_components, (n_samples, n_features), start)
+        n_atoms = number_of_atoms(
+            self.n_components, (n_samples, n_features), start, checked_prefixes(self.prefixes)
+        )
         shape = self.n_estimators, n_atoms, n_features
-        k = number_active(self.k, *shape[1:])
+        k, prefixes = number_active(self.k, *shape[1:]), self._prefixes_of(n_atoms)
         if start is not None and start.shape != shape:
             raise ValueError(
                 "Expected the fitted shape (n_estimators, n_components, n_features) = "
@@ -318,7 +410,25 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         if start is not None and tied != start.tied:
             raise ValueError(f"Expected tied={not tied} as fitted, got tied={tied}.")
         check_memory(shape, tied)
-        return Size(shape, k), tied
+        return Size(shape, k, prefixes), tied
+
+    def _prefixes_of(self, n_components):
+        prefixes = checked_prefixes(self.prefixes)
+        if prefixes and prefixes[-1] > n_components:
+            raise ValueError(
+                f"Expected prefixes <= n_components, got {prefixes[-1]} > {n_components}."
+            )
+        prefixes = tuple(size for size in prefixes if size < n_components)
+        if prefixes and self.sparsity != "topk":
+            raise ValueError(
+                "Expected sparsity='topk' with prefixes, since the threshold of 'batch_topk' would "
+                f"have to be another for each; got sparsity={self.sparsity!r}."
+            )
+        return prefixes
+
+    def _architecture(self, X=None, rows=None, rng=None, start=None):
+        # Ranks do not share the atoms, or members, of which all prefixes have some.
+        return FlatArchitecture(spreads=self.prefixes is None)
 
     def _ties(self, start=None):
         """Whether a fit that starts from these arrays has tied weights."""

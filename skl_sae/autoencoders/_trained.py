@@ -40,7 +40,7 @@ _EPOCHS_TO_REVIVE, _ROWS_TO_REVIVE = 10, 50
 # Parameters that are numbers, and no booleans.
 _NUMBERS = (
     "n_components", "k", "n_estimators", "batch_size", "max_iter", "n_iter_no_change",
-    "checkpoint_interval",
+    "checkpoint_interval", "transform_tol",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         ],
         "init": [StrOptions({"pca", "orthogonal", "random"}), "array-like"],
         "transform_algorithm": [StrOptions({"topk", "omp"})],
+        "transform_tol": [Interval(Real, 0, 1, closed="left"), None],
         "refit": ["boolean"],
         "learning_rate": [Interval(Real, 0, np.inf, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -232,13 +233,15 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         rng = self._generator(rows)
         settings = self._settings()
         before = getattr(self, "_trainer", None)
-        if before is not None and before.suits(size.k, settings["sparsity"]):
+        if before is not None and before.suits(size, settings["sparsity"]):
             before.continue_with(settings, rng)
             before.spread()
             return before
         architecture = self._architecture(X, rows, rng, start)
         sample = rows.sample(rng)
-        scaling = Scaling(self._offset, self._scale) if start else architecture.scaling(sample)
+        # A model of another library, which has had no epoch, comes without units.
+        known = start is not None and self.n_iter_ > 0
+        scaling = Scaling(self._offset, self._scale) if known else architecture.scaling(sample)
         trainer = Trainer(settings, size, tied, rng, scaling, architecture)
         trainer.make_model(trainer.prepared(sample), start)
         return trainer
@@ -264,8 +267,9 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             current().check_alike(facts_of(self.get_params(deep=False), rows))
         return shared_generator(self.random_state)
 
-    def _refuse_booleans(self):
-        """True is an Integral, but nobody means a number by it."""
+    def _check_numbers(self):
+        """Refuse True, an Integral by which nobody means a number, and a tolerance of no use."""
+        self._tolerance()
         for name in _NUMBERS:
             if isinstance(getattr(self, name, None), (bool, np.bool_)):
                 raise InvalidParameterError(

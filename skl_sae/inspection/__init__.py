@@ -35,6 +35,7 @@ from ._reconstruction import reconstruction_figures
 from ._samples import top_samples
 from ._selectivity import class_selectivity, discriminative_atoms
 from ._shared import dictionary_recovery, shared_atoms
+from ._sparsity import sparsity_by_class
 from ._untrained import untrained_twin
 from ._usage import atom_usage
 
@@ -51,6 +52,7 @@ __all__ = [
     "reconstruction_figures",
     "shared_atoms",
     "sparse_probing",
+    "sparsity_by_class",
     "spatial_coherence",
     "top_samples",
     "untrained_twin",

@@ -40,10 +40,16 @@ def training_mean(estimator, n_features=None):
 
     Small atoms have one of the channels, which is repeated for images of n_features numbers.
 
-    The members' centres start from it, but are then learned, so they are not the same.
+    The members' centres start from it, but are then learned, so they are not the same. In a model
+    of another library, whose training samples are not known, it is the decoder's bias.
     """
     mean = np.ravel(estimator._offset)
     return mean if n_features is None else np.tile(mean, n_features // len(mean))
+
+
+def is_of_another_library(estimator):
+    """Return whether nothing is known of the training, as in what `skl_sae.interop` read."""
+    return getattr(estimator, "n_iter_", 1) == 0
 
 
 def atoms_of_codes(estimator):

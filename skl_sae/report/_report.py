@@ -67,7 +67,8 @@ class SAEReport:
     ------
     ValueError
         If the lengths of X, y and filenames differ, image_shape does not fit X, or the
-        estimator is not an autoencoder of this package.
+        estimator is not an autoencoder of this package, or its decoder has hidden layers: the
+        page adds up atoms.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -114,6 +115,7 @@ class SAEReport:
 
     def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
         estimator, X = fitted_step(estimator, X, needs="centers_")
+        _check_linear(estimator)
         kind = ImagesOfPlaces if has_places(estimator) else WholeImages
         self._subject = kind(estimator, X, image_shape)
         self._X = self._subject.rows
@@ -357,6 +359,15 @@ class SAEReport:
 
 
 # --- Checks ---
+
+
+def _check_linear(estimator):
+    """The page adds atoms up as the reader picks them."""
+    if len(getattr(estimator, "decoder_coefs_", ())):
+        raise ValueError(
+            "SAEReport adds up atoms, and so needs a linear decoder, got one with hidden layers. "
+            "ReconstructionDisplay shows its reconstructions."
+        )
 
 
 def _checked_classes(y, n_samples):

@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 
 from ..images._shapes import checked_image_shape
 from ..inspection import atom_activations, atom_usage
-from ..inspection._estimators import atoms_of_codes, training_mean
+from ..inspection._estimators import atoms_of_codes, is_of_another_library, training_mean
 from ..inspection._placed import PlacedImages, by_place
 from ..inspection._samples import strongest_samples
 from ._arrays import CorrelationCurves, placed_curve, strongest_codes
@@ -75,6 +75,8 @@ class WholeImages:
         self.activations = self.codes
         self.centre = estimator.centers_.mean(axis=0)
         self.mean = training_mean(estimator)
+        if is_of_another_library(estimator):
+            self.mean_words = "the decoder's bias"
         self.atoms = atoms_of_codes(estimator)
         # If the codes are the members' mean, so are the atoms, as if there were one member.
         self.n_members = len(estimator.centers_) * len(self.atoms) // len(estimator.components_)

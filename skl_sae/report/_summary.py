@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..inspection import match_members
+from ..inspection._estimators import is_of_another_library
 
 # Pairs of members times n_components**3. Matching takes about a second for a tenth of this.
 _MOST_TO_MATCH = 1e11
@@ -46,19 +47,18 @@ def summary(estimator, subject, usage, correlations, unexplained):
 def _usage_figures(estimator, codes, usage):
     n_atoms, n_dead = len(usage.dead), int(usage.dead.sum())
     n_active = np.diff(codes.indptr)
-    n_dead_in_training = int((estimator.atom_frequency_ == 0).sum())
+    dead = f"{n_dead:,} of {n_atoms:,} fire on none of these images"
+    if not is_of_another_library(estimator):
+        n_dead_in_training = int((estimator.atom_frequency_ == 0).sum())
+        n_trained = len(estimator.components_)
+        dead += f"; in the last epoch of training {n_dead_in_training:,} of {n_trained:,}"
     return [
         (
             "Active atoms",
             f"{n_active.mean():,.1f}",
             f"an image, on average; {n_active.max():,} at most",
         ),
-        (
-            "Dead atoms",
-            f"{100 * n_dead / n_atoms:.1f} %",
-            f"{n_dead:,} of {n_atoms:,} fire on none of these images; in the last epoch of "
-            f"training {n_dead_in_training:,} of {len(estimator.components_):,}",
-        ),
+        ("Dead atoms", f"{100 * n_dead / n_atoms:.1f} %", dead),
         (
             "Atoms for 80 %",
             f"{100 * usage.fraction_for_80:.1f} %",

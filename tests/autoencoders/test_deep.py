@@ -181,11 +181,38 @@ def test_files(digits, parameters, tmp_path):
     loaded.partial_fit(X)
 
 
-def test_files_keep_no_optimizer_and_no_other_class(digits, fitted, tmp_path):
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_training_goes_on_from_a_file_to_the_same_bits(digits, tmp_path, n_layers):
+    X, path = digits[:200], tmp_path / "model.safetensors"
+    sae = make(max_iter=3, n_encoder_layers=n_layers).fit(X)
+    sae.partial_fit(X)
+    sae.save(path, optimizer=True)
+    loaded = DeepTopKSparseAutoencoder.load(path)
+    for _ in range(2):
+        sae.partial_fit(X)
+        loaded.partial_fit(X)
+    assert state(loaded) == state(sae)
+    anew = DeepTopKSparseAutoencoder.load(path)
+    anew._trainer = None
+    assert state(anew.partial_fit(X).partial_fit(X)) != state(sae)
+
+
+def test_a_warm_start_goes_on_with_all_layers(digits):
+    X = digits[:400]
+    sae = make(warm_start=True).fit(X)
+    before = errors(sae, X).sum()
+    scales = sae.encoder_scales_.copy()
+    sae.fit(X)
+    assert errors(sae, X).sum() < before
+    assert sae.n_iter_ == 6 and (sae.encoder_scales_ != scales).any()
+    other = make(warm_start=True).fit(X).fit(X)
+    assert state(other) == state(sae)
+    with pytest.raises(ValueError, match="n_encoder_layers=3 as fitted"):
+        sae.set_params(n_encoder_layers=2).fit(X)
+
+
+def test_files_of_other_classes(digits, fitted, tmp_path):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(ModelFileError, match="optimizer"):
-        fitted.save(path, optimizer=True)
-    assert not path.exists()
     fitted.save(path)
     with pytest.raises(ModelFileError, match="DeepTopKSparseAutoencoder"):
         TopKSparseAutoencoder.load(path)

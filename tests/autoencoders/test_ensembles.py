@@ -240,6 +240,54 @@ def test_refit_is_least_squares_over_all_stages(digits, algorithm, kind):
     assert boosting.score(digits) > plain.score(digits)
 
 
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("kind", ["flat", "hierarchy"])
+def test_stages_end_for_a_row_of_which_little_is_left(digits, kind, refit):
+    """A row has the codes of its first stages, as many as bring it to the tolerance."""
+    estimator = flat() if kind == "flat" else HIERARCHY
+    boosting = BoostingSparseAutoencoder(estimator, 3, refit=refit, random_state=0).fit(digits)
+    X = digits.copy()
+    X[5] = boosting.inverse_transform(sp.csr_matrix((1, boosting._n_features_out)))  # the centres
+    constant = X[5].astype(float)
+    members, n_columns = boosting.estimators_, boosting._n_features_out
+    expected, ends = np.zeros((len(X), n_columns)), np.zeros(len(X), int)
+    is_open = np.square(X - constant).sum(1) > 0
+    for n in range(1, len(members) + 1):
+        first = clone(boosting)
+        vars(first).update(vars(boosting) | {"estimators_": members[:n]})
+        codes = first.transform(X)
+        codes.resize((len(X), n_columns))
+        expected[is_open], ends[is_open] = codes[is_open].toarray(), n
+        left = np.square(X - boosting.inverse_transform(codes)).sum(1)
+        is_open &= left > 0.4 * np.square(X - constant).sum(1)
+    boosting.set_params(transform_tol=0.4)
+    codes = boosting.transform(X)
+    assert codes.has_sorted_indices and codes.dtype == np.float32
+    # Values fitted to fewer rows may round differently.
+    np.testing.assert_allclose(codes.toarray(), expected, rtol=1e-4, atol=1e-4)
+    assert ends[5] == 0 and len(np.unique(ends)) == len(members) + 1
+    assert boosting.transform(X[5:6]).nnz == 0
+
+
+def test_pursuit_of_all_stages_ends_where_little_is_left(digits):
+    stage = flat(transform_algorithm="omp")
+    boosting = BoostingSparseAutoencoder(
+        stage, 2, transform_algorithm="omp", transform_tol=0.3, random_state=0
+    ).fit(digits)
+    codes = boosting.transform(digits)
+    rows = digits.astype(float) - boosting.centers_.sum(axis=0)
+    path = orthogonal_mp(boosting.components_.T.astype(float), rows.T, n_nonzero_coefs=6,
+                         return_path=True)  # fmt: skip
+    left = np.square(rows.T[:, :, None] - np.tensordot(boosting.components_.T, path, 1)).sum(0)
+    enough = left <= 0.3 * np.square(rows).sum(1)[:, None]
+    expected = np.where(enough.any(axis=1), 1 + enough.argmax(axis=1), 6)
+    assert (np.diff(codes.indptr) == expected).mean() > 0.98  # but for near-ties
+    assert boosting._identity(digits) != clone(boosting).set_params(
+        transform_tol=None).fit(digits)._identity(digits)  # fmt: skip
+    with pytest.raises(ValueError, match="transform_tol"):
+        clone(boosting).set_params(transform_tol=1.5).fit(digits)
+
+
 def test_pursuit_among_the_atoms_of_all_stages(digits):
     stage = flat(transform_algorithm="omp")
     boosting = BoostingSparseAutoencoder(stage, 2, random_state=0).fit(digits)

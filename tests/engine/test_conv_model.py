@@ -240,6 +240,21 @@ def test_pursuit_is_that_of_scikit_learn(stride):
     np.testing.assert_allclose(codes, expected.reshape(codes.shape), atol=1e-5)
 
 
+@pytest.mark.parametrize("stride", STRIDES)
+def test_pursuit_ends_where_a_part_of_the_image_is_left(stride):
+    model, x = make(stride), images(12)
+    inner, _ = model.places.inner()
+    atoms = dictionary(inner, model.parameters.decoder[0]).double().numpy()
+    active = ConvPursuit(model, 0.93).encode(x)
+    counts = (active.values[0] != 0).sum(1)
+    for target, n_picks in zip(inner.frame(x).double().numpy(), counts.tolist(), strict=True):
+        path = orthogonal_mp(atoms.T, target, n_nonzero_coefs=K, return_path=True)
+        left = np.square(target[:, None] - atoms.T @ path).sum(0)
+        few_enough = np.flatnonzero(left <= 0.93 * target @ target)
+        assert n_picks == (1 + few_enough[0] if len(few_enough) else K)
+    assert len(counts.unique()) > 1
+
+
 def test_inner_places_are_those_inside_the_image():
     places = Places((8, 12, 1), (4, 4, 1), (2, 4))
     inner, numbers = places.inner()

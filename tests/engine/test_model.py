@@ -41,14 +41,17 @@ class DenseModel:
 
     def loss(self, x, weight, objective):
         """The whole loss, what of it is reported, and which atoms fired."""
-        consistency, aux_coef, dead_after = objective
+        consistency, aux_coef, dead_after, prefixes = objective
         weight = torch.ones(len(self.bias), len(x)) if weight is None else weight
         weight = weight.double()[..., None]
         centred = x - self.centers[:, None]
         pre = centred @ self.encoder.mT + self.bias[:, None]
         codes = self.batch_top_k(pre, self.k) if self.by_batch else self.top_k(pre, self.k)
         residual = codes @ self.decoder - centred
-        loss = (weight * residual**2).mean()
+        loss = (weight * residual**2).mean() / (1 + len(prefixes))
+        for n in prefixes:
+            left = self.top_k(pre[..., :n], min(self.k, n)) @ self.decoder[:, :n] - centred
+            loss = loss + (weight * left**2).mean() / (1 + len(prefixes))
         n_members = len(codes)
         pairs = list(itertools.combinations(range(n_members), 2))
         for e, f in pairs:
@@ -96,6 +99,10 @@ CASES = {
     "all at once": {"n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20},
     "ragged last batch": {"batches": (16, 16, 16, 16, 1)},
     "wide batch": {"batches": (80, 80, 80, 80, 80)},
+    "prefixes": {"prefixes": (3, 20)},
+    "prefixes, all at once": {
+        "prefixes": (3, 20), "n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20,
+    },
     "every atom": {"k": 48},
     "one atom": {"k": 1},
     "no positive pre-activation": {"bias_shift": -1e3},

@@ -7,12 +7,18 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.linear_model import orthogonal_mp_gram
+from sklearn.linear_model import OrthogonalMatchingPursuit, orthogonal_mp_gram
+from sklearn.model_selection import GridSearchCV
 
-from skl_sae import TopKSparseAutoencoder, pearson_correlation
+from skl_sae import (
+    DeepTopKSparseAutoencoder,
+    TopKSparseAutoencoder,
+    load_codes,
+    pearson_correlation,
+)
 from skl_sae._engine._model import LinearModel
 from skl_sae._engine._parameters import Parameters
-from skl_sae._engine._pursuit import _DONE, Pursuit, adapt_atoms, pursue, pursue_batch
+from skl_sae._engine._pursuit import Pursuit, _ending, adapt_atoms, pursue, pursue_batch
 
 
 def random_atoms(n_atoms, n_features, seed=0):
@@ -25,17 +31,27 @@ def dense(coefficients, picks, n_atoms):
     return codes.scatter_add_(1, picks, coefficients).numpy()
 
 
-def pursue_by_torch(rows, atoms, gram, k):
+def pursue_by_torch(rows, atoms, gram, k, tolerance=None):
     """As `pursue` does it with CUDA."""
-    return pursue_batch(rows @ atoms.T, gram, k, _DONE * rows.norm(dim=1))
+    return pursue_batch(rows @ atoms.T, gram, k, _ending(rows, tolerance))
 
 
-def pursue_by_threads(rows, atoms, gram, k):
+def pursue_by_threads(rows, atoms, gram, k, tolerance=None):
     """As `pursue` does it with many rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skl_sae._engine._pursuit.is_shared_work", lambda n: True)
         patch.setattr("skl_sae._engine._pursuit.allowed_threads", lambda: 3)
-        return pursue(rows, atoms, gram, k)
+        return pursue(rows, atoms, gram, k, tolerance)
+
+
+def pursued_until(row, atoms, k, tolerance):
+    """Code of a row by least squares after each pick, until so little of its square is left."""
+    code, picks, left = np.zeros(len(atoms)), [], row
+    while len(picks) < k and left @ left > tolerance * (row @ row):
+        picks.append(np.argmax(np.abs(atoms @ left)))
+        code[picks] = np.linalg.lstsq(atoms[picks].T, row, rcond=None)[0]
+        left = row - code @ atoms
+    return code
 
 
 on_any_device = pytest.mark.parametrize("pursue", [pursue, pursue_by_threads, pursue_by_torch])
@@ -76,6 +92,30 @@ def test_a_pick_of_no_use_has_no_part_in_those_after_it(pursue):
     codes = dense(*pursue(row, atoms, atoms @ atoms.T, 3), 3)
     expected = np.linalg.lstsq(atoms[1:].T.double(), row[0].double(), rcond=None)[0]
     np.testing.assert_allclose(codes[0], [0, *expected], atol=1e-6)
+
+
+@on_any_device
+@pytest.mark.parametrize("tolerance", [0.0, 0.03, 0.2, 0.9])
+def test_a_row_has_as_many_picks_as_its_tolerance_asks_for(pursue, tolerance):
+    atoms, rng = random_atoms(40, 20), np.random.default_rng(1)
+    noise = rng.uniform(0, 1, (60, 1)) * rng.standard_normal((60, 20))
+    rows = 3 * atoms[:3].double().numpy()[rng.integers(3, size=60)] + noise  # one may be enough
+    rows[7] = 0
+    rows = torch.from_numpy(rows).float()
+    codes = dense(*pursue(rows, atoms, atoms @ atoms.T, 8, tolerance), 40)
+    for row, code in zip(rows.double().numpy(), codes, strict=True):
+        expected = pursued_until(row, atoms.double().numpy(), 8, tolerance)
+        np.testing.assert_allclose(code, expected, atol=1e-4)
+    counts = np.count_nonzero(codes, axis=1)
+    assert counts[7] == 0 and counts.max() <= 8
+    if tolerance in (0.03, 0.2):  # how many depends on the row
+        assert len(np.unique(counts)) > 3
+    # scikit-learn's tolerance is the squared residual itself.
+    if 0 < tolerance < 0.9:
+        row, rest = rows[30].double().numpy(), atoms.double().numpy().T
+        omp = OrthogonalMatchingPursuit(tol=tolerance * row @ row, fit_intercept=False)
+        if counts[30] < 8:
+            np.testing.assert_allclose(codes[30], omp.fit(rest, row).coef_, atol=1e-4)
 
 
 def test_finishing_lowers_the_error_and_keeps_unit_norms():
@@ -168,3 +208,57 @@ def test_fault_107_products_of_more_atoms_than_the_memory_holds():
     model = LinearModel(Parameters(atoms, None, bias, np.zeros((1, 1), np.float32)), k=5)
     with pytest.raises(MemoryError, match=r"1000000 atoms needs \d{13} bytes"):
         Pursuit(model)
+
+
+@pytest.mark.parametrize("kind", [TopKSparseAutoencoder, DeepTopKSparseAutoencoder])
+def test_transform_tol_of_an_estimator(X, kind, tmp_path):
+    sae = kind(16, k=6, max_iter=2, transform_algorithm="omp", random_state=0).fit(X)
+    all_picks = sae.transform(X)
+    fitted = clone(sae).set_params(transform_tol=0.05).fit(X)
+    np.testing.assert_array_equal(fitted.components_, sae.components_)  # training is the same
+    codes = fitted.transform(X)
+    atoms, rows = sae.components_.astype(float), (X - sae.centers_[0]).astype(float)
+    expected = np.array([pursued_until(row, atoms, 6, 0.05) for row in rows])
+    np.testing.assert_allclose(codes.toarray(), expected, atol=1e-3)
+    counts = codes.getnnz(axis=1)
+    assert codes.has_sorted_indices and len(np.unique(counts)) > 2 and codes.nnz < all_picks.nnz
+    left = np.square(X - fitted.inverse_transform(codes)).sum(1) / np.square(rows).sum(1)
+    assert (left[counts < 6] <= 0.05 + 1e-6).all()
+    assert (sae.set_params(transform_tol=0.05).transform(X) != codes).nnz == 0
+    # Rows that are read when they are asked for, and codes that go to a file.
+    mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, X.shape)
+    mapped[:] = X
+    assert (sae.transform(mapped) != codes).nnz == 0
+    sae.transform_to(mapped, tmp_path / "codes.npz")
+    assert (load_codes(tmp_path / "codes.npz") != codes).nnz == 0
+    sae.save(tmp_path / "model.safetensors")
+    loaded = kind.load(tmp_path / "model.safetensors")
+    assert loaded.transform_tol == 0.05 and (loaded.transform(X) != codes).nnz == 0
+
+
+def test_each_member_stops_by_its_own_residual(X, estimator):
+    estimator.set_params(transform_algorithm="omp", transform_tol=0.1).fit(X)
+    codes = estimator.transform(X).toarray().reshape(len(X), 2, 16)
+    for e, center in enumerate(estimator.centers_):
+        atoms = estimator.components_[16 * e : 16 * e + 16].astype(float)
+        expected = [pursued_until(row, atoms, 4, 0.1) for row in (X - center).astype(float)]
+        np.testing.assert_allclose(codes[:, e], expected, atol=1e-3)
+
+
+def test_transform_tol_is_for_pursuit_alone(X, estimator):
+    with pytest.raises(ValueError, match=r"transform_tol=0\.1 with transform_algorithm='topk'"):
+        clone(estimator).set_params(transform_tol=0.1).fit(X)
+    estimator.fit(X).set_params(transform_tol=0.1)
+    with pytest.raises(ValueError, match="transform_algorithm='omp'"):
+        estimator.transform(X)
+    with pytest.raises(ValueError, match="transform_algorithm='omp'"):
+        estimator.partial_fit(X)
+    for value in (-0.1, 1.0, np.nan, "0.1", False):
+        with pytest.raises(ValueError, match="transform_tol"):
+            clone(estimator).set_params(transform_algorithm="omp", transform_tol=value).fit(X)
+
+
+def test_a_search_over_transform_tol(X):
+    sae = TopKSparseAutoencoder(16, k=6, max_iter=1, transform_algorithm="omp", random_state=0)
+    search = GridSearchCV(sae, {"transform_tol": [None, 0.5]}, cv=2).fit(X)
+    assert search.best_params_ == {"transform_tol": None}

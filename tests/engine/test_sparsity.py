@@ -41,6 +41,15 @@ def test_above_keeps_what_reaches_the_members_threshold():
     assert not codes[1].any()
 
 
+def test_above_keeps_what_reaches_the_atoms_threshold():
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randn(2, 6, 100, generator=draw)
+    thresholds = torch.rand(2, 100, generator=draw)
+    thresholds[0, :50] = 0
+    codes = dense_codes(above(values, thresholds), 100)
+    assert torch.equal(codes, torch.where(values >= thresholds[:, None], values, 0))
+
+
 def test_weights_spend_the_budget_as_repetitions_do():
     """Two of three rows count twice, the third not at all: as four rows."""
     values = torch.randn(1, 3, 100, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.stats import mannwhitneyu
+from scipy.stats import bootstrap, kruskal, mannwhitneyu
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
@@ -15,6 +15,7 @@ from skl_sae.inspection import (
     class_selectivity,
     discriminative_atoms,
     match_members,
+    sparsity_by_class,
     top_samples,
 )
 
@@ -48,6 +49,43 @@ def assert_same(bunch, other):
     assert bunch.keys() == other.keys()
     for name in bunch:
         np.testing.assert_array_equal(bunch[name], other[name], err_msg=name)
+
+
+def test_sparsity_by_class_is_that_of_loops(codes, signed_codes, y):
+    sparsity = sparsity_by_class(codes, y, confidence_level=0.9)
+    assert_same(sparsity, sparsity_by_class(signed_codes.toarray(), y, confidence_level=0.9))
+    groups = [[np.count_nonzero(row) for row in codes.toarray()[y == c]] for c in "abc"]
+    assert sparsity.classes.tolist() == ["a", "b", "c"]
+    assert sparsity.n_samples.tolist() == [len(group) for group in groups]
+    np.testing.assert_allclose(sparsity.mean, [np.mean(group) for group in groups])
+    expected = kruskal(*groups)
+    assert (sparsity.statistic, sparsity.p_value) == (expected.statistic, expected.pvalue)
+    for group, interval in zip(groups, sparsity.interval, strict=True):
+        drawn = bootstrap((group,), np.mean, confidence_level=0.9, rng=0, n_resamples=2000,
+                          method="basic").confidence_interval  # fmt: skip
+        # Student's t allows for the unknown spread, by a few per cent of the width.
+        width = drawn.high - drawn.low
+        np.testing.assert_allclose(interval, (drawn.low, drawn.high), atol=0.15 * width)
+
+
+def test_sparsity_by_class_of_constant_numbers_and_of_a_lone_sample():
+    sparsity = sparsity_by_class(np.eye(5), [0, 0, 0, 1, 1])
+    assert (sparsity.statistic, sparsity.p_value) == (0, 1)
+    np.testing.assert_array_equal(sparsity.interval, np.ones((2, 2)))
+    sparsity = sparsity_by_class([[1, 0], [1, 1], [0, 0]], [0, 0, 1])
+    assert np.isnan(sparsity.interval).tolist() == [[False, False], [True, True]]
+    assert 0 < sparsity.p_value < 1
+    with pytest.raises(ValueError, match="confidence_level"):
+        sparsity_by_class(np.eye(2), [0, 1], confidence_level=95)
+
+
+def test_sparsity_by_class_finds_a_class_that_needs_more_atoms():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 40)
+    codes = rng.random((80, 30)) < np.where(y == 1, 0.5, 0.3)[:, None]
+    sparsity = sparsity_by_class(codes.astype(float), y)
+    assert sparsity.p_value < 1e-3 and sparsity.interval[0, 1] < sparsity.interval[1, 0]
+    assert sparsity_by_class(codes.astype(float), rng.permutation(y)).p_value > 0.05
 
 
 def test_atom_usage_is_that_of_loops(codes):
@@ -263,8 +301,9 @@ def test_an_autoencoder_can_be_inspected(estimator, X):
 @pytest.mark.parametrize("function", [
     atom_usage,
     lambda codes: class_selectivity(codes, [0, 1]),
+    lambda codes: sparsity_by_class(codes, [0, 1]),
     lambda codes: top_samples(codes, 0),
-], ids=["usage", "selectivity", "samples"])  # fmt: skip
+], ids=["usage", "selectivity", "sparsity", "samples"])  # fmt: skip
 def test_unusable_codes_are_refused(function):
     with pytest.raises(ValueError, match="Expected 2D array"):
         function(np.ones(3))

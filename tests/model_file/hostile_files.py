@@ -23,6 +23,7 @@ import numpy as np
 
 from skl_sae import (
     ConvTopKSparseAutoencoder,
+    DeepTopKSparseAutoencoder,
     ImageAugmenter,
     ModelFileError,
     TopKSparseAutoencoder,
@@ -253,7 +254,7 @@ PARAMETERS = {
     "within an epoch": {"tied": False, "batch_size": 16, "checkpoint_interval": 0.1},
     "dense": {"k": 8, "tied": False, "consistency": 0.1, "n_estimators": 2, "aggregate": "mean"},
     "batch": {"sparsity": "batch_topk", "n_estimators": 2},
-    "omp": {"transform_algorithm": "omp"},
+    "omp": {"transform_algorithm": "omp", "transform_tol": 0.1},
     "early": {"early_stopping": True, "augmenter": ImageAugmenter((3, 4), n_copies=1)},
     "atoms": {"init": np.random.default_rng(0).random((20, 12), dtype=np.float32)},
     "large": {"n_components": 600, "tied": False, "max_iter": 3},  # beyond the small step
@@ -264,6 +265,8 @@ PARAMETERS |= {
     "conv pooled": PLACED | {"pooling": (2, 1), "tied": True, "init": "random"},
     "conv normalized": PLACED | {"normalize": True, "early_stopping": True},
     "conv omp": PLACED | {"transform_algorithm": "omp", "stride": 2},
+    "deep": {"n_encoder_layers": 3},
+    "deep decoder": {"n_encoder_layers": 2, "decoder_hidden_layer_sizes": (5, 3)},
 }
 
 
@@ -277,7 +280,8 @@ def estimator(name, **others):
 
 def kind(name):
     """The class of a file of this name."""
-    return ConvTopKSparseAutoencoder if name.startswith("conv") else TopKSparseAutoencoder
+    kinds = {"conv": ConvTopKSparseAutoencoder, "deep": DeepTopKSparseAutoencoder}
+    return kinds.get(name.partition(".")[0].split()[0], TopKSparseAutoencoder)
 
 
 def write_bases(folder):
@@ -291,16 +295,21 @@ def write_bases(folder):
         X = X if name == "untied" else X.to_numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fits as short as these do not converge
-            begun = estimator(name, checkpoint=folder / f"{name}.checkpoint")
-            if name == "within an epoch":
-                begun._watch = interrupt_after_a_step
-            with interrupted(after=2):
-                begun.fit(X)
+            if not name.startswith("deep"):  # which writes no checkpoints
+                _write_checkpoint(folder / f"{name}.checkpoint", name, X)
             model = estimator(name, max_iter=2).fit(X)
             if name == "untied":
                 model.partial_fit(X)
             model.save(folder / f"{name}.model", optimizer=True)
     return sorted(path.name for path in folder.iterdir())
+
+
+def _write_checkpoint(path, name, X):
+    begun = estimator(name, checkpoint=path)
+    if name == "within an epoch":
+        begun._watch = interrupt_after_a_step
+    with interrupted(after=2):
+        begun.fit(X)
 
 
 def interrupt_after_a_step(done, planned):

@@ -136,6 +136,7 @@ def test_another_model_or_other_rows_do_not_go_on(X, fitted, path):
     others = [
         (clone(fitted).set_params(random_state=1).fit(X), X), (fitted, X[:-1]), (fitted, X + 1),
         (clone(fitted).set_params(transform_algorithm="omp").fit(X), X),
+        (clone(fitted).set_params(transform_algorithm="omp", transform_tol=0.1).fit(X), X),
     ]  # fmt: skip
     for estimator, rows in others:
         with pytest.raises(ModelFileError, match="these rows by this model"):

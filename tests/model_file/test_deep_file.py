@@ -58,3 +58,29 @@ def test_layers_that_are_not_there_and_a_flat_file_that_has_some(rows, path):
     file.write(path)
     with pytest.raises(ModelFileError, match=path.name):
         TopKSparseAutoencoder.load(path)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[8], [4, 6], [6, 4, 4], [], [0, 4], [6, 2**62], [6.0, 4], [True, 4], "64", None, {}]
+)
+def test_sizes_of_the_decoder_that_do_not_fit(rows, path, sizes):
+    DeepTopKSparseAutoencoder(
+        16, decoder_hidden_layer_sizes=(6, 4), max_iter=2, random_state=0
+    ).fit(rows).save(path)
+    file = File(path)
+    file.config["decoder_sizes"] = sizes
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        DeepTopKSparseAutoencoder.load(path)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_weights_of_the_decoder_that_are_no_numbers(rows, path, number):
+    DeepTopKSparseAutoencoder(16, decoder_hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(
+        rows
+    ).save(path)
+    file = File(path)
+    file.arrays["decoder.1"][0, 0] = number
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        DeepTopKSparseAutoencoder.load(path)

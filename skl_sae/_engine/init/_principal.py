@@ -157,7 +157,7 @@ def sparse_directions(rows, n_directions, k, layout, seed):
     for _ in range(layout.n_rounds):
         basis.turn(stacked, k)
     # Rotated directions are no eigenvectors: their variances are measured.
-    strengths = basis.turned(stacked).square().sum(0)
+    strengths = basis.turned(stacked).square_().sum(0)
     directions = basis.directions()
     if len(basis.parts) > 1 and len(basis):
         shared = basis.blocks[0][strengths[basis.blocks[0]].argsort(descending=True)]
@@ -300,8 +300,11 @@ def principal_directions(rows, n_directions):
 def largest(coordinates, k):
     """Each row with all but its k largest numbers, by magnitude, set to 0."""
     k = min(k, coordinates.shape[1])
-    places = coordinates.abs().topk(k, dim=1, sorted=False).indices
-    return torch.zeros_like(coordinates).scatter_(1, places, coordinates.gather(1, places))
+    kept = torch.zeros_like(coordinates)
+    for part, out in zip(coordinates.split(1024), kept.split(1024), strict=True):
+        places = part.abs().topk(k, dim=1, sorted=False).indices
+        out.scatter_(1, places, part.gather(1, places))
+    return kept
 
 
 def _products(rows, directions):

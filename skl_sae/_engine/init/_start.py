@@ -152,7 +152,8 @@ def can_judge(rows, judges):
     if len(rows) < MIN_ROWS if judges is None else len(judges) < MIN_JUDGES:
         return False
     # Share of the variance that the largest hundredth of the rows holds.
-    squares = rows.double().square().sum(1).sort(descending=True).values
+    squares = torch.cat([part.double().square().sum(1) for part in rows.split(256)])
+    squares = squares.sort(descending=True).values
     return float(squares[: -(-len(rows) // 100)].sum()) < HEAVY_TAIL * float(squares.sum())
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._compile import compiled
-from ._pursuit import _pick, _product, _solve
+from ._pursuit import _part, _pick, _product, _solve
 from ._ranges import run
 
 
@@ -54,31 +54,34 @@ def _subtract(left, grams, n_places, pick, change):
 
 
 @compiled
-def _pursue_images(part, data, grams, enough, dependent, coefficients, picks):
+def _pursue_images(part, data, grams, ending, coefficients, picks):
     patches, atoms, products = data
     k, n_atoms = picks.shape[1], len(atoms)
     n_places = products.shape[1] // n_atoms
-    factor, inverses, targets = np.zeros((k, k)), np.zeros(k), np.zeros(k)
+    factor, inverses, parts = np.zeros((k, k)), np.zeros(k), np.zeros(k)
     before, solution, right_side = np.zeros(k), np.zeros(k), np.zeros(k)
     left = np.empty(products.shape[1], np.float32)
     for b in range(part.begin, part.end):
         left[:] = products[b]
         before[:] = 0
-        n_picks = 0
-        for i in range(k):
+        n_picks, explained = 0, 0.0
+        while n_picks < k and explained < ending.explained[b]:
+            i = n_picks
             pick, largest = _pick(left)
             picks[b, i] = pick
             across = _along(factor, inverses, grams, picks[b], i)
-            if largest <= enough[b] or across <= dependent:
+            if largest <= ending.product[b] or across <= ending.dependent:
                 # Nothing is left, or an atom that those picked make up already.
                 picks[b, i] = 0
                 break
             inverses[i] = 1 / np.sqrt(across)
             place, atom = divmod(pick, n_atoms)
-            targets[i] = _product(patches[b * n_places + place], atoms[atom])
-            n_picks = i + 1
+            product = _product(patches[b * n_places + place], atoms[atom])
+            parts[i] = _part(factor, inverses, product, parts, i)
+            explained += parts[i] * parts[i]
+            n_picks += 1
             # All coefficients change; the products with the residual follow.
-            right_side[:n_picks] = targets[:n_picks]
+            right_side[:n_picks] = parts[:n_picks]
             _solve(factor, inverses, right_side[:n_picks], solution[:n_picks])
             for j in range(n_picks):
                 change = np.float32(solution[j] - before[j])
@@ -91,7 +94,7 @@ def _pursue_images(part, data, grams, enough, dependent, coefficients, picks):
             coefficients[b, j] = solution[j]
 
 
-def pursue_images(patches, atoms, products, grams, k, enough, dependent, n_threads):
+def pursue_images(patches, atoms, products, grams, k, ending, n_threads):
     """Coefficients and picks (B, k) of images; an index is ``place H + atom``.
 
     ``products`` (B, P H) are those of the patches (B P, D) with all atoms, and ``grams`` are
@@ -99,6 +102,6 @@ def pursue_images(patches, atoms, products, grams, k, enough, dependent, n_threa
     """
     coefficients = np.zeros((len(products), k), np.float32)
     picks = np.zeros((len(products), k), np.int64)
-    arguments = (patches, atoms, products), grams, enough, dependent, coefficients, picks
+    arguments = (patches, atoms, products), grams, ending, coefficients, picks
     run([(_pursue_images, len(products), arguments)], n_threads)
     return coefficients, picks

@@ -39,8 +39,8 @@ def count_firing(live, counts):
 
 
 @compiled
-def _place(picks, first_row, centred_row, tied, place, out, projection, bias_gradient):
-    """Put the picks of one residual, whose rows begin at first_row, in their places."""
+def _place(picks, first_row, n_rows_of_one, tied, place, out, projection, bias_gradient):
+    """Put the picks of residuals, whose rows begin at first_row, in their places."""
     n_components = len(projection) // len(picks.indices)
     n_members, n_rows, n_picks = picks.indices.shape
     rows, values = out.rows, out.values
@@ -59,13 +59,15 @@ def _place(picks, first_row, centred_row, tied, place, out, projection, bias_gra
             decoder_at, encoder_at = (2 * at, 2 * at + 1) if tied else (at, n + at)
             row = picks.rows[e, b, p]
             rows[decoder_at], values[decoder_at] = first_row + row, picks.slope[e, b] * value
-            rows[encoder_at], values[encoder_at] = centred_row + row, gradient
+            # Each residual has as many rows as there are centred ones.
+            rows[encoder_at] = 2 * n_rows_of_one + row % n_rows_of_one
+            values[encoder_at] = gradient
             bias_gradient[atom] += gradient
             projection[atom] += value * (product + (gradient if tied else np.float32(0)))
 
 
 @compiled
-def gather_picks(live, dead, bias, tied, counts, n_rows):
+def gather_picks(live, dead, nested, bias, tied, counts, n_rows):
     """Write each atom's gradient as a sum of rows, and note which atoms fired.
 
     With z the activations, g the gradient of the loss at them, r the residual times its slope and
@@ -76,8 +78,9 @@ def gather_picks(live, dead, bias, tied, counts, n_rows):
 
     Parameters
     ----------
-    live, dead : Picks
-        Picks of the residual, and of what the dead atoms leave of it.
+    live, dead, nested : Picks
+        Picks of the residual, of what the dead atoms leave of it, and of further residuals, over
+        which their rows are numbered.
     bias : ndarray of shape (E, H), dtype float32
         The encoder's biases.
     tied : bool
@@ -90,7 +93,8 @@ def gather_picks(live, dead, bias, tied, counts, n_rows):
     Returns
     -------
     picks : AtomPicks
-        Rows are numbered over the residuals, the dead atoms' residuals and the centred rows.
+        Rows are numbered over the residuals, the dead atoms' residuals, the centred rows, and
+        further residuals.
         If tied, the picks of atom h are those from ``2 indptr[h]`` on; otherwise those of the
         encoder follow all those of the decoder.
     sides : Sides
@@ -101,6 +105,7 @@ def gather_picks(live, dead, bias, tied, counts, n_rows):
     indptr = np.zeros(bias.size + 1, np.int64)
     _count(live, n_components, indptr)
     _count(dead, n_components, indptr)
+    _count(nested, n_components, indptr)
     _sum_up(indptr)
     n = indptr[-1]
     place = np.empty(bias.size, np.int64)
@@ -108,8 +113,9 @@ def gather_picks(live, dead, bias, tied, counts, n_rows):
     for atom in range(bias.size):
         place[atom] = indptr[atom]
     out = AtomPicks(indptr, np.empty(2 * n, np.int64), np.empty(2 * n, np.float32))
-    _place(live, 0, 2 * n_rows, tied, place, out, projection, bias_gradient)
-    _place(dead, n_rows, 2 * n_rows, tied, place, out, projection, bias_gradient)
+    _place(live, 0, n_rows, tied, place, out, projection, bias_gradient)
+    _place(dead, n_rows, n_rows, tied, place, out, projection, bias_gradient)
+    _place(nested, 3 * n_rows, n_rows, tied, place, out, projection, bias_gradient)
     # Of an encoder's atom w, w . (x - b) = z - c: the z of the sum were added with the picks.
     if tied:
         for e in range(n_members):

@@ -57,6 +57,14 @@ class ShiftedProducts(NamedTuple):
     right: int
 
 
+class Ending(NamedTuple):
+    """Where the pursuit of each row ends: NumPy arrays for compiled loops, tensors with CUDA."""
+
+    product: np.ndarray  # (B,): of an atom with the residual, so small that nothing is left
+    explained: np.ndarray  # (B,), float64: part of the squared norm that is enough
+    dependent: float  # an atom whose part across those picked is so small adds nothing to them
+
+
 class AtomPicks(NamedTuple):
     """The gradient of atom h is the sum of ``values[p] source[rows[p]]`` over its picks p."""
 

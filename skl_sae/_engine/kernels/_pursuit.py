@@ -74,20 +74,27 @@ def _take(left, added, scale, change):
         left[h] -= change * added[h]
 
 
+# The coefficients z of the picked atoms solve L L' z = products: first L y = products, a number
+# for each pick, whose square is what the pick explains; then L' z = y, when all are picked.
+
+
 @compiled
-def _solve(factor, inverses, targets, out):
-    """Solve ``factor factor' out = targets`` for a lower triangular factor; targets are lost."""
+def _part(factor, inverses, product, parts, i):
+    """Return a row's part y_i along what pick i adds, from its product with the atom."""
+    for j in range(i):
+        product -= factor[i, j] * parts[j]
+    return product * inverses[i]
+
+
+@compiled
+def _solve(factor, inverses, parts, out):
+    """Solve ``factor' out = parts`` for a lower triangular factor; the parts are lost."""
     k = len(out)
-    # L y = targets, then L' out = y
-    for i in range(k):
-        for j in range(i):
-            targets[i] -= factor[i, j] * targets[j]
-        targets[i] *= inverses[i]
     for i in range(k - 1, -1, -1):
         for j in range(i + 1, k):
-            targets[i] -= factor[j, i] * targets[j]
-        targets[i] *= inverses[i]
-        out[i] = targets[i]
+            parts[i] -= factor[j, i] * parts[j]
+        parts[i] *= inverses[i]
+        out[i] = parts[i]
 
 
 @compiled
@@ -100,42 +107,51 @@ def _product(row, atom):
 
 
 @compiled
-def _pursue(part, data, gram, enough, dependent, work, coefficients, picks):
+def _pursue(part, data, gram, ending, work, coefficients, picks):
     rows, atoms, products = data
     all_added, factors, vectors = work
     added, factor = all_added[part.thread], factors[part.thread]
-    targets, inverses = vectors[part.thread, 0], vectors[part.thread, 1]
+    parts, inverses = vectors[part.thread, 0], vectors[part.thread, 1]
     k = picks.shape[1]
     left = np.empty(products.shape[1], np.float32)
     for row in range(part.begin, part.end):
         for h in range(len(left)):
             left[h] = products[row, h]
-        for i in range(k):
+        n_picks, explained = 0, 0.0
+        while n_picks < k and explained < ending.explained[row]:
+            i = n_picks
             atom, largest = _pick(left)
+            if largest <= ending.product[row]:
+                break
+            n_picks += 1
             picks[row, i] = atom
             across = _along(factor, inverses, gram, picks[row], atom, i)
-            useful = largest > enough[row] and across > dependent
-            if useful:
+            if across > ending.dependent:
                 inverses[i] = 1 / np.sqrt(across)
-                targets[i] = _product(rows[row], atoms[atom])
+                product = _product(rows[row], atoms[atom])
+                parts[i] = _part(factor, inverses, product, parts, i)
+                explained += parts[i] * parts[i]
                 # The residual loses its part along what the atom adds, at unit length.
                 scale = np.float32(inverses[i])
                 _add(added, gram[atom], factor[i], i)
                 _take(left, added[i], scale, left[atom] * scale)
             else:  # 0 for 1 / L_ii leaves it out of all that follows
                 inverses[i] = 0
-                targets[i] = 0
+                parts[i] = 0
                 for j in range(i):
                     factor[i, j] = 0
                 for h in range(len(left)):
                     added[i, h] = 0
             for j in range(i + 1):  # but for rounding they are 0
                 left[picks[row, j]] = 0
-        _solve(factor, inverses, targets, coefficients[row])
+        _solve(factor, inverses, parts, coefficients[row, :n_picks])
 
 
-def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
-    """Coefficients and picks of rows; ``products`` are those with all atoms, to pick by."""
+def pursue_rows(rows, atoms, products, gram, k, ending, n_threads):
+    """Coefficients and picks of rows; ``products`` are those with all atoms, to pick by.
+
+    A row that has ended has picks of atom 0 from there on, with coefficients of 0.
+    """
     n_rows, n_atoms = products.shape
     coefficients = np.zeros((n_rows, k), np.float32)
     picks = np.zeros((n_rows, k), np.int64)
@@ -145,7 +161,7 @@ def pursue_rows(rows, atoms, products, gram, k, enough, dependent, n_threads):
         np.zeros((n_scratch, k, k)),
         np.zeros((n_scratch, 2, k)),
     )
-    arguments = (rows, atoms, products), gram, enough, dependent, work, coefficients, picks
+    arguments = (rows, atoms, products), gram, ending, work, coefficients, picks
     run([(_pursue, n_rows, arguments)], n_threads)
     return coefficients, picks
 

@@ -56,20 +56,21 @@ def select_rows(part, preactivations, allowed, active):
         Of the E B rows.
     preactivations : ndarray of shape (E, B, H), dtype float32
         Where to look.
-    allowed : ndarray of shape (E, H), dtype bool
-        Which atoms to look at.
+    allowed : ndarray of shape (E, n_atoms), dtype bool
+        Which of the first atoms to look at.
     active : ActiveAtoms
         Filled in. Where a row has fewer positive numbers than picks, the rest is 0; a NaN in a row
         makes all its values NaN, so that it shows in the loss.
     """
     indices, values = active
-    n_rows = preactivations.shape[1]
+    n_rows, n_atoms = preactivations.shape[1], allowed.shape[1]
     bits, keys = preactivations.view(np.int32), values.view(np.int32)
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
         for pick in range(values.shape[2]):
             keys[e, b, pick] = 0
             indices[e, b, pick] = 0
-        if values.shape[2] and _keep_largest(bits[e, b], allowed[e], keys[e, b], indices[e, b]):
+        row = bits[e, b, :n_atoms]
+        if values.shape[2] and _keep_largest(row, allowed[e], keys[e, b], indices[e, b]):
             for pick in range(values.shape[2]):
                 values[e, b, pick] = np.nan
