@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ._intervals import of_splits
-from ._selectivity import encoded_classes
+from ._selectivity import _classes
 
 
 @validate_params(
@@ -109,7 +109,7 @@ def sparse_probing(
     ((2,), True)
     """
     codes = _csr(codes)
-    _, labels = encoded_classes(y, codes.shape[0])
+    _, labels = _classes(y, codes.shape[0])
     splitter = StratifiedShuffleSplit(n_splits, test_size=test_size, random_state=random_state)
     splits = list(splitter.split(labels, labels))
     counts = np.atleast_1d(np.asarray(k, dtype=np.int64))

@@ -84,7 +84,7 @@ def class_selectivity(codes, y):
            [-1. ,  0.5,  0. ]])
     """
     activations = activations_of(codes)
-    classes, labels = encoded_classes(y, len_expected=activations.shape[0])
+    classes, labels = _classes(y, len_expected=activations.shape[0])
     n_samples = len(labels)
     of_class = sp.csr_array((np.ones(n_samples), (labels, np.arange(n_samples))))
     n_in = np.bincount(labels)[:, None]
@@ -149,7 +149,7 @@ def discriminative_atoms(selectivity, n=5):
     return np.argsort(-selectivity.auc, axis=1, kind="stable")[:, :n]
 
 
-def encoded_classes(y, len_expected):
+def _classes(y, len_expected):
     """Return the classes, and the index of each sample's class."""
     y = column_or_1d(y)
     if len(y) != len_expected:
