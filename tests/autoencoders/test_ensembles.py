@@ -116,10 +116,25 @@ def test_clone_pickle_and_codes_in_a_file(digits, ensemble, tmp_path):
     assert (clone(ensemble).fit(digits).transform(digits) != ensemble.transform(digits)).sum() == 0
     written = loaded.transform_to(digits, tmp_path / "codes.npz")
     assert (written != codes).nnz == 0 and load_codes(tmp_path / "codes.npz").shape == codes.shape
-    with pytest.raises(ModelFileError, match="use pickle or joblib"):
-        ensemble.save(tmp_path / "model.safetensors")
-    with pytest.raises(ModelFileError, match="use pickle or joblib"):
-        type(ensemble).load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("ensemble", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
+def test_model_file(digits, ensemble, tmp_path):
+    ensemble, path = clone(ensemble).fit(digits), tmp_path / "model.safetensors"
+    ensemble.save(path)
+    loaded = type(ensemble).load(path)
+    assert repr(loaded.get_params()) == repr(ensemble.get_params())
+    assert vars(loaded).keys() >= {n for n in vars(ensemble) if n.endswith("_")}
+    codes = [sp.csr_matrix(one.transform(digits)) for one in (ensemble, loaded)]
+    assert (codes[0] != codes[1]).nnz == 0
+    np.testing.assert_array_equal(ensemble.score_samples(digits), loaded.score_samples(digits))
+    with pytest.raises(ModelFileError, match="Expected class"):
+        TopKSparseAutoencoder.load(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError):
+        type(ensemble).load(path)
 
 
 def test_a_failed_fit_leaves_all_as_it_was(digits):
