@@ -3,12 +3,14 @@
 The kind is "ensemble", which versions that know no such files refuse by the class or the kind.
 """
 
+import math
+
 import numpy as np
 from sklearn.base import clone
 
 from ._constructor import plain_parameters
 from ._format import metadata, read_metadata, version
-from ._model import contents, examined, from_contents
+from ._model import contents, examined, from_contents, warn_of_checkpoint
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
 from ._schema import (
     array_rules,
@@ -50,6 +52,8 @@ def write_ensemble(path, ensemble, members, *, optimizer):
         _examined(config, type(ensemble), members)
         _check_arrays(config, arrays)
     write_arrays(path, arrays, metadata("ensemble", config, ensemble))
+    for member in ensemble.estimators_:
+        warn_of_checkpoint(member)
 
 
 def _templates_as_json(path, ensemble, members):
@@ -92,9 +96,8 @@ def _examined(config, cls, members):
         check("class", member["class"], member["class"] in members)
         unfitted.append(examined(member["config"], members[member["class"]]))
         own = array_rules("model", member["config"])
-        n_inputs = np.prod(
-            member["config"].get("image", {}).get("image_shape", own["offset"].shape)
-        )
+        image = member["config"].get("image", {})
+        n_inputs = math.prod(image.get("image_shape", own["offset"].shape))
         check("n_features", config["n_features"], n_inputs == config["n_features"])
     return unfitted
 

@@ -42,7 +42,7 @@ def write_model(path, estimator, *, optimizer):
     """Write a fitted estimator; with its optimizer's moments where it has any and if asked."""
     config, arrays = contents(path, estimator, optimizer=optimizer)
     write_arrays(path, arrays, metadata("model", config, estimator))
-    _warn_of_checkpoint(estimator)
+    warn_of_checkpoint(estimator)
 
 
 def contents(path, estimator, *, optimizer):
@@ -80,7 +80,7 @@ def contents(path, estimator, *, optimizer):
     return config, arrays
 
 
-def _warn_of_checkpoint(estimator):
+def warn_of_checkpoint(estimator):
     if estimator.checkpoint is not None:
         warnings.warn(
             "A model's file keeps no path: checkpoint is left out, and None once it is loaded.",

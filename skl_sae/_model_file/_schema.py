@@ -617,7 +617,7 @@ def _named_seeds(estimator):
         return False
     if not all(isinstance(one, list) and len(one) == 2 for one in estimator):
         return False
-    named = all(isinstance(name, str) for name, _ in estimator)
+    named = all(isinstance(n, str) and not any(map(_is_control, n)) for n, _ in estimator)
     seeds = [seed for _, seeds in estimator if isinstance(seeds, dict) for seed in seeds.values()]
     return (
         (named or (len(estimator) == 1 and estimator[0][0] is None))
