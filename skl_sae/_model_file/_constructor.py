@@ -41,6 +41,16 @@ def parameters_as_json(path, estimator):
     return parameters, arrays
 
 
+def plain_parameters(path, estimator, left_out=()):
+    """Constructor parameters as JSON holds them, of what has neither arrays nor objects."""
+    parameters = estimator.get_params(deep=False)
+    return {
+        name: _as_json(path, name, value)
+        for name, value in parameters.items()
+        if name not in left_out
+    }
+
+
 def _augmenter_as_json(path, augmenter):
     name = type(augmenter).__name__
     if AUGMENTERS.get(name) is not type(augmenter):

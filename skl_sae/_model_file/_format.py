@@ -49,7 +49,7 @@ def read(path, kind, cls, examine):
     found = {}
 
     def describe(metadata):
-        found["written_by"], config = _read_metadata(metadata, kind, cls)
+        found["written_by"], config = read_metadata(metadata, kind, cls)
         moved = {}
         if metadata["format_version"] == "1":
             moved = _from_format_1(kind, config)
@@ -68,7 +68,7 @@ def read(path, kind, cls, examine):
     return found["config"], arrays, found["written_by"]
 
 
-def _read_metadata(metadata, kind, cls):
+def read_metadata(metadata, kind, cls):
     """The version that wrote the file, and its configuration, of which nothing is known yet."""
     expected = {"format", "format_version", "kind", "class", "config", "versions", "sha256"}
     if metadata.get("format") != FORMAT:

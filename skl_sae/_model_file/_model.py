@@ -42,6 +42,13 @@ class FittedState:
 
 def write_model(path, estimator, *, optimizer):
     """Write a fitted estimator; with its optimizer's moments where it has any and if asked."""
+    config, arrays = contents(path, estimator, optimizer=optimizer)
+    write_arrays(path, arrays, metadata("model", config, estimator))
+    warn_of_checkpoint(estimator)
+
+
+def contents(path, estimator, *, optimizer):
+    """Configuration and arrays of a fitted estimator, which have been checked."""
     constructor, arrays = parameters_as_json(path, estimator)
     state = estimator._get_state()
     config = {
@@ -71,13 +78,16 @@ def write_model(path, estimator, *, optimizer):
         exact = state.model.arrays().named()
         arrays |= {f"engine.{name}": exact[name] for name in IN_MODEL if name in exact}
     with trouble_with(path):  # what could not be read is not written
-        _check_model(config, type(estimator))
+        examined(config, type(estimator))
         check_arrays("model", config, arrays)
-    write_arrays(path, arrays, metadata("model", config, estimator))
+    return config, arrays
+
+
+def warn_of_checkpoint(estimator):
     if estimator.checkpoint is not None:
         warnings.warn(
             "A model's file keeps no path: checkpoint is left out, and None once it is loaded.",
-            UserWarning, stacklevel=3,
+            UserWarning, stacklevel=4,
         )  # fmt: skip
 
 
@@ -113,7 +123,7 @@ def _fitted_arrays(state):
     return arrays
 
 
-def _check_model(config, cls):
+def examined(config, cls):
     """Return the unfitted estimator, where all of the configuration is as it should be."""
     check_config("model", config)
     check_class(config, cls)
@@ -124,9 +134,13 @@ def read_model(path, cls):
     """Read an estimator that `write_model` wrote, and the version that wrote it if another."""
     made = []
     config, arrays, written_by = read(
-        path, "model", cls, lambda config: made.append(_check_model(config, cls))
+        path, "model", cls, lambda config: made.append(examined(config, cls))
     )
-    (estimator,) = made
+    return from_contents(*made, config, arrays), None if written_by == version() else written_by
+
+
+def from_contents(estimator, config, arrays):
+    """The estimator, fitted as configuration and arrays say, which have been checked."""
     if "init" in arrays:
         estimator.init = arrays["init"]
     state = _fitted_state(config, arrays)
@@ -134,7 +148,7 @@ def read_model(path, cls):
     if config["optimizer"] is not None:
         state.model = _resumed_model(state, config, arrays, estimator)
         estimator._set_state(state)
-    return estimator, None if written_by == version() else written_by
+    return estimator
 
 
 def _fitted_state(config, arrays):

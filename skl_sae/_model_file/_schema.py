@@ -656,3 +656,63 @@ AUGMENTER = {
     "image_shape": _image_shape,
     "n_copies": lambda value, config: whole(value, 0, _MOST_COPIES),
 }
+
+
+# --- Ensembles ---
+
+_ENSEMBLE = {"parameters", "n_features", "feature_names", "estimator", "weights", "members"}
+_SUM_TOLERANCE = 1e-6
+
+
+def check_ensemble(config):
+    """A ValueError if the items of an ensemble, without its members', are not usable."""
+    check("config", sorted(config)[:20], set(config) == _ENSEMBLE)
+    names, estimator, members = (config[k] for k in ("feature_names", "estimator", "members"))
+    check("parameters", config["parameters"], isinstance(config["parameters"], dict))
+    check("n_features", config["n_features"], whole(config["n_features"], 1))
+    check("feature_names", names, names is None or whole(names, 0))
+    check("weights", config["weights"], isinstance(config["weights"], bool))
+    fine = isinstance(members, list) and members and all(
+        isinstance(m, dict) and set(m) == {"class", "config"} and isinstance(m["class"], str)
+        and isinstance(m["config"], dict) for m in members
+    )  # fmt: skip
+    check("members", "others", fine)
+    check("estimator", "others", estimator is None or _named_seeds(estimator))
+
+
+def _named_seeds(estimator):
+    """Whether it is a list of names and seeds: a name each, or None of a single one."""
+    if not isinstance(estimator, list) or not estimator:
+        return False
+    if not all(isinstance(one, list) and len(one) == 2 for one in estimator):
+        return False
+    named = all(isinstance(n, str) and not any(map(_is_control, n)) for n, _ in estimator)
+    seeds = [seed for _, seeds in estimator if isinstance(seeds, dict) for seed in seeds.values()]
+    return (
+        (named or (len(estimator) == 1 and estimator[0][0] is None))
+        and all(isinstance(seeds, dict) for _, seeds in estimator)
+        and all(seed is None or whole(seed, 0, 2**32 - 1) for seed in seeds)
+    )
+
+
+def weight_rules(config):
+    """The rule of an ensemble's weights, by name, if it has such."""
+    rule = Rule(_F64, (len(config["members"]),), _fraction)
+    return {"weights": rule} if config["weights"] else {}
+
+
+def check_weights(config, arrays):
+    """A ValueError if the weights of the members are not such as sum to 1."""
+    for name, rule in weight_rules(config).items():
+        weights = arrays[name]
+        fine = rule.fine(weights, {}) and abs(weights.sum() - 1) <= _SUM_TOLERANCE
+        check(name, "others", weights.shape == rule.shape and fine)
+
+
+def feature_name_rules(config):
+    """The rules of the names of an ensemble's features, by name, if they have any."""
+    if config["feature_names"] is None:
+        return {}
+    sizes = {"name_bytes": config["feature_names"], "inputs": config["n_features"]}
+    rules = {name: ARRAYS["model"][name] for name in ("feature_names", "feature_name_ends")}
+    return {n: rule._replace(shape=(sizes[rule.shape[0]],)) for n, rule in rules.items()}

@@ -86,7 +86,7 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     Notes
     -----
     Weights of samples multiply those of the draw, for which only samples with a weight above 0
-    count. Models are kept by ``pickle`` or joblib; there is no model file of an ensemble.
+    count.
 
     References
     ----------
@@ -181,6 +181,12 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
                 f"Expected max_samples of at most the {n_rows} samples, got {self.max_samples}."
             )
         return self.max_samples
+
+    def _set_members(self, members, weights, n_features, feature_names):
+        if weights is None or isinstance(self.estimator, list):
+            raise ValueError("Expected weights of the members of one estimator.")
+        super()._set_members(members, weights, n_features, feature_names)
+        self.estimator_weights_ = weights
 
     # --- Codes ---
 

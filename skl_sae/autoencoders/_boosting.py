@@ -91,8 +91,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
     Notes
     -----
     Rows that are read from a file are coded anew whenever a later stage reads them, so that memory
-    does not grow with their number. Models are kept by ``pickle`` or joblib; there is no model
-    file of an ensemble.
+    does not grow with their number.
 
     References
     ----------
@@ -173,6 +172,16 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
                 left = X - stages.decoded(codes)
         named = zip([name for name, _ in members], stages.members, strict=True)
         return {"estimators_": stages.members, "named_estimators_": Bunch(**dict(named))}
+
+    def _set_members(self, members, weights, n_features, feature_names):
+        if weights is not None:
+            raise ValueError("Expected no weights of stages.")
+        super()._set_members(members, weights, n_features, feature_names)
+        self._check_atoms(members)
+        names = map(str, range(len(members)))
+        if isinstance(self.estimator, list):
+            names = [name for name, _ in self.estimator]
+        self.named_estimators_ = Bunch(**dict(zip(names, members, strict=True)))
 
     def _check_atoms(self, members):
         if self.transform_algorithm == "omp" and not all(map(is_flat, members)):

@@ -7,12 +7,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import _fit_context, clone
 from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import check_is_fitted
 
-from .._model_file._safetensors import ModelFileError
+from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
 from .._training._lazy import LazySamples
 from ..metrics import check_weights
-from ._base import BaseSparseAutoencoder, whole_or_unchanged
+from ._base import BaseSparseAutoencoder, _warn_of_version, whole_or_unchanged
 from ._members import mean_of_members
 from ._topk import TopKSparseAutoencoder
 
@@ -114,38 +115,57 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         ], dtype=object)  # fmt: skip
 
     def save(self, path, *, optimizer=False):
-        """Refuse: a model file holds one autoencoder.
+        """Write the fitted ensemble to one file, from which :meth:`load` reads it.
+
+        The file holds what the members' own files would, and is as these are; see
+        :meth:`TopKSparseAutoencoder.save`.
 
         Parameters
         ----------
         path : str or path-like
             The file.
         optimizer : bool, default=False
-            Not used.
+            Whether to keep the members' moments.
 
         Raises
         ------
         ModelFileError
-            In any case. ``pickle`` and joblib keep the whole; each of ``estimators_`` has a
-            save of its own.
+            As for one model; also if a member is itself an ensemble, or if ``estimator`` has been
+            changed since fit. ``pickle`` and joblib keep any.
         """
-        raise ModelFileError(path, _no_file(type(self)))
+        check_is_fitted(self)
+        write_ensemble(path, self, _members_of_files(), optimizer=optimizer)
 
     @classmethod
     def load(cls, path):
-        """Refuse: a model file holds one autoencoder.
+        """Read an ensemble that :meth:`save` wrote; safe also with files from strangers.
 
         Parameters
         ----------
         path : str or path-like
             The file.
 
+        Returns
+        -------
+        estimator : EnsembleSparseAutoencoder
+            The fitted ensemble.
+
         Raises
         ------
         ModelFileError
-            In any case.
+            If the file is not an ensemble that this version can read, whole and usable.
         """
-        raise ModelFileError(path, _no_file(cls))
+        ensemble, written_by = read_ensemble(path, cls, _members_of_files())
+        if written_by is not None:
+            _warn_of_version(written_by)
+        return ensemble
+
+    @abstractmethod
+    def _set_members(self, members, weights, n_features, feature_names):
+        """Take what a file has; a ValueError if it is not of this class."""
+        self.estimators_, self.n_features_in_ = members, n_features
+        if feature_names is not None:
+            self.feature_names_in_ = feature_names
 
     def get_params(self, deep=True):
         """Get the parameters, and with deep=True those of the estimators.
@@ -285,8 +305,10 @@ def _atoms(member):
     return member.components_
 
 
-def _no_file(kind):
-    return (
-        f"A model file holds one autoencoder, not a {kind.__name__}: use pickle or joblib, or save "
-        "each of its estimators_."
-    )
+def _members_of_files():
+    """Classes whose models a file of an ensemble holds, by name."""
+    from ._conv import ConvTopKSparseAutoencoder
+    from ._deep import DeepTopKSparseAutoencoder
+
+    classes = TopKSparseAutoencoder, ConvTopKSparseAutoencoder, DeepTopKSparseAutoencoder
+    return {cls.__name__: cls for cls in classes}

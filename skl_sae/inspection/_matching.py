@@ -7,8 +7,8 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 
-def match_members(estimator):
-    """Match the atoms of different members, and measure how similar they are.
+def match_members(*estimators):
+    """Match the atoms of different members or estimators, and measure how similar they are.
 
     The atoms of each pair of members are matched one to one such that the sum of the cosines
     between matched atoms is maximal (the assignment problem, solved exactly [1]_). The mean
@@ -16,8 +16,10 @@ def match_members(estimator):
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder
-        Fitted estimator of at least 2 members.
+    *estimators : estimator or list of estimators
+        Fitted autoencoders, also ensembles of such, of at least 2 members in all, whose atoms are
+        of one size. The members of the first come first: those of its ``n_estimators``, or those
+        that each of its ``estimators_`` has. A list of estimators may be given instead.
 
     Returns
     -------
@@ -28,18 +30,20 @@ def match_members(estimator):
             Mean cosine of matched atoms over all pairs of two members.
         complementarity : float
             1 - stability: how much a member learned that the others did not.
-        similarity : ndarray of shape (n_estimators, n_estimators)
+        similarity : ndarray of shape (n_members, n_members)
             Mean cosine of the matched atoms of two members; 1 for a member and itself.
-        matches : ndarray of shape (n_estimators, n_estimators, n_components), dtype int64
+        matches : ndarray of shape (n_members, n_members, n_components), dtype int64
             ``matches[e, f, i]`` is the atom of member f that is matched to atom i of member e,
-            each counted from 0 within its member.
-        cosines : ndarray of shape (n_estimators, n_estimators, n_components)
-            Cosines of these pairs of atoms.
+            each counted from 0 within its member. It is -1 where there is none: where member f
+            has fewer atoms than member e, and where member e has fewer than n_components, the
+            largest number.
+        cosines : ndarray of shape (n_members, n_members, n_components)
+            Cosines of these pairs of atoms, NaN where there is none.
 
     Raises
     ------
     ValueError
-        If the estimator has one member.
+        If there is only one member, or if atoms are of different sizes.
 
     Notes
     -----
@@ -62,15 +66,27 @@ def match_members(estimator):
     >>> matching = match_members(sae)
     >>> matching.matches.shape, 0 < matching.stability < 1
     ((2, 2, 32), True)
+
+    Of two estimators, the share of the atoms of the first that the second has learned too:
+
+    >>> other = TopKSparseAutoencoder(48, k=4, max_iter=2, random_state=1).fit(X)
+    >>> one = TopKSparseAutoencoder(32, k=4, max_iter=2, random_state=0).fit(X)
+    >>> matching = match_members(one, other)
+    >>> 0 <= (matching.cosines[0, 1, :32] > 0.9).mean() <= 1
+    True
     """
-    check_is_fitted(estimator, ["components_", "centers_"])
-    n_members, n_features = estimator.centers_.shape
-    if n_members < 2:
-        raise ValueError(f"Expected an estimator of at least 2 members, got {n_members}.")
-    atoms = normalize(estimator.components_).reshape(n_members, -1, n_features)
-    matches, cosines = _matched(atoms)
-    similarity = cosines.mean(axis=2)
-    stability = float(similarity[np.triu_indices(n_members, 1)].mean())
+    if len(estimators) == 1 and isinstance(estimators[0], (list, tuple)):
+        (estimators,) = estimators
+    atoms = [own for estimator in estimators for own in _members(estimator)]
+    if len(atoms) < 2:
+        raise ValueError(f"Expected an estimator of at least 2 members, got {len(atoms)}.")
+    if len({own.shape[1] for own in atoms}) > 1:
+        raise ValueError(
+            f"Expected atoms of one size, got {sorted({own.shape[1] for own in atoms})} numbers."
+        )
+    matches, cosines = _matched([normalize(own) for own in atoms])
+    similarity = np.nanmean(cosines, axis=2)
+    stability = float(similarity[np.triu_indices(len(atoms), 1)].mean())
     return Bunch(
         stability=stability,
         complementarity=1 - stability,
@@ -80,17 +96,24 @@ def match_members(estimator):
     )
 
 
+def _members(estimator):
+    """Atoms (n_components, n_features) of each member, also of members of members."""
+    check_is_fitted(estimator)
+    if hasattr(estimator, "estimators_"):
+        return [own for member in estimator.estimators_ for own in _members(member)]
+    return np.split(estimator.components_, len(estimator.centers_))
+
+
 def _matched(atoms):
-    """Return matches and cosines of (n_members, n_components, n_features) unit atoms."""
-    n_members, n_components, _ = atoms.shape
-    matches = np.empty((n_members, n_members, n_components), dtype=np.int64)
-    matches[:] = np.arange(n_components)  # of a member with itself
-    cosines = np.ones(matches.shape)
-    for e, f in zip(*np.triu_indices(n_members, 1), strict=True):
+    """Return matches and cosines of a list of (n_components, n_features) unit atoms."""
+    shape = len(atoms), len(atoms), max(map(len, atoms))
+    matches, cosines = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
+    for e, own in enumerate(atoms):  # of a member with itself
+        matches[e, e, : len(own)], cosines[e, e, : len(own)] = np.arange(len(own)), 1
+    for e, f in zip(*np.triu_indices(len(atoms), 1), strict=True):
         cosine = atoms[e] @ atoms[f].T
         own, matched = linear_sum_assignment(cosine, maximize=True)
         # The same pairs, seen from either member.
-        matches[e, f], matches[f, e, matched] = matched, own
-        cosines[e, f] = cosine[own, matched]
-        cosines[f, e, matched] = cosines[e, f]
+        matches[e, f, own], matches[f, e, matched] = matched, own
+        cosines[e, f, own] = cosines[f, e, matched] = cosine[own, matched]
     return matches, cosines

@@ -1,5 +1,6 @@
 """Autoencoders made of autoencoders, against the same by hand."""
 
+import json
 import pickle
 
 import numpy as np
@@ -23,6 +24,8 @@ from skl_sae import (
     TopKSparseAutoencoder,
     load_codes,
 )
+from skl_sae._model_file import _ensemble
+from skl_sae._model_file._safetensors import write_arrays
 from skl_sae.autoencoders._bagging import best_weights, error_products
 from skl_sae.inspection import atom_usage, match_members
 from skl_sae.plotting import AtomDisplay, ReconstructionDisplay
@@ -116,10 +119,94 @@ def test_clone_pickle_and_codes_in_a_file(digits, ensemble, tmp_path):
     assert (clone(ensemble).fit(digits).transform(digits) != ensemble.transform(digits)).sum() == 0
     written = loaded.transform_to(digits, tmp_path / "codes.npz")
     assert (written != codes).nnz == 0 and load_codes(tmp_path / "codes.npz").shape == codes.shape
-    with pytest.raises(ModelFileError, match="use pickle or joblib"):
-        ensemble.save(tmp_path / "model.safetensors")
-    with pytest.raises(ModelFileError, match="use pickle or joblib"):
-        type(ensemble).load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("ensemble", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
+def test_model_file(digits, ensemble, tmp_path):
+    ensemble, path = clone(ensemble).fit(digits), tmp_path / "model.safetensors"
+    ensemble.save(path)
+    loaded = type(ensemble).load(path)
+    assert repr(loaded.get_params()) == repr(ensemble.get_params())
+    assert vars(loaded).keys() >= {n for n in vars(ensemble) if n.endswith("_")}
+    codes = [sp.csr_matrix(one.transform(digits)) for one in (ensemble, loaded)]
+    assert (codes[0] != codes[1]).nnz == 0
+    np.testing.assert_array_equal(ensemble.score_samples(digits), loaded.score_samples(digits))
+    with pytest.raises(ModelFileError, match="Expected class"):
+        TopKSparseAutoencoder.load(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError):
+        type(ensemble).load(path)
+
+
+def _with(changes):
+    """A change of the item that a path of keys leads to."""
+
+    def change(config, arrays):
+        *path, last = changes[0]
+        for key in path:
+            config = config[key]
+        config[last] = changes[1]
+
+    return change
+
+
+@pytest.mark.parametrize("change", [
+    *map(_with, [
+        (["n_features"], 65), (["n_features"], True), (["members"], []), (["members"], {}),
+        (["members", 0, "class"], "BaggingSparseAutoencoder"), (["members", 0, "class"], "os"),
+        (["members", 0, "config", "k"], 2**40), (["members", 0, "config", "shape"], [1, 2**39, 64]),
+        (["members", 1, "config"], {}), (["members", 1], None), (["weights"], False),
+        (["feature_names"], 2**39), (["estimator"], []), (["estimator", 0, 0], "name"),
+        (["estimator", 0, 1], {"checkpoint": 1}), (["estimator", 0, 1, "random_state"], -1),
+        (["estimator", 0, 1, "random_state"], "0"), (["parameters"], []),
+        (["parameters", "n_estimators"], 2**40), (["parameters", "weights"], "none"),
+        (["parameters", "path"], "x"), (["more"], 1),
+    ]),
+    lambda config, arrays: config["members"].pop(),
+    lambda config, arrays: arrays.pop("weights"),
+    lambda config, arrays: arrays.update(weights=np.array([0.9, 0.9])),
+    lambda config, arrays: arrays.update(weights=np.array([-0.5, 1.5])),
+    lambda config, arrays: arrays.update(weights=np.array([np.nan, 1])),
+    lambda config, arrays: arrays.update({"1.components": 2 * arrays["1.components"]}),
+    lambda config, arrays: arrays.update({"2.components": arrays["1.components"]}),
+])  # fmt: skip
+def test_hostile_model_files(bagging_file, change, tmp_path):
+    arrays, metadata = dict(bagging_file[0]), dict(bagging_file[1])
+    config = json.loads(metadata["config"])
+    write_arrays(tmp_path / "model", arrays, metadata)
+    BaggingSparseAutoencoder.load(tmp_path / "model")
+    change(config, arrays)
+    write_arrays(tmp_path / "model", arrays, metadata | {"config": json.dumps(config)})
+    with pytest.raises(ModelFileError):
+        BaggingSparseAutoencoder.load(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def bagging_file(tmp_path_factory):
+    """Arrays and metadata of an ensemble's file."""
+    X = load_digits().data[:100]
+    member = TopKSparseAutoencoder(16, k=2, max_iter=1)
+    bagging = BaggingSparseAutoencoder(member, 2, random_state=0).fit(X)
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ensemble, "write_arrays", lambda path, *content: written.extend(content))
+        bagging.save(tmp_path_factory.mktemp("ensemble") / "model")
+    return written
+
+
+def test_what_no_model_file_holds_is_refused(digits, tmp_path):
+    nested = BaggingSparseAutoencoder(BaggingSparseAutoencoder(flat(), 1), 1, random_state=0).fit(
+        digits[:50]
+    )
+    with pytest.raises(ModelFileError, match="got a BaggingSparseAutoencoder"):
+        nested.save(tmp_path / "model")
+    changed = BaggingSparseAutoencoder(flat(), 1, random_state=0).fit(digits[:50])
+    changed.set_params(estimator__k=1)
+    with pytest.raises(ModelFileError, match="as it was in fit"):
+        changed.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_fit_leaves_all_as_it_was(digits):

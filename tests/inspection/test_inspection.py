@@ -1,5 +1,6 @@
 """Inspection of what the atoms do, against plain loops over small data."""
 
+import copy
 from itertools import permutations
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.stats import bootstrap, kruskal, mannwhitneyu
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from skl_sae import TopKSparseAutoencoder
+from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
 from skl_sae.inspection import (
     atom_usage,
     class_selectivity,
@@ -287,6 +288,40 @@ def test_matching_is_the_best_of_all_permutations(atoms):
     np.testing.assert_array_equal(matching.similarity.diagonal(), 1)
     assert matching.stability == pytest.approx(np.mean(best))
     assert matching.complementarity == pytest.approx(1 - np.mean(best))
+
+
+def test_atoms_of_several_estimators_are_matched(atoms):
+    order = np.array([2, 0, 3])  # one atom is missing
+    matching = match_members(members(atoms), members(atoms[order]))
+    np.testing.assert_array_equal(matching.matches[1, 0], [2, 0, 3, -1])
+    np.testing.assert_array_equal(matching.matches[0, 1], [1, -1, 0, 2])
+    np.testing.assert_allclose(matching.cosines[0, 1], [1, np.nan, 1, 1])
+    assert matching.stability == pytest.approx(1)
+    several = [members(atoms, atoms[::-1]), members(atoms)]
+    matching = match_members(several)
+    assert_same(matching, match_members(*several))
+    assert_same(matching, match_members(members(atoms, atoms[::-1], atoms)))
+    with pytest.raises(ValueError, match=r"atoms of one size, got \[5, 6\]"):
+        match_members(members(atoms), members(atoms[:, 1:]))
+
+
+def test_small_atoms_are_matched():
+    X = np.random.default_rng(7).random((20, 64))
+    image = {"image_shape": (8, 8), "kernel_size": 4, "k": 2, "max_iter": 1}
+    one, other = [
+        ConvTopKSparseAutoencoder(4, random_state=seed, **image).fit(X) for seed in (0, 1)
+    ]
+    order = [3, 1, 0, 2]
+    shuffled = copy.deepcopy(one)
+    shuffled.components_ = one.components_[order]
+    matching = match_members(one, shuffled, other)
+    np.testing.assert_array_equal(matching.matches[1, 0], order)
+    np.testing.assert_allclose(matching.cosines[1, 0], 1, rtol=1e-5)
+    best = max(
+        sum(float(one.components_[i] @ other.components_[j]) for i, j in enumerate(permutation))
+        for permutation in permutations(range(4))
+    )
+    assert matching.similarity[0, 2] == pytest.approx(best / 4, rel=1e-5)
 
 
 def test_an_autoencoder_can_be_inspected(estimator, X):
