@@ -173,6 +173,9 @@ class CodePooling(TransformerMixin, BaseEstimator):
     def _pooled_sparse(self, X, part, n_images):
         # The rows of an image's places, in a line, are one row with several numbers a column.
         counts, n_columns = np.bincount(part), X.shape[1]
+        if not X.has_canonical_format:  # what stands twice at a place adds up
+            X = X.copy()
+            X.sum_duplicates()
         indices = X.indices
         if len(counts) > 1:
             indices = indices + np.repeat(np.tile(part, n_images), np.diff(X.indptr)) * n_columns

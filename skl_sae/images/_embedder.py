@@ -221,8 +221,10 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 self.n_features_in_ = math.prod(X.shape[1:])
             return self._seen(X, X.shape)
         X = X if hasattr(X, "shape") else np.asarray(X)
+        if len(X.shape) in (3, 4) and not math.prod(X.shape):
+            raise ValueError(f"Expected at least one image, got an array of shape {X.shape}.")
         shape, options = X.shape, {"dtype": np.float32, "order": "C"}
-        if len(shape) in (3, 4) and math.prod(shape):
+        if len(shape) in (3, 4):
             X = np.asarray(X).reshape(shape[0], -1)
         # Arrays of images may have another size than those of fit.
         if reset or (len(shape) == 2 and hasattr(self, "n_features_in_")):
@@ -246,8 +248,6 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"Expected rows of {math.prod(given)} numbers, as image_shape={given} says, got "
                 f"{n_features}."
             )
-        if not shape[0] or not n_features:
-            raise ValueError(f"Expected at least one image, got shape {tuple(shape)}.")
         return _Images(X, (*map(int, given), 1)[:3])
 
     def _normalized(self, images):
