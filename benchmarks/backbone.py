@@ -1,6 +1,6 @@
 """Codes of a pretrained network's places, beside the network's own pooled activations.
 
-    python benchmarks/backbone.py [--data textures faces] [--splits 5] [--rows 100000]
+    python benchmarks/backbone.py [--data textures faces] [--splits 5] [--most 3000] [--rows 100000]
 
 EfficientNet-Lite0 turns images into 1,280 numbers at each of 3 x 3 places; an autoencoder learns
 the places of the images to learn, and codes all. Logistic regression classifies images by the
@@ -65,17 +65,30 @@ def measure(split, seed):
     return found, sae.score(test)
 
 
-def report(name, n_splits):
-    splits = [DATA[name](seed) for seed in range(n_splits)]
+def thinned(split, most):
+    """Every so many images of a split, so that about so many are left to learn."""
+    step = -(-len(split.train) // most)
+    return split._replace(
+        train=split.train[::step], y_train=split.y_train[::step],
+        test=split.test[::step], y_test=split.y_test[::step],
+    )  # fmt: skip
+
+
+def report(name, n_splits, most):
+    splits = [thinned(DATA[name](seed), most) for seed in range(n_splits)]
     figures = []
     for seed, split in enumerate(splits):
         found, correlation = measure(split, seed)
         figures.append(found)
         print(f"{name}, split {seed}: held-out correlation {correlation:.3f}, {found}", flush=True)
-    print(f"\n**{name}**\n\n| | accuracy |\n|---|---|")
+    split = splits[0]
+    print(
+        f"\n**{name}**: {len(split.train)} images to learn, {len(split.test)} held out\n"
+        "\n| | accuracy |\n|---|---|"
+    )
     for kind in figures[0]:
         values = np.array([found[kind] for found in figures])
-        print(f"| {kind} | {values.mean():.3f} ± {half_width(values, splits[0]):.3f} |")
+        print(f"| {kind} | {values.mean():.3f} ± {half_width(values, split):.3f} |")
     print(flush=True)
 
 
@@ -98,13 +111,14 @@ def main():
     parser.add_argument("--data", nargs="*", choices=("textures", "faces"),
                         default=["faces", "textures"])  # fmt: skip
     parser.add_argument("--splits", type=int, default=5, help="at least 2")
+    parser.add_argument("--most", type=int, default=3000, help="images to learn")
     parser.add_argument("--rows", type=int, default=100_000, help="of the fit that is timed")
     options = parser.parse_args()
     TopKSparseAutoencoder(16, max_iter=1).fit(np.eye(20))  # compiles, once on a machine
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dead atoms, and of 100 iterations
         for name in options.data:
-            report(name, options.splits)
+            report(name, options.splits, options.most)
         if options.rows:
             time_fit(options.rows)
 

@@ -201,7 +201,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         >>> import torch
         >>> from skl_sae import ImageEmbedder, TopKSparseAutoencoder
         >>> from skl_sae.datasets import load_photographs
-        >>> torch_rng = torch.manual_seed(0)
+        >>> _ = torch.manual_seed(0)
         >>> embedder = ImageEmbedder(torch.nn.Conv2d(1, 8, 4, stride=4), pooling=None)
         >>> images = load_photographs(50, (16, 16), "L").data.reshape(-1, 16, 16)
         >>> X = embedder.lazy(images)
