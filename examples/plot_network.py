@@ -65,20 +65,20 @@ print(f"correlation {sae.score(rows):.3f}")
 
 # %%
 # What an atom stands for is seen where it is most active: the strongest places of each of twelve
-# atoms, one a line, at most two from a picture. Many atoms belong to one kind of thing or surface;
-# what surrounds a patch excites an atom, too, for a place of the network sees about twice as much
-# as is shown.
+# atoms, one a line, at most two from a picture. Red surfaces, lights in the dark, round things with
+# a dark middle, and lattices have atoms of their own. The later patches of a line, from pictures
+# in which an atom is hardly active, tell less; and the network sees more than a patch shows.
 
 large = images[384]
 codes = sae.transform(embedder.transform(large))
 n_places = embedder.places_shape_
 maps = codes.toarray().reshape(len(large), *n_places, -1)
-padded = np.pad(large, ((0, 0), (24, 24), (24, 24), (0, 0)), mode="reflect")
 
 
 def patch(picture, row, column):
-    """The 64 x 64 pixels around a place."""
-    return padded[picture, 16 * row : 16 * row + 64, 16 * column : 16 * column + 64]
+    """The 64 x 64 pixels around a place, or at the edge beside it."""
+    top, left = (min(max(0, 16 * n - 24), 384 - 64) for n in (row, column))
+    return large[picture, top : top + 64, left : left + 64]
 
 
 def strongest(atom, n, n_each=2):
