@@ -30,14 +30,15 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     The network is a torch module of yours; nothing is downloaded. Images run through it in
     batches, in evaluation mode and without gradients. Nothing is learned, so transform needs no
-    fit; a Pipeline's ``memory`` keeps what was computed.
+    fit; a Pipeline's ``memory`` keeps what was computed, if a function makes the module.
 
     Parameters
     ----------
     model : torch.nn.Module, or callable that returns one
         The network: it takes a tensor (n, C, H, W). A function without arguments is called when
         the module is first needed, and clones and pickles then hold the function alone, not the
-        weights; that suits searches and processes. Of a module, clones are copies.
+        weights; that suits searches and processes. Of a module, clones are copies, which a
+        Pipeline's ``memory`` does not know again.
     image_shape : tuple (H, W) or (H, W, C), or None, default=None
         Shape of the images that rows hold, in C order, as :class:`ImageLoader` gives them. Arrays
         of shape (n, H, W) or (n, H, W, C) need none.

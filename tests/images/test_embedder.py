@@ -373,8 +373,8 @@ def efficientnet():
     return model
 
 
-def test_efficientnet_knows_an_astronaut_from_texture():
-    """The logits are those of its own forward; faces are told from bricks by pooled codes."""
+def test_a_pretrained_network():
+    """Its logits are those of its own pass, and of the mean of its places behind its last layer."""
     X = load_photographs(24, (64, 64), random_state=0).data.reshape(-1, 64, 64, 3)
     tried = ImageEmbedder(efficientnet, mean=0.5, std=0.5, device="cpu", batch_size=8)
     logits = by_hand(efficientnet(), X, 0.5, 0.5).numpy()
