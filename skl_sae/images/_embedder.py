@@ -211,6 +211,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         >>> sae = TopKSparseAutoencoder(16, k=2, max_iter=2, random_state=0).fit(X)
         """
         self._validate_params()
+        X = X if hasattr(X, "shape") else np.asarray(X)
         return self._lazy(self._seen(X, X.shape))
 
     # --- Images ---

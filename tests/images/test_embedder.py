@@ -5,11 +5,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 from torch import nn
 
 from skl_sae import CodePooling, ImageEmbedder, ImageLoader, LazyRows, TopKSparseAutoencoder
@@ -251,6 +253,17 @@ def test_fit_and_names(images):
     assert list(frame.columns) == list(tried.get_feature_names_out())
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        "estimator_cloneable", "estimator_repr", "no_attributes_set_in_init",
+        "get_params_invariance", "set_params", "valid_tag_types",
+    ],
+)  # fmt: skip
+def test_scikit_learns_checks_that_need_no_rows(check):
+    getattr(estimator_checks, f"check_{check}")("ImageEmbedder", embedder())
+
+
 def test_memory_of_a_pipeline(images, tmp_path):
     steps = embedder(pooling=None), TopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0)
     N_MADE.clear()
@@ -321,40 +334,45 @@ def test_lazy_rows_are_those_of_transform(images, pooling):
     np.testing.assert_allclose(X.rows_at(indices), rows[indices], atol=1e-5)
 
 
-def test_an_autoencoder_learns_places_of_files(tmp_path, images, monkeypatch):
-    """Also in a Pipeline, more than a window, each image once an epoch."""
-    loader = ImageLoader((16, 16))
-    from PIL import Image
+@pytest.fixture
+def paths(tmp_path, images):
+    """The images as files."""
+    paths = np.array([str(tmp_path / f"{i}.png") for i in range(11)], dtype=object)
+    pixels = ImageLoader((16, 16)).inverse_transform(images.reshape(11, -1))
+    for path, picture in zip(paths, pixels, strict=True):
+        Image.fromarray(picture).save(path)
+    return paths
 
-    paths = [str(tmp_path / f"{i}.png") for i in range(11)]
-    for path, image in zip(paths, loader.inverse_transform(images.reshape(11, -1)), strict=False):
-        Image.fromarray(image).save(path)
+
+def test_an_autoencoder_learns_places_of_files(paths, monkeypatch):
+    """Also in a Pipeline; more than are read at once."""
+    loader = ImageLoader((16, 16))
     tried = embedder(image_shape=(16, 16, 3), pooling=None)
     rows = tried.transform(loader.transform(paths))
     monkeypatch.setattr(_lazy, "_FEW_NUMBERS", 10)
     sae = TopKSparseAutoencoder(8, k=2, max_iter=4, random_state=0)
     streaming = make_pipeline(tried, sae).fit(loader.lazy(paths))
     X = tried.lazy(loader.lazy(paths))
-    np.testing.assert_allclose(streaming.transform(loader.lazy(paths)).toarray(),
-                               sae.transform(rows).toarray(), atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        streaming.transform(loader.lazy(paths)).toarray(), sae.transform(rows).toarray(), atol=1e-5
+    )
     assert sae.score(X) == pytest.approx(sae.score(rows), abs=1e-5)
     samples = _lazy.LazySamples(X, X.shape)
     assert samples.block_rows % 16 == 0  # whole images
 
 
-def test_from_files_to_labels(images):
+def test_from_files_to_labels(paths):
     y = np.arange(11) % 2
-    X = images.reshape(11, -1)
     pipeline = make_pipeline(
-        embedder(image_shape=(16, 16, 3), pooling=None),
+        ImageLoader((16, 16)), embedder(image_shape=(16, 16, 3), pooling=None),
         TopKSparseAutoencoder(12, k=3, max_iter=2, random_state=0),
         CodePooling((4, 4)), LogisticRegression(),
     )  # fmt: skip
-    assert pipeline.fit(X, y).predict(X).shape == (11,)
+    assert pipeline.fit(paths, y).predict(paths).shape == (11,)
     assert list(pipeline[:-1].get_feature_names_out()) == [
         f"topksparseautoencoder{i}" for i in range(12)
     ]
-    scores = cross_val_score(pipeline, X, y, cv=2, error_score="raise")
+    scores = cross_val_score(pipeline, paths, y, cv=2, error_score="raise")
     assert scores.shape == (2,)
 
 
