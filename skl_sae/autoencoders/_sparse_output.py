@@ -1,6 +1,7 @@
 """CSR codes of active atoms."""
 
 import copy
+import math
 
 import numpy as np
 import scipy.sparse as sp
@@ -39,19 +40,53 @@ def pooled(active, maps_shape, parts, function):
     function : {"mean", "max"}
         What is kept of each atom's activations in a part.
     """
-    rows, columns, n_components = maps_shape
-    # The part of each place; of each part, the number of its places.
-    down, right = (np.arange(n) * p // n for n, p in zip((rows, columns), parts, strict=True))
-    part = torch.from_numpy((down[:, None] * parts[1] + right).ravel())
-    counts = part.bincount(minlength=parts[0] * parts[1])
-    indices, values = active.indices[0].cpu(), active.values[0].cpu()
+    *places_shape, n_components = maps_shape
+    part = part_of_places(places_shape, parts)
+    indices, values = active.indices[0].cpu().numpy(), active.values[0].cpu().numpy()
     indices = part[indices // n_components] * n_components + indices % n_components
-    codes = torch.zeros(len(indices), len(counts) * n_components)
-    reduce = {"mean": "sum", "max": "amax"}[function]
-    codes.scatter_reduce_(1, indices, values, reduce)
+    codes = sp.csr_matrix(
+        (values.ravel(), indices.ravel(), np.arange(len(indices) + 1) * indices.shape[1]),
+        shape=(len(indices), math.prod(parts) * n_components),
+    )
+    return one_a_column(codes, np.bincount(part).repeat(n_components), function)
+
+
+def part_of_places(places_shape, parts):
+    """Number of the part that each place is in, both in C order."""
+    down, right = (np.arange(n) * p // n for n, p in zip(places_shape, parts, strict=True))
+    return (down[:, None] * parts[1] + right).ravel()
+
+
+def one_a_column(codes, n_places, function):
+    """CSR codes of which a row has several numbers a column, in any order: their mean or maximum.
+
+    Parameters
+    ----------
+    codes : csr_matrix of shape (n, columns)
+        May be changed.
+    n_places : ndarray of shape (columns,)
+        Number of places that a column is of; those without a number are 0.
+    function : {"mean", "max"}
+        What is kept.
+    """
+    codes.sort_indices()
+    begins = np.ones(codes.nnz, bool)
+    begins[1:] = codes.indices[1:] != codes.indices[:-1]
+    firsts = codes.indptr[:-1]
+    begins[firsts[firsts < codes.nnz]] = True
+    (first,) = begins.nonzero()
+    columns = codes.indices[first]
     if function == "mean":
-        codes.view(len(codes), -1, n_components).div_(counts[:, None])
-    return sp.csr_matrix(codes.numpy())
+        values = np.add.reduceat(codes.data, first) / n_places[columns].astype(np.float32)
+    else:
+        values = np.maximum.reduceat(codes.data, first)
+        # Somewhere else the atom is not active.
+        some = np.diff(first, append=codes.nnz) < n_places[columns]
+        values[some] = np.maximum(values[some], 0)
+    indptr = np.concatenate([[0], begins.cumsum()])[codes.indptr]
+    pooled = sp.csr_matrix((values, columns, indptr), shape=codes.shape)
+    pooled.eliminate_zeros()
+    return pooled
 
 
 def mean_codes(codes, n_members):
