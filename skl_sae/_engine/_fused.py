@@ -39,6 +39,25 @@ def select(preactivations, k, allowed=None):
     return active
 
 
+def correct(products, gram, layers, active):
+    """Code rows by some layers of a deep encoder, in place.
+
+    Parameters
+    ----------
+    products : ndarray of shape (B, H)
+        Products of rows with the atoms; without a gram, of what active atoms leave.
+    gram : ndarray of shape (H, H), or (0, 0) for none
+        Products of the atoms with one another.
+    layers : tuple (scales, biases), ndarrays of shape (any, H)
+        As `DeepModel` has them.
+    active : ActiveAtoms
+        NumPy arrays (1, B, k): those of the layer before, all 0 before the first; then of the last.
+    """
+    n_threads = n_threads_for(products.size * (len(layers[0]) * active.values.shape[2]))
+    job = kernels.correct_rows, len(products), (products, gram, *layers, active)
+    kernels.run([job], n_threads)
+
+
 def decode_and_multiply(rows, decoder, active, slope=None):
     """Add to rows, in place, the atoms times their activations.
 

@@ -77,6 +77,20 @@ def test_code_is_that_of_the_equations(n_corrections, fused, n_rows):
     )
 
 
+@pytest.mark.parametrize("n_rows", [0, 1000], ids=["residuals", "products of all atoms"])
+def test_compiled_loops_give_the_code_of_torch(n_rows):
+    """Also of rows that have few positive answers, or none, and of atoms that are silent."""
+    p, X = parameters(), rows(200)
+    p.bias[0], p.bias[0, :2], p.correction_biases[:] = -1.5, -1e9, -0.5
+    X[:5] = torch.from_numpy(p.centers[0])
+    expected, model = DeepModel(p.copy(), k=K, fused=False), DeepModel(p.copy(), k=K, fused=True)
+    model.expect(n_rows)
+    codes = dense(model.encode(X))
+    np.testing.assert_allclose(codes, dense(expected.encode(X)), atol=1e-5)
+    counts = (codes > 0).sum(1)
+    assert set(counts) == set(range(K + 1))
+
+
 def by_autograd(p, X, weight):
     """Loss and gradients of float64 parameters by torch, the top-k a choice that is made."""
     p = {name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
@@ -185,9 +199,14 @@ def test_threads_give_the_same_bits(monkeypatch):
     for n_threads in (1, 3):
         monkeypatch.setattr("skl_sae._engine._threads.allowed_threads", lambda n=n_threads: n)
         monkeypatch.setattr("skl_sae._engine._threads.SHARED_PRODUCT", 2**8)
+        monkeypatch.setattr("skl_sae._engine._threads.SHARED_SIZE", 2**8)
         model = DeepModel(parameters(), k=K)
         for _ in range(3):
             model.step(Batch(X), Objective(), 0.01)
-        results.append([*model.arrays().named().values(), model.encode(X).values.numpy()])
+        codes = [model.encode(X)]
+        model.expect(len(X))
+        codes.append(model.encode(X))
+        arrays = [part.numpy() for active in codes for part in active]
+        results.append([*model.arrays().named().values(), *arrays])
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)

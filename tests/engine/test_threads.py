@@ -15,7 +15,14 @@ from sklearn.datasets import load_digits
 
 from skl_sae import ImageAugmenter, TopKSparseAutoencoder
 from skl_sae._engine import _threads
-from skl_sae._engine._threads import add_gram, add_products, allowed_threads, one_thread, product
+from skl_sae._engine._threads import (
+    add_gram,
+    add_products,
+    allowed_threads,
+    gram_of,
+    one_thread,
+    product,
+)
 
 # What differs from small settings that are otherwise the default's.
 DIGITS = {
@@ -179,7 +186,9 @@ def test_products_are_numpys(monkeypatch, shape, shared):
     np.testing.assert_allclose(product(*(t[0] for t in tensors[:2])), left[0] @ right[0], 1e-10)
     gram = torch.zeros(n, n, dtype=torch.float64)
     add_gram(tensors[0][0], gram)
-    np.testing.assert_allclose(gram.tril(), np.tril(left[0] @ left[0].T), rtol=1e-10)
+    expected = left[0] @ left[0].T
+    np.testing.assert_allclose(gram.tril(), np.tril(expected), rtol=1e-10)
+    np.testing.assert_allclose(gram_of(tensors[0][0]), expected, rtol=1e-10)
 
 
 _known = {}

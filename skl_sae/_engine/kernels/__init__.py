@@ -16,6 +16,7 @@ _MODULES = {
     "count_firing": "_gather",
     "gather_picks": "_gather",
     "sort_picks": "_gather",
+    "correct_rows": "_layers",
     "select_rows": "_top_k",
     "n_ranges": "_ranges",
     "run": "_ranges",

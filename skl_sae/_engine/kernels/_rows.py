@@ -7,7 +7,7 @@ from ._compile import compiled
 
 
 @compiled
-def _add_atoms(row, indices, values, decoder):
+def add_atoms(row, indices, values, decoder):
     """row += sum of values[p] decoder[indices[p]], two atoms at a time."""
     last = len(indices) - 1
     # A tile of the row stays in the first-level cache while all atoms are added to it.
@@ -78,7 +78,7 @@ def decode_rows(part, decoder, active, slope, rows, products, squares):
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
         n = _n_picked(indices[e, b])
-        _add_atoms(rows[e, b], indices[e, b, :n], values[e, b, :n], decoder[e])
+        add_atoms(rows[e, b], indices[e, b, :n], values[e, b, :n], decoder[e])
         if len(products):
             factor = np.float32(slope[e, b])
             _multiply(rows[e, b], indices[e, b, :n], decoder[e], factor, products[e, b])

@@ -47,6 +47,18 @@ def _keep_largest(row, allowed, keys, indices):
 
 
 @compiled
+def select_in_row(row, allowed, values, indices):
+    """Fill in the largest positive of a row's allowed numbers, whose bits are given."""
+    keys = values.view(np.int32)
+    for pick in range(len(keys)):
+        keys[pick] = 0
+        indices[pick] = 0
+    if len(keys) and _keep_largest(row, allowed, keys, indices):
+        for pick in range(len(keys)):
+            values[pick] = np.nan
+
+
+@compiled
 def select_rows(part, preactivations, allowed, active):
     """Pick the largest positive pre-activations of each row: z = TopK(ReLU(preactivations)).
 
@@ -64,13 +76,7 @@ def select_rows(part, preactivations, allowed, active):
     """
     indices, values = active
     n_rows, n_atoms = preactivations.shape[1], allowed.shape[1]
-    bits, keys = preactivations.view(np.int32), values.view(np.int32)
+    bits = preactivations.view(np.int32)
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
-        for pick in range(values.shape[2]):
-            keys[e, b, pick] = 0
-            indices[e, b, pick] = 0
-        row = bits[e, b, :n_atoms]
-        if values.shape[2] and _keep_largest(row, allowed[e], keys[e, b], indices[e, b]):
-            for pick in range(values.shape[2]):
-                values[e, b, pick] = np.nan
+        select_in_row(bits[e, b, :n_atoms], allowed[e], values[e, b], indices[e, b])
