@@ -35,11 +35,6 @@ class Checkpoint:
     def __init__(self, path, config, arrays):
         self.path, self.config, self.arrays = path, config, arrays
 
-    @property
-    def first_random_state(self):
-        """State of the generator when the fit began."""
-        return self._random_state("first_random_state")
-
     def restore(self, trainer):
         """Let a trainer that has just begun be the one that was interrupted."""
         config, arrays, scaling = self.config, self.arrays, trainer.scaling
@@ -63,12 +58,14 @@ class Checkpoint:
         curves = {name: curve.tolist() for name, curve in with_prefix(arrays, "progress.").items()}
         best = model.cut(with_prefix(arrays, "best."))
         trainer.history.restore(config["progress"] | curves, best, arrays["frequency"])
-        trainer.rng.set_state(self._random_state("random_state"))
+        trainer.restore_stage(config)
+        trainer.rng.set_state(self.random_state("random_state"))
         if "epoch" in config:
             trainer.epoch = EpochSums(**config["epoch"])
             model.counts.fired.copy_(torch.from_numpy(arrays["fired"]))
 
-    def _random_state(self, name):
+    def random_state(self, name):
+        """State of the generator: when the fit began, or its stage, or at the checkpoint."""
         return ("MT19937", self.arrays[name], *self.config[name])
 
 
@@ -104,12 +101,15 @@ def write_checkpoint(path, estimator, trainer, first_random_state):
     }
     if trainer.architecture.as_json() is not None:
         config["image"] = trainer.architecture.as_json()
+    config |= trainer.stage()
     random_state = trainer.rng.get_state()
     if trainer.epoch is not None:
         config["epoch"] = trainer.epoch.as_json()
         arrays["fired"] = model.counts.fired.cpu().numpy()
         random_state = trainer.epoch_random_state
     states = {"random_state": random_state, "first_random_state": first_random_state}
+    if trainer.stage_random_state is not None:
+        states["stage_random_state"] = trainer.stage_random_state
     for name, state in states.items():
         arrays[name] = state[1]
         config[name] = list(state[2:])
@@ -123,7 +123,7 @@ def read_checkpoint(path, estimator, n_features):
 
     def examine(config):
         check_config("checkpoint", config)
-        check_class(config, type(estimator))
+        check_class("checkpoint", config, type(estimator))
         _check_same_fit(config, parameters, n_features)
 
     config, arrays, _ = read(path, "checkpoint", type(estimator), examine)

@@ -126,7 +126,7 @@ def _fitted_arrays(state):
 def examined(config, cls):
     """Return the unfitted estimator, where all of the configuration is as it should be."""
     check_config("model", config)
-    check_class(config, cls)
+    check_class("model", config, cls)
     return estimator_from_json(config["parameters"], cls)
 
 

@@ -127,6 +127,7 @@ ARRAYS = {
         "fired": Rule(_F32, ("members", "components"), _not_negative),
         "random_state": Rule(np.uint32, (_N_WORDS,), _finite),
         "first_random_state": Rule(np.uint32, (_N_WORDS,), _finite),
+        "stage_random_state": Rule(np.uint32, (_N_WORDS,), _finite),
         "progress.losses": Rule(_F64, ("epochs",), _not_negative),
         "progress.correlations": Rule(_F64, ("epochs",), _correlation),
         "progress.scores": Rule(_F64, ("scores",), _correlation),
@@ -228,6 +229,8 @@ def _absent(kind, config):
         absent.add("best.frequency")
     if "epoch" not in config:
         absent.add("fired")
+    if "stage" not in config:
+        absent.add("stage_random_state")
     return absent
 
 
@@ -280,7 +283,7 @@ def check_arrays(kind, config, arrays):
             raise ValueError(f"Expected finite numbers in their range, got others in {name!r}.")
     for name in ("optimizer.decoder", "optimizer.encoder"):
         _check_steps(arrays, name)
-    for name in ("random_state", "first_random_state"):
+    for name in ("random_state", "first_random_state", "stage_random_state"):
         _check_generator(arrays, name)
     if "feature_names" in rules:
         feature_names(arrays)
@@ -410,11 +413,23 @@ def _are_sides(value, n):
 def _n_corrections(value, config):
     """Layers after the first, all tied to the atoms of one member.
 
-    An optimizer goes on with as many as the parameters ask for.
+    An optimizer goes on with as many as the parameters ask for; a fit begins with none.
     """
     fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
     n_asked = config["parameters"].get("n_encoder_layers")
-    return whole(value, 0) and fitting and (config["optimizer"] is None or n_asked == value + 1)
+    may_differ = value == 0 if "stage" in config else config["optimizer"] is None
+    return whole(value, 0) and fitting and (may_differ or n_asked == value + 1)
+
+
+def _stage(value, config):
+    """Epochs before the stage of a fit, and whether it has a start, as all but the first have."""
+    if not isinstance(value, dict) or set(value) != {"n_before", "has_start"}:
+        return False
+    n_before, has_start = value["n_before"], value["has_start"]
+    most = config["progress"]["losses"] if config["n_corrections"] else 0
+    return whole(n_before, 0, most) and isinstance(has_start, bool) and (
+        has_start or not config["n_corrections"]
+    )  # fmt: skip
 
 
 def _decoder_sizes(value, config):
@@ -545,14 +560,19 @@ CONFIG = {
 
 # Items that files of some classes have, and a parameter of these classes.
 _OF_CLASS = {
-    "image": "kernel_size", "n_corrections": "n_encoder_layers",
-    "decoder_sizes": "decoder_hidden_layer_sizes",
+    "model": {
+        "image": "kernel_size", "n_corrections": "n_encoder_layers",
+        "decoder_sizes": "decoder_hidden_layer_sizes",
+    },
+    "checkpoint": {
+        "image": "kernel_size", "n_corrections": "n_encoder_layers", "stage": "n_encoder_layers",
+    },
 }  # fmt: skip
 
 
-def check_class(config, cls):
+def check_class(kind, config, cls):
     """A ValueError if the configuration is not of an estimator of this class."""
-    for name, parameter in _OF_CLASS.items():
+    for name, parameter in _OF_CLASS[kind].items():
         expected = parameter in cls._get_param_names()
         check(name, config.get(name), (name in config) == expected)
 
@@ -565,6 +585,9 @@ def check_config(kind, config):
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
     if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
         rules = rules | {"n_corrections": _n_corrections, "decoder_sizes": _decoder_sizes}
+    if kind == "checkpoint" and isinstance(config, dict) and "stage" in config:
+        rules = rules | {"n_corrections": _n_corrections, "stage": _stage,
+                         "stage_random_state": _generator}  # fmt: skip
     if kind == "checkpoint" and isinstance(config, dict) and "epoch" in config:
         rules = rules | {"epoch": _epoch}
     if not isinstance(config, dict) or set(config) != set(rules):

@@ -106,6 +106,7 @@ class Trainer:
         self.watch = None  # called with the numbers of steps done and planned, after each
         self.epoch = None  # what an epoch under way has brought so far
         self.epoch_random_state = None  # before it began
+        self.stage_random_state = None  # before a stage began, of a fit that has several
         self.within_epochs = None  # (share of an epoch, what is called after each)
 
     def suits(self, size, sparsity):
@@ -155,6 +156,13 @@ class Trainer:
         else:
             interrupted.restore(self)
         self._plan_steps(train.n_rows)
+
+    def stage(self):
+        """Items that a checkpoint holds of a fit in stages; none of a fit that has only one."""
+        return {}
+
+    def restore_stage(self, config):
+        """Restore from the output of `stage`, once there is a model."""
 
     def _split(self, rows):
         """Rows to train on, and rows held out."""

@@ -1,7 +1,6 @@
 """ConvTopKSparseAutoencoder: sparse codes of images by small atoms at all places."""
 
 import math
-import os
 from dataclasses import replace
 from numbers import Integral
 
@@ -9,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.utils import check_array, gen_batches
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._engine._conv import ConvModel
@@ -212,12 +211,6 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         "pooling_function": [StrOptions({"mean", "max"})],
         "normalize": ["boolean"],
         "tied": ["boolean", StrOptions({"auto"})],
-        "checkpoint": [str, os.PathLike, None],
-        "checkpoint_interval": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-        ],
-        "warm_start": ["boolean"],
     }
 
     def __init__(

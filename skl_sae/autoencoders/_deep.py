@@ -104,6 +104,12 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of epochs without improvement after which early stopping stops.
     tol : float, default=1e-4
         Smallest gain in correlation that counts as an improvement.
+    checkpoint : str, path-like or None, default=None
+        A file to which fit writes its whole state, and from which it goes on to the same result,
+        as that of :class:`TopKSparseAutoencoder`. Hidden layers of the decoder, which are trained
+        at the end, are then begun anew.
+    checkpoint_interval : int or float, default=1
+        Number of epochs from one checkpoint to the next; below 1 a share of an epoch.
     sparse_output : bool, default=True
         Whether transform returns a CSR matrix or a dense array.
     device : str or torch.device, default="auto"
@@ -112,6 +118,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     warm_start : bool, default=False
         Whether fit starts from the fitted weights: of several layers it then trains all in all
         epochs, of one it goes through both halves again. Hidden layers of the decoder begin anew.
+        It also resumes the fit of an existing checkpoint, which comes first.
     random_state : int, RandomState instance or None, default=None
         Determines the initial atoms, the order of the samples, those held out and the augmenter's
         random_state.
@@ -212,7 +219,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     """
 
     # What files and codes ask of every autoencoder, and what has no choice here.
-    aggregate, checkpoint, n_estimators = "concat", None, 1
+    aggregate, n_estimators = "concat", 1
 
     _parameter_constraints: dict = {
         **TrainedSparseAutoencoder._parameter_constraints,
@@ -220,7 +227,6 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
         "decoder_hidden_layer_sizes": [tuple, list],
         "activation": [StrOptions({"relu"})],
-        "warm_start": ["boolean"],
     }
 
     def __init__(
@@ -244,6 +250,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         validation_fraction=0.1,
         n_iter_no_change=5,
         tol=1e-4,
+        checkpoint=None,
+        checkpoint_interval=1,
         sparse_output=True,
         device="auto",
         warm_start=False,
@@ -268,6 +276,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
         self.sparse_output = sparse_output
         self.device = device
         self.warm_start = warm_start
@@ -354,12 +364,15 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         return DeepArchitecture(int(self.n_encoder_layers))
 
-    def _stages(self, start):
-        """Architecture and settings of each stage of a fit that starts from these parameters."""
+    def _stages(self, start, interrupted=None):
+        """Architecture and settings of each stage of a fit that starts so, or is to be resumed."""
         settings = self._settings()
         if self.n_encoder_layers == 1:
             return [(FlatArchitecture(), settings)]
-        if start is not None and start.scales is not None:
+        has_layers = start is not None and start.scales is not None
+        if interrupted is not None:
+            has_layers = interrupted.config["n_corrections"] > 0
+        if has_layers:
             return [(self._architecture(), settings)]
         n_linear = math.ceil(_LINEAR * self.max_iter)
         linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
@@ -373,19 +386,24 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         rows = self._weighted(X, sample_weight)
         size, tied = self._check_size(X, rows.n_samples, start)
         rng = self._generator(rows)
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        trainer = None
-        for architecture, settings in self._stages(start):
-            is_first_stage = trainer is None
+        interrupted = self._interrupted_fit(size.shape[2])
+        if interrupted is not None:
+            rng.set_state(interrupted.random_state("first_random_state"))
+        first_random_state = rng.get_state()
+        trainer = context = None
+        for architecture, settings in self._stages(start, interrupted):
             trainer = StageTrainer(settings, size, tied, rng, architecture, trainer)
-            trainer.begin(rows, start)
-            if is_first_stage:
+            trainer.begin(rows, start, interrupted)
+            self._watch_within_epochs(trainer, first_random_state)
+            if context is None:
+                context = self._init_callback_context(max_subtasks=self.max_iter)
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            stop = self._train(trainer, context, None)
+            stop = self._train(trainer, context, first_random_state)
             trainer.finish()
             if stop:
                 break
             start = trainer.scaling.unscale_parameters(trainer.model.arrays())
+            interrupted = None
         coefs = self._interactions(trainer, rng)
         trainer.rows_split = None  # which only a fit needs
         self._store(trainer, trainer.history.attributes())

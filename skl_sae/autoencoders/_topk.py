@@ -1,14 +1,12 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
 import dataclasses
-import os
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import (
     Interval,
-    RealNotInt,
     StrOptions,
 )
 from sklearn.utils.validation import check_is_fitted
@@ -266,12 +264,6 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         "tied": ["boolean", StrOptions({"auto"})],
         "consistency": [Interval(Real, 0, np.inf, closed="left")],
         "aggregate": [StrOptions({"concat", "mean"})],
-        "checkpoint": [str, os.PathLike, None],
-        "checkpoint_interval": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-        ],
-        "warm_start": ["boolean"],
     }
 
     def __init__(

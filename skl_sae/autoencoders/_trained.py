@@ -66,6 +66,12 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "aux_coef": [Interval(Real, 0, np.inf, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_interval": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+        ],
+        "warm_start": ["boolean"],
         "augmenter": [HasMethods("fit_transform"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -140,12 +146,11 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         rng = self._generator(rows)
         interrupted = self._interrupted_fit(size.shape[2])
         if interrupted is not None:
-            rng.set_state(interrupted.first_random_state)
+            rng.set_state(interrupted.random_state("first_random_state"))
         first_random_state = rng.get_state()
         architecture = self._architecture(X, rows, rng, start)
         trainer = Trainer(self._settings(), size, tied, rng, architecture=architecture)
         trainer.begin(rows, start, interrupted)
-        trainer.watch = self._watch
         self._watch_within_epochs(trainer, first_random_state)
         context = self._init_callback_context(max_subtasks=self.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -301,6 +306,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     def _watch_within_epochs(self, trainer, first_random_state):
         """Have checkpoints written within epochs, too, if they are asked for."""
+        trainer.watch = self._watch
         if self.checkpoint is not None and self.checkpoint_interval < 1:
             trainer.within_epochs = (
                 self.checkpoint_interval,

@@ -95,8 +95,8 @@ def test_never_worse_than_the_linear_start_on_rows_held_out(
     trainers = []
     begin = StageTrainer.begin
 
-    def noted(trainer, rows, start=None):
-        begin(trainer, rows, start)
+    def noted(trainer, rows, start=None, interrupted=None):
+        begin(trainer, rows, start, interrupted)
         trainers.append((trainer, trainer.held_out, start))
 
     monkeypatch.setattr(StageTrainer, "begin", noted)

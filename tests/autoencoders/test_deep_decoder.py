@@ -68,8 +68,8 @@ def test_codes_are_those_of_the_linear_decoder_and_no_worse_on_rows_held_out(dig
     held_out = []
     begin = StageTrainer.begin
 
-    def noted(trainer, rows, start=None):
-        begin(trainer, rows, start)
+    def noted(trainer, rows, start=None, interrupted=None):
+        begin(trainer, rows, start, interrupted)
         held_out.append(trainer.held_out.X)
 
     monkeypatch.setattr(StageTrainer, "begin", noted)

@@ -295,8 +295,7 @@ def write_bases(folder):
         X = X if name == "untied" else X.to_numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fits as short as these do not converge
-            if not name.startswith("deep"):  # which writes no checkpoints
-                _write_checkpoint(folder / f"{name}.checkpoint", name, X)
+            _write_checkpoint(folder / f"{name}.checkpoint", name, X)
             model = estimator(name, max_iter=2).fit(X)
             if name == "untied":
                 model.partial_fit(X)
@@ -420,7 +419,8 @@ def try_model(path, saved):
     X, outcome = rows(), "used"
     uses = [
         lambda: there_and_back(model, X),
-        lambda: model.partial_fit(X),
+        # Hidden layers of a decoder refuse to go on.
+        lambda: getattr(model, "decoder_coefs_", None) or model.partial_fit(X),
         lambda: there_and_back(model, X),
         lambda: model.save(saved, optimizer=True),
         *uses_of_places(model, X),

@@ -9,7 +9,7 @@ from hostile_files import File
 from skl_sae import DeepTopKSparseAutoencoder, ModelFileError, TopKSparseAutoencoder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows():
     return np.random.default_rng(0).random((60, 12)).astype(np.float32)
 
@@ -17,6 +17,33 @@ def rows():
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.safetensors"
+
+
+def make(sizes=()):
+    return DeepTopKSparseAutoencoder(
+        16, decoder_hidden_layer_sizes=sizes, max_iter=2, random_state=0
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(rows, tmp_path_factory):
+    """A file by the sizes of the decoder's hidden layers; fitted once."""
+    folder = tmp_path_factory.mktemp("deep")
+    for sizes in ((), (4,), (6, 4)):
+        make(sizes).fit(rows).save(folder / str(sizes))
+    return lambda sizes=(): File(folder / str(sizes))
+
+
+def refused(file, path, cls=DeepTopKSparseAutoencoder):
+    file.write(path)
+    with pytest.raises(ModelFileError, match=path.name):
+        cls.load(path)
+
+
+def test_files_that_are_not_changed(saved, path):
+    for sizes in ((), (4,), (6, 4)):
+        saved(sizes).write(path)
+        assert DeepTopKSparseAutoencoder.load(path).decoder_hidden_layer_sizes == sizes
 
 
 @pytest.mark.parametrize(
@@ -33,54 +60,36 @@ def path(tmp_path):
         (("image",), {}),
     ],
 )  # fmt: skip
-def test_sizes_that_do_not_fit(rows, path, keys, value):
-    DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0).fit(rows).save(path)
-    file = File(path)
+def test_sizes_that_do_not_fit(saved, path, keys, value):
+    file = saved()
     inner = file.config
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = value
-    file.write(path)
-    with pytest.raises(ModelFileError, match=path.name):
-        DeepTopKSparseAutoencoder.load(path)
+    refused(file, path)
 
 
-def test_layers_that_are_not_there_and_a_flat_file_that_has_some(rows, path):
-    DeepTopKSparseAutoencoder(16, max_iter=2, random_state=0).fit(rows).save(path)
-    file = File(path)
+def test_layers_that_are_not_there_and_a_flat_file_that_has_some(rows, saved, path):
+    file = saved()
     del file.config["n_corrections"]
-    file.write(path)
-    with pytest.raises(ModelFileError, match=path.name):
-        DeepTopKSparseAutoencoder.load(path)
+    refused(file, path)
     TopKSparseAutoencoder(16, max_iter=1, random_state=0).fit(rows).save(path)
     file = File(path)
     file.config["n_corrections"] = 0
-    file.write(path)
-    with pytest.raises(ModelFileError, match=path.name):
-        TopKSparseAutoencoder.load(path)
+    refused(file, path, TopKSparseAutoencoder)
 
 
 @pytest.mark.parametrize(
     "sizes", [[8], [4, 6], [6, 4, 4], [], [0, 4], [6, 2**62], [6.0, 4], [True, 4], "64", None, {}]
 )
-def test_sizes_of_the_decoder_that_do_not_fit(rows, path, sizes):
-    DeepTopKSparseAutoencoder(
-        16, decoder_hidden_layer_sizes=(6, 4), max_iter=2, random_state=0
-    ).fit(rows).save(path)
-    file = File(path)
+def test_sizes_of_the_decoder_that_do_not_fit(saved, path, sizes):
+    file = saved((6, 4))
     file.config["decoder_sizes"] = sizes
-    file.write(path)
-    with pytest.raises(ModelFileError, match=path.name):
-        DeepTopKSparseAutoencoder.load(path)
+    refused(file, path)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_weights_of_the_decoder_that_are_no_numbers(rows, path, number):
-    DeepTopKSparseAutoencoder(16, decoder_hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(
-        rows
-    ).save(path)
-    file = File(path)
+def test_weights_of_the_decoder_that_are_no_numbers(saved, path, number):
+    file = saved((4,))
     file.arrays["decoder.1"][0, 0] = number
-    file.write(path)
-    with pytest.raises(ModelFileError, match=path.name):
-        DeepTopKSparseAutoencoder.load(path)
+    refused(file, path)

@@ -165,7 +165,7 @@ def test_golden_checkpoints(version):
     checkpoint = read_checkpoint(path, estimator, n_features=12)
     assert checkpoint.config["n_steps"] == 18
     assert len(checkpoint.arrays["progress.losses"]) == 3
-    assert checkpoint.first_random_state[0] == "MT19937"
+    assert checkpoint.random_state("first_random_state")[0] == "MT19937"
 
 
 def load_skops(path):
