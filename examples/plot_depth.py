@@ -16,18 +16,18 @@ from skl_sae import DeepTopKSparseAutoencoder, TopKSparseAutoencoder
 
 X, y = mnist_data()
 X_train, X_test, _, y_test = train_test_split(
-    X / 255, y, train_size=1200, test_size=300, stratify=y, random_state=0
+    X / 255, y, train_size=1500, test_size=300, stratify=y, random_state=0
 )
 
 # %%
-# One to four layers
-# ------------------
+# One to three layers
+# -------------------
 # All have 256 atoms, of which each digit gets 16.
 
-parameters = {"n_components": 256, "k": 16, "max_iter": 10, "random_state": 0}
+parameters = {"n_components": 256, "k": 16, "max_iter": 12, "random_state": 0}
 models = {
     n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train)
-    for n in (1, 2, 3, 4)
+    for n in (1, 2, 3)
 }
 pursuit = TopKSparseAutoencoder(transform_algorithm="omp", **parameters).fit(X_train)
 
