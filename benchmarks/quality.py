@@ -338,6 +338,7 @@ CONTENDERS = {
     "skl_sae, refit": ours(refit=True),
     "skl_sae, deep": deep(),
     "skl_sae, deep, refit": deep(refit=True),
+    "skl_sae, deep, OMP": deep(transform_algorithm="omp"),
     "skl_sae, OMP": ours(transform_algorithm="omp"),
     "skl_sae, first experiment": ours(n_estimators=3, tied=False, learning_rate=5e-4, max_iter=10),
     "skl_sae, second experiment": ours(

@@ -7,7 +7,8 @@ from .._engine._interactions import InteractionTrainer, correction
 from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
 
-# Learning rate of Adam. Of 1e-3 and 5e-3 the lower left less of held-out digits.
+# Learning rate of Adam. Of 1e-3 and 5e-3 the lower left less of held-out digits with one hidden
+# layer, by at most 0.007 of PCA's error, and with two 0.001 more.
 _RATE = 1e-3
 
 

@@ -62,7 +62,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of layers of the encoder. 1 is the linear encoder of :class:`TopKSparseAutoencoder`.
     decoder_hidden_layer_sizes : tuple of int, default=()
         Sizes of hidden layers between code and reconstruction, which correct how active atoms add
-        up (see Notes). () is the linear decoder, which on digits left no more.
+        up (see Notes). () is the linear decoder, than which none left noticeably less of images.
     activation : {"relu"}, default="relu"
         Activation function of these hidden layers.
     k : int, float or None, default=None
@@ -85,7 +85,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Largest learning rate of Adam. In each half of fit it is reached linearly over the first
         tenth of the steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
         15 / n_features ** 1.5, at most 0.01, and in the second half of fit up to 16 times as
-        much, at most 0.02: the factor falls where there are fewer samples than features.
+        much, at most 0.02: the factor falls where there are fewer samples than features, and is
+        halved by each layer after the third.
     batch_size : int, default=32
         Number of samples per mini-batch.
     max_iter : int, default=30

@@ -113,6 +113,21 @@ def test_never_worse_than_the_linear_start_on_rows_held_out(
         assert errors(sae, held_out.X).sum() <= errors(linear, held_out.X).sum() * (1 + 1e-5)
 
 
+def test_rates_of_more_than_three_layers_are_halved_for_each(digits, monkeypatch):
+    monkeypatch.setattr("skl_sae._training._deep._LARGEST_RATE", 1.0)
+    rates, begin = {}, StageTrainer.begin
+
+    def noted(trainer, *args):
+        begin(trainer, *args)
+        scales = trainer.model.parameters.scales
+        rates[1 if scales is None else len(scales)] = trainer._learning_rate(64)
+
+    monkeypatch.setattr(StageTrainer, "begin", noted)
+    for n in (2, 3, 4, 5):
+        make(n_encoder_layers=n, max_iter=1).fit(digits[:100])
+    assert rates == {n: 0.01 * factor for n, factor in ((1, 1), (2, 16), (3, 16), (4, 8), (5, 4))}
+
+
 def test_corrections_help(digits):
     X, X_test = digits[:1200], digits[1200:]
     one, three = (
