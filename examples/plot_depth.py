@@ -26,8 +26,7 @@ X_train, X_test, _, y_test = train_test_split(
 
 parameters = {"n_components": 256, "k": 16, "max_iter": 12, "random_state": 0}
 models = {
-    n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train)
-    for n in (1, 2, 3)
+    n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train) for n in (1, 2, 3)
 }
 pursuit = TopKSparseAutoencoder(transform_algorithm="omp", **parameters).fit(X_train)
 
