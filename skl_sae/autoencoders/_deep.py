@@ -355,6 +355,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         ValueError
             If the decoder has hidden layers: they suit the codes that fit ended with.
         """
+        self._validate_params()
         if len(self.decoder_hidden_layer_sizes) or getattr(self, "decoder_coefs_", ()):
             raise ValueError(
                 "partial_fit changes codes, which hidden layers of the decoder were fitted to. "
