@@ -50,7 +50,7 @@ toc_object_entries_show_parents = "hide"
 # The order in which a newcomer would read the examples.
 EXAMPLES = (
     "digits photographs small_atoms pooled_codes small_sample grid_search classifiers"
-    " similarity_search anomalies compression depth classes network stability streaming"
+    " similarity_search anomalies compression depth ensembles classes network stability streaming"
     " report"
 ).split()
 

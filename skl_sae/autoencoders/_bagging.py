@@ -14,7 +14,7 @@ from .._training._sources import shared_generator
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
-    codes_by,
+    coder_of,
     columns_of,
     constant_of,
     fit_member,
@@ -190,13 +190,17 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     # --- Codes ---
 
-    def _coded(self, X):
-        parts = zip(self.estimators_, self.estimator_weights_, strict=True)
-        codes = sp.hstack(
-            [codes_by(member, X) * np.float32(weight) for member, weight in parts], format="csr"
-        )
-        codes.eliminate_zeros()  # of members that have no weight
-        return codes
+    def _coder_of_parts(self, n_rows):
+        coders = [coder_of(member, n_rows) for member in self.estimators_]
+        weights = self.estimator_weights_.astype(np.float32)
+
+        def code(X):
+            parts = zip(coders, weights, strict=True)
+            codes = sp.hstack([code(X) * weight for code, weight in parts], format="csr")
+            codes.eliminate_zeros()  # of members that have no weight
+            return codes
+
+        return code
 
     def _decoded(self, codes):
         # A member adds its centre as a whole, but counts only by its weight.
@@ -235,13 +239,13 @@ def error_products(members, X, weights):
         NaN where there are no such rows.
     """
     products, sums = np.zeros((2, len(members), len(members)))
-    first = 0
+    coders, first = [coder_of(member, len(X)) for member in members], 0
     for part in small_parts_of(X, 0):
         # A weight is in both factors of a product of two members.
         roots = np.sqrt(weights[:, first : first + len(part)])
         errors = np.stack([
-            root[:, None] * (part - member.inverse_transform(codes_by(member, part)))
-            for member, root in zip(members, roots, strict=True)
+            root[:, None] * (part - member.inverse_transform(code(part)))
+            for member, code, root in zip(members, coders, roots, strict=True)
         ]).reshape(len(members), -1)  # fmt: skip
         # No product by BLAS, whose last bit may depend on the number of threads.
         products += np.einsum("ei,fi->ef", errors, errors)

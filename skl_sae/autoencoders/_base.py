@@ -359,12 +359,20 @@ class BaseSparseAutoencoder(
 
     def _coded_parts(self, parts, n_rows):
         """Arrays of validated rows, n_rows in all, each with its CSR codes."""
+        code = self._coder_of_parts(n_rows)
+        return ((part, code(part)) for part in parts)
+
+    def _coder_of_parts(self, n_rows):
+        """Function that codes arrays of validated rows, n_rows in all, as CSR."""
         encoder = None  # of all parts: its products of atoms may take longer than to code one
-        for part in parts:
-            with one_thread():
-                encoder = encoder or self._encoder(n_rows)
-                codes = self._code(part, *encoder)
-            yield part, codes
+
+        @one_thread()
+        def code(part):
+            nonlocal encoder
+            encoder = encoder or self._encoder(n_rows)
+            return self._code(part, *encoder)
+
+        return code
 
     def _encoder(self, n_rows):
         """The model that codes so many rows, its function, and how many it is given at a time."""

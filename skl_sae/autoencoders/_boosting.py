@@ -13,13 +13,13 @@ from .._training._sources import shared_generator
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
-    codes_by,
+    coder_of,
     columns_of,
     constant_of,
     fit_member,
     is_flat,
 )
-from ._joint import atoms_of, pursued, refitted
+from ._joint import JointPursuit, JointRefit, atoms_of
 
 
 class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
@@ -156,7 +156,7 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def _fit_members(self, members, X, sample_weight, context):
         rng = None if self.random_state is None else shared_generator(self.random_state)
-        stages, left, codes = Stages(self.refit), X, None
+        stages, left, codes = Stages(self.refit, len(X)), X, None
         for name, member in members:
             if rng is not None:
                 _set_random_states(member, rng)
@@ -166,10 +166,11 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
             if len(stages.members) == len(members):
                 break
             if isinstance(X, LazySamples):
-                left = LazySamples(Left(X, stages.first(len(stages.members))), X.shape)
+                left = LazySamples(Left(X, Stages(self.refit, len(X), stages.members)), X.shape)
             else:
-                codes = stages.extended(X, left, codes)
-                left = X - stages.decoded(codes)
+                last = len(stages.members) - 1
+                codes = stages.extended(X, left, codes, last)
+                left = X - stages.decoded(codes, last)
         named = zip([name for name, _ in members], stages.members, strict=True)
         return {"estimators_": stages.members, "named_estimators_": Bunch(**dict(named))}
 
@@ -192,14 +193,16 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     # --- Codes ---
 
-    def _coded(self, X):
+    def _coder_of_parts(self, n_rows):
         if self.transform_algorithm == "stages":
-            return Stages(self.refit, self.estimators_).codes(X, self.transform_tol)
+            stages = Stages(self.refit, n_rows, self.estimators_)
+            return lambda X: stages.codes(X, self.transform_tol)
         self._check_atoms(self.estimators_)
         constant = sum(constant_of(member) for member in self.estimators_)
         atoms = np.concatenate([atoms_of(member) for member in self.estimators_])
         k = sum(map(n_active, self.estimators_))
-        return pursued(X - constant, atoms, k, self.transform_tol)
+        pursuit = JointPursuit(atoms, k, self.transform_tol)
+        return lambda X: pursuit.codes(X - constant)
 
     def _decoded(self, codes):
         return decoded(self.estimators_, codes)
@@ -220,28 +223,35 @@ class Stages:
     ----------
     refit : bool
         Whether the values of all are fitted together after each of them.
+    n_rows : int
+        Number of rows to come in all parts: products of atoms are formed once for all of them.
     members : sequence of fitted estimators
         The first of them.
     """
 
-    def __init__(self, refit, members=()):
-        self.refit, self.members, self.atoms, self.constants = refit, [], [], []
+    def __init__(self, refit, n_rows, members=()):
+        self.refit, self.n_rows = refit, n_rows
+        self.members, self.coders, self.refits = [], [], []
         for member in members:
             self.add(member)
 
     def add(self, member):
         """Append a stage."""
         self.members.append(member)
+        self.coders.append(coder_of(member, self.n_rows))
         if self.refit:
-            self.atoms.append(atoms_of(member))
-            self.constants.append(constant_of(member))
+            before = self.refits[-1] if self.refits else None
+            self.refits.append(self._refit_with(member, before))
 
-    def first(self, n):
-        """The first n stages."""
-        stages = Stages(self.refit)
-        stages.members, stages.atoms = self.members[:n], self.atoms[:n]
-        stages.constants = self.constants[:n]
-        return stages
+    def _refit_with(self, member, before):
+        """Refit by a stage's atoms and those before it."""
+        # Values of either sign may become such again.
+        signed, k = has_signed_codes(member), n_active(member)
+        atoms, constant = atoms_of(member), constant_of(member)
+        if before is not None:
+            atoms, constant = np.concatenate([before.atoms, atoms]), before.constant + constant
+            signed, k = signed or before.either_sign, before.k + k
+        return JointRefit(atoms, constant, k, self.n_rows, either_sign=signed)
 
     def codes(self, X, tolerance=None):
         """CSR codes of rows by all stages, side by side.
@@ -251,29 +261,24 @@ class Stages:
         """
         rows = OpenRows(X, self.members, tolerance)
         left, codes = X, None
-        for n in range(1, len(self.members) + 1):
+        for stage in range(len(self.members)):
             left, codes = rows.still_open(left, codes)
             if not len(left):
                 break
-            stages = self.first(n)
-            codes = stages.extended(rows.X, left, codes)
-            if n < len(self.members):
-                left = rows.X - stages.decoded(codes)
+            codes = self.extended(rows.X, left, codes, stage)
+            if stage + 1 < len(self.members):
+                left = rows.X - self.decoded(codes, stage)
         return rows.all_codes(codes)
 
-    def extended(self, X, left, codes):
-        """CSR codes of rows X by all stages, from those by all but the last and what they left."""
-        new = codes_by(self.members[-1], left)
+    def extended(self, X, left, codes, stage):
+        """CSR codes of rows X by the stages up to one, from those before and what they left."""
+        new = self.coders[stage](left)
         codes = new if codes is None else sp.hstack([codes, new], format="csr")
-        if self.refit:
-            # Values of either sign may become such again.
-            signed = any(has_signed_codes(member) for member in self.members)
-            codes = refitted(X - sum(self.constants), codes, np.concatenate(self.atoms), signed)
-        return codes
+        return self.refits[stage].codes(X, codes) if self.refit else codes
 
-    def decoded(self, codes):
-        """Rows of codes."""
-        return decoded(self.members, codes)
+    def decoded(self, codes, stage):
+        """Rows of codes by the stages up to one."""
+        return decoded(self.members[: stage + 1], codes)
 
 
 class OpenRows:
@@ -335,7 +340,7 @@ class Left:
 
     def __getitem__(self, part):
         rows = np.asarray(self.X.read(part.start, part.stop), np.float32)
-        return rows - self.stages.decoded(self.stages.codes(rows))
+        return rows - decoded(self.stages.members, self.stages.codes(rows))
 
 
 def decoded(members, codes):
@@ -352,7 +357,7 @@ def has_signed_codes(member):
 
 
 def n_active(member):
-    """Number of active atoms that a flat member has in a row."""
+    """Number of active atoms that a member has in a row."""
     members = getattr(member, "estimators_", None)
     if members is not None:
         return sum(map(n_active, members))

@@ -510,8 +510,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
             parts.append(decoded.cpu().numpy())
         return np.concatenate(parts)
 
-    def _coded_parts(self, parts, n_rows):
-        return ((part, self._codes(part)) for part in parts)
+    def _coder_of_parts(self, n_rows):
+        return self._codes
 
     def _reconstructed_parts(self, parts, n_rows):
         return ((part, self._reconstruct(part)) for part in parts)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
-from .._training._lazy import LazySamples
+from .._training._lazy import LazySamples, parts_of
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, _warn_of_version, whole_or_unchanged
 from ._members import mean_of_members
@@ -22,8 +22,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     """Base of the autoencoders whose members are autoencoders, each fitted by itself.
 
     A subclass has the parameters estimator, n_estimators, random_state and sparse_output. Its
-    `_fit_members` returns fitted members, `_coded` the codes of an array, and `_decoded` the rows
-    of codes.
+    `_fit_members` returns fitted members, `_coder_of_parts` a function that codes arrays, and
+    `_decoded` the rows of codes.
     """
 
     @together
@@ -247,9 +247,6 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
     # --- Codes ---
 
-    def _coded_parts(self, parts, n_rows):
-        return ((part, self._coded(part)) for part in parts)
-
     def _identity(self, X):
         """Text that tells codes of these samples by this ensemble from others."""
         digest = hashlib.sha256(type(self).__name__.encode())
@@ -276,9 +273,16 @@ def fit_member(member, X, sample_weight, context, ensemble):
     return member
 
 
-def codes_by(member, X):
-    """CSR codes of an array by a fitted member, whatever output it has been set to."""
-    return member._codes(member._validate_rows(X, reset=False))
+def coder_of(member, n_rows):
+    """Function that codes arrays, n_rows in all, by a fitted member, as CSR whatever its output."""
+    code_part = member._coder_of_parts(n_rows)
+
+    def code(X):
+        # A part of a mapped file is one too, and is read in parts.
+        parts = parts_of(member._validate_rows(X, reset=False))
+        return sp.vstack([code_part(part) for part in parts], format="csr")
+
+    return code
 
 
 def columns_of(members):

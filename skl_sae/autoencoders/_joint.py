@@ -38,41 +38,82 @@ def atoms_of(member):
     return member.inverse_transform(each) - constant_of(member)
 
 
-@one_thread()
-def pursued(rows, atoms, k, tolerance):
-    """CSR codes of centred rows by orthogonal matching pursuit among atoms of any length."""
-    lengths = np.maximum(np.linalg.norm(atoms, axis=1), np.finfo(np.float32).tiny)
-    (n_atoms, n_features), rows = atoms.shape, np.ascontiguousarray(rows, np.float32)
-    biases, center = np.zeros((1, n_atoms), np.float32), np.zeros((1, n_features), np.float32)
-    parameters = Parameters((atoms / lengths[:, None])[None], None, biases, center, None)
-    pursuit = Pursuit(LinearModel(parameters, k=min(k, n_atoms), device="cpu"), tolerance)
-    codes = sp.vstack([
-        to_csr(pursuit.encode(torch.from_numpy(rows[part])), n_atoms)
-        for part in gen_batches(len(rows), pursuit_batch_size(n_atoms, k))
-    ], format="csr")  # fmt: skip
-    codes.data /= lengths[codes.indices]
-    return codes
+class JointPursuit:
+    """Codes by orthogonal matching pursuit among atoms of any length.
+
+    Parameters
+    ----------
+    atoms : ndarray of shape (H, D)
+        The atoms.
+    k : int
+        Largest number of picks.
+    tolerance : float or None
+        Part of a row's squared norm at which it ends.
+    """
+
+    @one_thread()
+    def __init__(self, atoms, k, tolerance):
+        self.lengths = np.maximum(np.linalg.norm(atoms, axis=1), np.finfo(np.float32).tiny)
+        n_atoms, n_features = atoms.shape
+        biases, center = np.zeros((1, n_atoms), np.float32), np.zeros((1, n_features), np.float32)
+        atoms = (atoms / self.lengths[:, None])[None]
+        parameters = Parameters(atoms, None, biases, center, None)
+        model = LinearModel(parameters, k=min(k, n_atoms), device="cpu")
+        self.pursuit, self.batch_size = Pursuit(model, tolerance), pursuit_batch_size(n_atoms, k)
+
+    @one_thread()
+    def codes(self, rows):
+        """CSR codes of centred rows."""
+        rows = np.ascontiguousarray(rows, np.float32)
+        codes = sp.vstack([
+            to_csr(self.pursuit.encode(torch.from_numpy(rows[part])), len(self.lengths))
+            for part in gen_batches(len(rows), self.batch_size)
+        ], format="csr")  # fmt: skip
+        codes.data /= self.lengths[codes.indices]
+        return codes
 
 
-@one_thread()
-def refitted(rows, codes, atoms, either_sign):
-    """CSR codes of centred rows with the values that reconstruct them best by the same atoms.
+class JointRefit:
+    """Values that reconstruct rows best by the atoms of several members that a code has.
 
     Values are of either sign, by least squares; or at least 0, as are those that are given.
+
+    Parameters
+    ----------
+    atoms : ndarray of shape (H, D)
+        Atoms of all members.
+    constant : ndarray of shape (1, D)
+        Row of an empty code.
+    k : int
+        Number of active atoms of a row.
+    n_rows : int
+        Number of rows to come: of many, products of all atoms with one another pay off.
+    either_sign : bool
+        Whether values may be below 0.
     """
-    rows = np.ascontiguousarray(rows, np.float32)
-    picks, values = _padded(codes)
-    if either_sign:
-        n = max(1, CODES_AT_A_TIME // (picks.shape[1] * (picks.shape[1] + rows.shape[1])))
-        for part in gen_batches(len(rows), n):
-            values[part] = _least_squares(rows[part], atoms, picks[part], values[part] != 0)
-    else:
-        gram = products_of_atoms(torch.tensor(atoms), len(rows), picks.shape[1])
-        kernels.refit_rows(
-            rows, np.ascontiguousarray(atoms), gram, picks, values, allowed_threads()
-        )
-    active = ActiveAtoms(torch.from_numpy(picks)[None], torch.from_numpy(values)[None])
-    return to_csr(active, codes.shape[1])
+
+    def __init__(self, atoms, constant, k, n_rows, *, either_sign):
+        self.atoms, self.constant = np.ascontiguousarray(atoms), constant
+        self.k, self.n_rows, self.either_sign = k, n_rows, either_sign
+        self._gram = None
+
+    @one_thread()
+    def codes(self, X, codes):
+        """CSR codes of rows, with these values."""
+        rows = np.ascontiguousarray(X - self.constant, np.float32)
+        picks, values = _padded(codes)
+        if self.either_sign:
+            n = max(1, CODES_AT_A_TIME // (picks.shape[1] * (picks.shape[1] + rows.shape[1])))
+            for part in gen_batches(len(rows), n):
+                values[part] = _least_squares(
+                    rows[part], self.atoms, picks[part], values[part] != 0
+                )
+        else:
+            if self._gram is None:
+                self._gram = products_of_atoms(torch.tensor(self.atoms), self.n_rows, self.k)
+            kernels.refit_rows(rows, self.atoms, self._gram, picks, values, allowed_threads())
+        active = ActiveAtoms(torch.from_numpy(picks)[None], torch.from_numpy(values)[None])
+        return to_csr(active, codes.shape[1])
 
 
 def _padded(codes):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,12 +21,15 @@ from skl_sae import (
     BaggingSparseAutoencoder,
     BoostingSparseAutoencoder,
     ConvTopKSparseAutoencoder,
+    LazyRows,
     ModelFileError,
     TopKSparseAutoencoder,
     load_codes,
 )
+from skl_sae._engine import _pursuit, _refit
 from skl_sae._model_file import _ensemble
 from skl_sae._model_file._safetensors import write_arrays
+from skl_sae.autoencoders import _boosting
 from skl_sae.autoencoders._bagging import best_weights, error_products
 from skl_sae.inspection import atom_usage, match_members
 from skl_sae.plotting import AtomDisplay, ReconstructionDisplay
@@ -549,3 +553,39 @@ def test_files_larger_than_memory(digits, tmp_path, monkeypatch):
     in_memory = clone(boosting).fit(digits)
     assert boosting.score(X) == pytest.approx(in_memory.score(digits), abs=0.02)
     boosting.transform_to(X, tmp_path / "codes.npz")
+
+
+@pytest.mark.parametrize("source", ["memmap", "LazyRows"])
+@pytest.mark.parametrize("how", ["stages", "refit", "signed", "omp", "hierarchy", "bagging"])
+def test_parts_share_what_is_formed_of_the_atoms(digits, tmp_path, monkeypatch, source, how):
+    """Codes of parts are those of the array, and products of atoms are formed once for all."""
+    monkeypatch.setattr("skl_sae._training._lazy._FEW_NUMBERS", 100)
+    monkeypatch.setattr("skl_sae._training._lazy._PART", 64 * 75)
+    stage = flat(transform_algorithm="omp" if how in ("signed", "omp", "bagging") else "topk")
+    if how == "bagging":
+        ensemble = BaggingSparseAutoencoder(stage, 2, random_state=0)
+    else:
+        ensemble = BoostingSparseAutoencoder(
+            HIERARCHY if how == "hierarchy" else stage, 2, refit=how not in ("stages", "omp"),
+            transform_algorithm="omp" if how == "omp" else "stages", random_state=0,
+        )  # fmt: skip
+    X = LazyRows(lambda start, stop: digits[start:stop], digits.shape)
+    if source == "memmap":
+        X = np.memmap(tmp_path / "rows", np.float32, "w+", shape=digits.shape)
+        X[:] = digits
+    ensemble.fit(digits)
+    counted = mock.Mock(wraps=_pursuit.product), mock.Mock(wraps=_refit.product)
+    monkeypatch.setattr(_pursuit, "product", counted[0])
+    monkeypatch.setattr(_refit, "product", counted[1])
+    atoms_of = mock.Mock(wraps=_boosting.atoms_of)
+    monkeypatch.setattr(_boosting, "atoms_of", atoms_of)
+
+    def grams():
+        """Products of atoms with atoms, which have few rows."""
+        calls = [call for one in counted for call in one.call_args_list]
+        return sum(call.args[0].shape[0] < 40 for call in calls), atoms_of.call_count
+
+    expected, once = ensemble.transform(digits), grams()
+    codes = ensemble.transform(X)
+    assert (codes != expected).nnz == 0
+    assert grams() == (2 * once[0], 2 * once[1]) and (sum(once) > 0 or how == "stages")
