@@ -15,7 +15,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from skl_sae import ConvTopKSparseAutoencoder, LazyRows, TopKSparseAutoencoder
+from skl_sae import (
+    BaggingSparseAutoencoder,
+    BoostingSparseAutoencoder,
+    ConvTopKSparseAutoencoder,
+    LazyRows,
+    TopKSparseAutoencoder,
+)
 from skl_sae._engine import _tuning
 from skl_sae._engine._parameters import Batch, Objective
 from skl_sae._engine._parts import Parts
@@ -96,6 +102,14 @@ def fitted_to_file(settings):
         return attributes(TopKSparseAutoencoder(**GIVEN | settings).fit(rows))
 
 
+def ensembles(seed):
+    """Scores of ensembles, whose members are fitted one after another."""
+    member = TopKSparseAutoencoder(**GIVEN | {"random_state": None})
+    kinds = BaggingSparseAutoencoder, BoostingSparseAutoencoder
+    fits = [kind(member, n_estimators=2, random_state=seed).fit(photographs()) for kind in kinds]
+    return {type(fit).__name__: np.asarray(fit.score(photographs())) for fit in fits}
+
+
 def attributes(sae):
     found = {name: getattr(sae, name, None) for name in (*ARRAYS, *CURVES)}
     found["score"] = sae.score(photographs())
@@ -149,6 +163,8 @@ def task_fits(folder):
     for rows in np.split(photographs(), 2):
         sae.partial_fit(rows)
     keep(folder, "partial_fit", attributes(sae))
+    keep(folder, "ensembles", ensembles(0))
+    keep(folder, "ensembles, any seed", ensembles(None))
     with _collective._joined():
         for name in STEPS:
             keep(folder, f"step, {name}", step(name, _collective.current()))

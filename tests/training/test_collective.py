@@ -157,6 +157,13 @@ def test_partial_fit_is_shared(shared):
     assert got["score"] == pytest.approx(sae.score(ranks.photographs()), abs=1e-3)
 
 
+def test_ensembles_are_shared_member_by_member(shared):
+    of_ranks(shared, "ensembles, any seed")
+    got, expected = of_ranks(shared, "ensembles"), ranks.ensembles(0)
+    for name, score in expected.items():
+        assert got[name] == pytest.approx(score, abs=1e-3)
+
+
 # --- Checkpoints, and what goes wrong ---
 
 
