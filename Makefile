@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all test-portable benchmark docs clean
+.PHONY: demo test tests test-all test-portable benchmark docs clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing.
 .venv/installed: setup.py pyproject.toml
@@ -29,9 +29,12 @@ demo: .venv/installed
 test: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --jobs 2 tests docs
+
+# Most tests use one core, and so do most examples of the site.
+tests: .venv/installed-docs
 	$(BIN)/python -m pytest
 	$(BIN)/python tests/check_wheel.py
-	$(MAKE) docs
 
 test-all: test .venv/installed-cluster
 	$(BIN)/python -m pytest -m slow

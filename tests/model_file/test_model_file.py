@@ -902,6 +902,7 @@ def test_a_fit_resumed_within_an_epoch_equals_an_uninterrupted_one(
     ("fired", -1), ("n_batches", 0), ("n_batches", 10**6), ("loss", -1.0), ("loss", None),
     ("correlation", [1.0]), ("correlation", [0.0, -1.0]), ("more", 1),
 ])  # fmt: skip
+@pytest.mark.usefixtures("interruptible")
 def test_fault_107_an_epoch_out_of_range(X, estimator, path, name, value):
     estimator.set_params(checkpoint=path, checkpoint_interval=0.1, warm_start=True, batch_size=8)
     stopping = clone(estimator)
