@@ -17,7 +17,7 @@ SETTINGS = {
     "early stopping": {"early_stopping": True},
     "pursuit": {"transform_algorithm": "omp"},
     "dense products": {"n_components": 16},
-    "prefixes": {"prefixes": (8, 40), "early_stopping": True},
+    "prefixes": {"prefixes": (24, 48), "early_stopping": True},
 }
 
 
