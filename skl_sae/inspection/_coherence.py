@@ -37,8 +37,9 @@ def spatial_coherence(codes, shape, *, min_active=5, max_share=0.9, baseline=Non
 
     Images are smooth and places overlap, so that maps of random atoms are smooth as well: compare
     with an untrained estimator before a large figure is taken for a sign of meaning. On digits and
-    faces it did not tell the two apart, but for one of four sizes tried, atoms of 5x5 at every pixel
-    of faces (0.48 against 0.24, by five atoms); on MNIST untrained maps were the more coherent ones.
+    faces it did not tell the two apart, but for one of four sizes tried, atoms of 5x5 at every
+    pixel of faces (0.48 against 0.24, by five atoms); on MNIST untrained maps were the more
+    coherent ones.
 
     Parameters
     ----------
