@@ -183,6 +183,8 @@ def _nested_picks(model, source, preactivations, live, slope, prefixes):
     Of the source (1 + len(prefixes), E, B, D) the first are the centred rows; the others are filled
     with a residual for each prefix. Each model picks the k largest of its own pre-activations.
     """
+    if not prefixes:
+        return no_picks(live), 0.0
     centred, *residuals = source
     found, total, weight = [no_picks(live)], 0.0, live.weight
     for number, (n_components, residual) in enumerate(zip(prefixes, residuals, strict=True)):

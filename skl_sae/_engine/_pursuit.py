@@ -169,7 +169,7 @@ def pursuit_batch_size(n_atoms, k):
 
 
 def _ending(rows, tolerance, whole=None):
-    """Where the pursuit of rows ends; the tolerance is of the squared norm of whole rows."""
+    """End of the pursuit of rows; the tolerance is of the squared norm of whole rows."""
     product = _DONE * rows.norm(dim=1)
     if tolerance is None:
         return Ending(product, torch.full_like(product, math.inf).cpu().double(), _DEPENDENT)

@@ -182,7 +182,7 @@ def _fitted_state(config, arrays):
 
 
 def unknown_frequency(shape):
-    """How often atoms (E, H, D) fired, where no epoch has counted it."""
+    """NaN for each of the atoms (E, H, D), whose firing no epoch has counted."""
     return np.full(shape[0] * shape[1], np.nan, np.float32)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .._engine._interactions import InteractionTrainer, correction
+from .._engine._sparsity import dense_codes
 from .._engine._threads import one_thread
 from .._engine._tuning import ROWS_AT_A_TIME
 
@@ -24,10 +25,8 @@ class Coded:
     def part(self, index):
         """Dense codes (B, H) and the residual (B, D) of some rows."""
         rows = self.rows[index]
-        active = self.model.encode(rows)
-        codes = rows.new_zeros(len(rows), self.model.parameters.shape[1])
-        codes.scatter_add_(1, active.indices[0], active.values[0])
         p = self.model.parameters
+        codes = dense_codes(self.model.encode(rows), p.shape[1])[0]
         return codes, rows - p.centers[0] - codes @ p.decoder[0]
 
 

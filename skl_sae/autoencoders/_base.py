@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._engine._device import resolve_device
 from .._engine._model import LinearModel
-from .._engine._parameters import Parameters
+from .._engine._parameters import ActiveAtoms, Parameters
 from .._engine._pursuit import Pursuit, pursuit_batch_size
 from .._engine._refit import Refit
 from .._engine._threads import one_thread, product
@@ -403,7 +403,7 @@ class BaseSparseAutoencoder(
         """CSR codes of an array by what `_encoder` gives."""
         n_members, n_components, _ = model.parameters.shape
         codes = sp.vstack([
-            to_csr(encode(_evened(X[rows], model.device)), n_components)[: len(X[rows])]
+            to_csr(_coded_evenly(encode, X[rows], model.device), n_components)
             for rows in gen_batches(len(X), batch_size)
         ], format="csr")  # fmt: skip
         if self.aggregate == "mean" and n_members > 1:
@@ -550,14 +550,18 @@ def _product(X, atoms):
     return product(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
 
 
-def _evened(rows, device):
-    """Tensor of rows with empty ones behind, so that a row is coded alike wherever it stands.
+def _coded_evenly(encode, rows, device):
+    """Active atoms of rows, each coded alike wherever it stands.
 
     Products handle what is left over of a whole number of blocks of rows in loops of their own,
-    which round differently.
+    which round differently; so empty rows are put behind.
     """
-    n_more = -len(rows) % ROWS_OF_PRODUCTS if len(rows) > 1 else 0
-    return torch.nn.functional.pad(torch.tensor(rows, device=device), (0, 0, 0, n_more))
+    n, tensor = len(rows), torch.tensor(rows, device=device)
+    n_more = -n % ROWS_OF_PRODUCTS
+    if n == 1 or not n_more:
+        return encode(tensor)
+    active = encode(torch.nn.functional.pad(tensor, (0, 0, 0, n_more)))
+    return ActiveAtoms(*(part[:, :n] for part in active))
 
 
 def _warn_of_version(written_by):
