@@ -84,7 +84,7 @@ def match_members(*estimators):
         raise ValueError(
             f"Expected atoms of one size, got {sorted({own.shape[1] for own in atoms})} numbers."
         )
-    matches, cosines = _matched([normalize(own) for own in atoms])
+    matches, cosines = matched([normalize(own) for own in atoms])
     similarity = np.nanmean(cosines, axis=2)
     stability = float(similarity[np.triu_indices(len(atoms), 1)].mean())
     return Bunch(
@@ -104,16 +104,16 @@ def _members(estimator):
     return np.split(estimator.components_, len(estimator.centers_))
 
 
-def _matched(atoms):
-    """Return matches and cosines of a list of (n_components, n_features) unit atoms."""
+def matched(atoms):
+    """Return matches and cosines, as `match_members` has them, of a list of unit atoms."""
     shape = len(atoms), len(atoms), max(map(len, atoms))
     matches, cosines = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
     for e, own in enumerate(atoms):  # of a member with itself
         matches[e, e, : len(own)], cosines[e, e, : len(own)] = np.arange(len(own)), 1
     for e, f in zip(*np.triu_indices(len(atoms), 1), strict=True):
         cosine = atoms[e] @ atoms[f].T
-        own, matched = linear_sum_assignment(cosine, maximize=True)
+        own, other = linear_sum_assignment(cosine, maximize=True)
         # The same pairs, seen from either member.
-        matches[e, f, own], matches[f, e, matched] = matched, own
-        cosines[e, f, own] = cosines[f, e, matched] = cosine[own, matched]
+        matches[e, f, own], matches[f, e, other] = other, own
+        cosines[e, f, own] = cosines[f, e, other] = cosine[own, other]
     return matches, cosines

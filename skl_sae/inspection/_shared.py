@@ -1,6 +1,5 @@
 """shared_atoms and dictionary_recovery: which atoms are found again."""
 
-from itertools import combinations
 from numbers import Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from ._estimators import fitted_step
 from ._intervals import resampled
+from ._matching import matched
 
 _A_COSINE = [Interval(Real, 0, 1, closed="right")]
 
@@ -99,17 +99,19 @@ def _found(estimators, threshold):
     dictionaries = [_unit_atoms(estimator) for estimator in estimators]
     if len(dictionaries) < 2:
         raise ValueError(f"Expected at least 2 estimators, got {len(dictionaries)}.")
-    found = [np.zeros(len(atoms)) for atoms in dictionaries]
-    pairs, cosines = np.eye(len(dictionaries)), []
-    for e, f in combinations(range(len(dictionaries)), 2):
-        cosine = _cosines(dictionaries[e], dictionaries[f])
-        matched = linear_sum_assignment(cosine, maximize=True)
-        cosines.extend(cosine[matched])
-        alike = cosine[matched] >= threshold
-        for one, other, indices in ((e, f, matched[0]), (f, e, matched[1])):
-            found[one][indices[alike]] += 1
-            pairs[one, other] = alike.sum() / len(dictionaries[one])
-    return [counts / (len(dictionaries) - 1) for counts in found], pairs, cosines
+    for other in dictionaries[1:]:
+        _check_sizes(dictionaries[0], other)
+    cosines = matched(dictionaries)[1]  # NaN where an atom has no match
+    alike = cosines >= threshold
+    sizes = np.array([len(atoms) for atoms in dictionaries])
+    # Each atom is its own match in the same dictionary.
+    shares = (alike.sum(axis=1) - 1) / (len(dictionaries) - 1)
+    of_pairs = cosines[np.triu_indices(len(dictionaries), 1)]
+    return (
+        [share[:size] for share, size in zip(shares, sizes, strict=True)],
+        alike.sum(axis=2) / sizes[:, None],
+        of_pairs[~np.isnan(of_pairs)],
+    )
 
 
 def _unit_atoms(estimator):
@@ -120,13 +122,12 @@ def _unit_atoms(estimator):
     return normalize(check_array(atoms, dtype=np.float64, input_name="atoms"))
 
 
-def _cosines(atoms, others):
-    """Return the cosines of unit atoms with others of the same size."""
+def _check_sizes(atoms, others):
+    """Refuse atoms of different sizes."""
     if atoms.shape[1] != others.shape[1]:
         raise ValueError(
             f"Expected atoms of the same size, got {atoms.shape[1]} and {others.shape[1]} features."
         )
-    return atoms @ others.T
 
 
 @validate_params({"threshold": _A_COSINE}, prefer_skip_nested_validation=True)
@@ -211,7 +212,9 @@ def _as_units(part, baseline):
 def _matched(components, dictionary, threshold):
     """Return matches of the dictionary, whether learned atoms have one, and largest cosines."""
     learned = _unit_atoms(components)
-    cosine = _cosines(_unit_atoms(dictionary), learned)
+    true = _unit_atoms(dictionary)
+    _check_sizes(true, learned)
+    cosine = true @ learned.T
     own, other = linear_sum_assignment(np.where(cosine >= threshold, cosine, 0), maximize=True)
     alike = cosine[own, other] >= threshold
     matches, has_match = np.full(len(cosine), -1), np.zeros(len(learned), dtype=bool)
