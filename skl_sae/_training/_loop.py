@@ -254,11 +254,15 @@ class Trainer:
         """Spread a whole model over the ranks of the fit under way, if there are any."""
         if _collective.current() is None:
             return
-        whole = self.model
-        self.model = self.architecture.model(
-            whole.arrays(caught_up=False), k=whole.k, device=whole.device, fused=whole.fused
+        self.model = self._model_as(self.model, self.model.arrays(caught_up=False))
+
+    def _model_as(self, whole, parameters):
+        """A model of parameters that goes on as a whole one, spread over the ranks of this fit."""
+        model = self.architecture.model(
+            parameters, k=whole.k, device=whole.device, fused=whole.fused
         )
-        self.model.restore_optimizer(whole.optimizer_arrays(), whole.n_steps)
+        model.restore_optimizer(whole.optimizer_arrays(), whole.n_steps)
+        return model
 
     # --- Epochs ---
 
@@ -310,10 +314,7 @@ class Trainer:
         twin.rng.set_state(self.rng.get_state())
         twin.watch = twin.within_epochs = None
         whole = self.model.whole()
-        twin.model = self.architecture.model(
-            whole.arrays(caught_up=False).copy(), k=whole.k, device=whole.device, fused=whole.fused
-        )
-        twin.model.restore_optimizer(whole.optimizer_arrays(), whole.n_steps)
+        twin.model = self._model_as(whole, whole.arrays(caught_up=False).copy())
         twin.epochs = EpochRows(self.epochs.rows, self.settings.augmenter, twin.rng)
         n_epochs, n_planned = self.history.n_epochs, self.settings.max_iter
         rows = twin.prepared(twin.epochs.draw())
