@@ -366,8 +366,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     def _architecture(self, X=None, rows=None, rng=None, start=None):
         return DeepArchitecture(int(self.n_encoder_layers))
 
-    def _stages(self, start, interrupted=None):
-        """Architecture and settings of each stage of a fit that starts so, or is to be resumed."""
+    def _stages(self, X, rows, rng, start, interrupted):
         settings = self._settings()
         if self.n_encoder_layers == 1:
             return [(FlatArchitecture(), settings)]
@@ -380,39 +379,14 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
         return [(FlatArchitecture(), linear), (self._architecture(), settings)]
 
-    def _fit(self, X, y, sample_weight):
-        self._trainer = None  # an earlier optimizer's moments would only take memory
-        is_warm = self.warm_start and hasattr(self, "components_")
-        start = self._parameters() if is_warm else None
-        X = self._validate_rows(X, reset=not is_warm)
-        rows = self._weighted(X, sample_weight)
-        size, tied = self._check_size(X, rows.n_samples, start)
-        rng = self._generator(rows)
-        interrupted = self._interrupted_fit(size.shape[2])
-        if interrupted is not None:
-            rng.set_state(interrupted.random_state("first_random_state"))
-        first_random_state = rng.get_state()
-        trainer = context = None
-        for architecture, settings in self._stages(start, interrupted):
-            trainer = StageTrainer(settings, size, tied, rng, architecture, trainer)
-            trainer.begin(rows, start, interrupted)
-            self._watch_within_epochs(trainer, first_random_state)
-            if context is None:
-                context = self._init_callback_context(max_subtasks=self.max_iter)
-                context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            stop = self._train(trainer, context, first_random_state)
-            trainer.finish()
-            if stop:
-                break
-            start = trainer.scaling.unscale_parameters(trainer.model.arrays())
-            interrupted = None
+    def _trainer_of(self, stage, given, before):
+        architecture, settings = stage
+        return StageTrainer(settings, *given, architecture, before)
+
+    def _further_attributes(self, trainer, rng):
         coefs = self._interactions(trainer, rng)
         trainer.rows_split = None  # which only a fit needs
-        self._store(trainer, trainer.history.attributes())
-        self.decoder_coefs_ = coefs
-        self._warn_of_dead_atoms(rows.n_samples)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
-        return self
+        return {"decoder_coefs_": coefs}
 
     def _interactions(self, trainer, rng):
         """Weights of the decoder's hidden layers, in the units of the data."""

@@ -148,18 +148,37 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         if interrupted is not None:
             rng.set_state(interrupted.random_state("first_random_state"))
         first_random_state = rng.get_state()
-        architecture = self._architecture(X, rows, rng, start)
-        trainer = Trainer(self._settings(), size, tied, rng, architecture=architecture)
-        trainer.begin(rows, start, interrupted)
-        self._watch_within_epochs(trainer, first_random_state)
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self._train(trainer, context, first_random_state)
-        trainer.finish()
-        self._store(trainer, trainer.history.attributes())
+        trainer = context = None
+        for stage in self._stages(X, rows, rng, start, interrupted):
+            trainer = self._trainer_of(stage, (size, tied, rng), trainer)
+            trainer.begin(rows, start, interrupted)
+            self._watch_within_epochs(trainer, first_random_state)
+            if context is None:
+                context = self._init_callback_context(max_subtasks=self.max_iter)
+                context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            stop = self._train(trainer, context, first_random_state)
+            trainer.finish()
+            if stop:
+                break
+            start, interrupted = trainer.scaling.unscale_parameters(trainer.model.arrays()), None
+        further = self._further_attributes(trainer, rng)
+        self._store(trainer, trainer.history.attributes() | further)
         self._warn_of_dead_atoms(rows.n_samples)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {})
         return self
+
+    def _stages(self, X, rows, rng, start, interrupted):
+        """Architecture and settings of each stage of a fit, of which most have one."""
+        return [(self._architecture(X, rows, rng, start), self._settings())]
+
+    def _trainer_of(self, stage, given, before):
+        """The trainer of a stage, from what all are given and the trainer of the stage before."""
+        architecture, settings = stage
+        return Trainer(settings, *given, architecture=architecture)
+
+    def _further_attributes(self, trainer, rng):
+        """Attributes that are found once the last stage has ended."""
+        return {}
 
     def _train(self, trainer, context, first_random_state):
         """Run the epochs that are left, with what scikit-learn's callbacks are told.
