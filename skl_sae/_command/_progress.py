@@ -25,12 +25,14 @@ class Progress:
     """Context that shows on a stream which stage a command is in, from a separate thread.
 
     ``begin`` names a stage, which lasts until the next one or until ``end``; ``add`` or ``reach``
-    tell how much of it is done. ``say`` writes and flushes a permanent line.
+    tell how much of it is done. ``say`` writes and flushes a permanent line. With ``quiet`` nothing
+    is written, neither to this stream nor to another.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream=None, *, quiet=False):
         self._stream = sys.stdout if stream is None else stream
-        self._face = _Bar(self._stream) if _is_terminal(self._stream) else _Log(self._stream)
+        kind = _Nobody if quiet else _Bar if _is_terminal(self._stream) else _Log
+        self._face = kind(self._stream)
         self._lock = threading.RLock()
         self._stage = None
         self._closed = threading.Event()
@@ -182,7 +184,29 @@ def _size(stream):
     return (size.columns or 80) - 1, size.lines or 24  # some terminals report 0
 
 
-class _Log:
+class _Nobody:
+    """Progress that nobody wants to see."""
+
+    def __init__(self, stream):
+        pass
+
+    def begin(self, stage):
+        pass
+
+    def show(self, stage):
+        pass
+
+    def say(self, text, stream):
+        pass
+
+    def end(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class _Log(_Nobody):
     """Progress as lines: one when a stage begins, and one after each period of silence."""
 
     def __init__(self, stream):
@@ -208,12 +232,6 @@ class _Log:
         stream.flush()
         if stream is self._stream:
             self._written_at = time.monotonic()
-
-    def end(self):
-        pass
-
-    def close(self):
-        pass
 
 
 class _QuietBar(tqdm):

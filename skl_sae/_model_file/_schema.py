@@ -834,9 +834,12 @@ def check_pipeline(config):
     check("held_out", held_out, fine)
 
 
+# Parameters of a Pipeline, which set_params takes beside the names of steps.
+_NO_STEPS = "steps", "memory", "verbose", "transform_input"
+
+
 def _name_of_step(value):
-    return _short_text(value) and "__" not in value and value not in ("steps", "memory", "verbose",
-                                                                      "transform_input")  # fmt: skip
+    return _short_text(value) and "__" not in value and value not in _NO_STEPS
 
 
 def _short_text(value):

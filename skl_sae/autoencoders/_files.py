@@ -1,4 +1,4 @@
-"""Files of any model of this package: fitted autoencoders, ensembles, and Pipelines of our steps."""
+"""Files of any model of this package: autoencoders, ensembles, and Pipelines of our steps."""
 
 from sklearn.pipeline import Pipeline
 
@@ -45,9 +45,9 @@ def save(estimator, path, *, optimizer=False):
     Raises
     ------
     ModelFileError
-        If a step is of another class, with the reason (:class:`ImageEmbedder` holds a network, which
-        is a program); if the ImageLoader is not the first step, or its rows are not those that the
-        model takes; or as for one model.
+        If a step is of another class, with the reason (:class:`ImageEmbedder` holds a network,
+        which is a program); if the ImageLoader is not the first step, or its rows are not those
+        that the model takes; or as for one model.
     OSError
         If the file cannot be written. What was there before is then left as it was.
     sklearn.exceptions.NotFittedError
