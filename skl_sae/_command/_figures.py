@@ -1,5 +1,6 @@
 """Figures that the command prints: held-out errors beside PCA's, and accuracies by class."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,10 @@ from .._model_file._safetensors import printable
 from ..inspection._estimators import training_mean
 from ..inspection._placed import has_places
 from ..metrics import fraction_of_variance_unexplained, row_correlations
+
+# PCA of more numbers times components than this takes more than some seconds, and a part tells how
+# many.
+_LARGE, _PART = 3e9, 8
 
 
 class _Row(NamedTuple):
@@ -87,8 +92,15 @@ def _fitted_pca(images, n_components, progress):
     """Fit PCA with so many components, if there are as many."""
     # There are no more directions than samples or features.
     n_directions = min(n_components, len(images.train), images.data.shape[1])
-    progress.begin(f"Fitting PCA with {n_directions:,} components")
-    return PCA(n_directions, random_state=images.seed).fit(images.data[images.train])
+    name = f"Fitting PCA with {n_directions:,} components"
+    progress.begin(name)
+    train, few = images.data[images.train], len(images.train) // _PART
+    if few >= 2 * n_directions and train.size * n_directions > _LARGE:
+        # Its time grows with the samples; a part of them tells how long all will take.
+        start = time.perf_counter()
+        PCA(n_directions, random_state=images.seed).fit(train[:few])
+        progress.begin_of(name, _PART * (time.perf_counter() - start))
+    return PCA(n_directions, random_state=images.seed).fit(train)
 
 
 def _pca_row(pca, images, sae):

@@ -68,10 +68,12 @@ def _about(step):
     name = type(step).__name__
     if hasattr(step, "estimators_"):
         names = ", ".join(sorted({type(member).__name__ for member in step.estimators_}))
-        yield name, f"{len(step.estimators_)} members, each a {names}"
+        yield "Model", f"{name} of {len(step.estimators_)} members: {names}"
     elif hasattr(step, "components_"):
-        yield name, _sizes(step)
+        yield "Model", f"{name}, {_sizes(step)}"
         yield "Training", _training(step)
+    else:
+        yield "Step", name
     yield "Parameters", _changed(step)
 
 
@@ -134,11 +136,12 @@ def _about_images(estimator):
         yield "Classes", f"{len(names):,}: {text}{more}"
     held_out = getattr(estimator, "held_out_", None)
     if held_out is not None:
+        correlation, fvu = (figure(held_out[name]) for name in ("correlation", "fvu"))
         yield "Learned", f"{held_out['n_learned']:,} images"
         yield (
             "Held out",
             (
-                f"{held_out['n_images']:,} images: correlation {figure(held_out['correlation'])}, FVU "
-                f"{figure(held_out['fvu'])}, {held_out['n_active']:,.1f} active numbers on average"
+                f"{held_out['n_images']:,} images: correlation {correlation}, FVU {fvu}, "
+                f"{held_out['n_active']:,.1f} active numbers on average"
             ),
         )

@@ -51,9 +51,16 @@ class Progress:
 
     def begin(self, name, total=None, detail=None):
         """Begin a stage; ``detail(done, total)`` returns text on how much of it is done."""
+        self._begin(_Stage(name, total, detail))
+
+    def begin_of(self, name, seconds):
+        """Begin a stage that nobody can count, but of which is known about how long it takes."""
+        self._begin(_TimedStage(name, seconds))
+
+    def _begin(self, stage):
         with self._lock:
-            self._stage = _Stage(name, total, detail)
-            self._face.begin(self._stage)
+            self._stage = stage
+            self._face.begin(stage)
 
     def end(self):
         """End the stage."""
@@ -162,6 +169,26 @@ class _Stage:
         since, n = self.first
         rate = (self.done - n) / (now - since)
         return f", {_duration((self.total - self.done) / rate)} left" if rate else ""
+
+
+class _TimedStage(_Stage):
+    """Stage of which is known about how long it takes."""
+
+    def __init__(self, name, seconds):
+        super().__init__(name, 100, None)
+        self._seconds = seconds
+
+    @property
+    def done(self):
+        return min(99, int(100 * (time.monotonic() - self.began) / self._seconds))
+
+    @done.setter
+    def done(self, n):
+        """The time is all that is counted."""
+
+    def figures(self):
+        left = self._seconds - (time.monotonic() - self.began)
+        return f"about {_duration(left)} left" if left >= 1 else "nearly done"
 
 
 def _duration(seconds):

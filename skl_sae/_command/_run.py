@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.pipeline import make_pipeline
 
 from .. import ConvTopKSparseAutoencoder, ImageAugmenter, TopKSparseAutoencoder, save
+from .._engine.init._announce import starts_announced
 from .._model_file._atomic import replacing
 from .._model_file._safetensors import printable
 from .._model_file._schema import are_target_names
@@ -85,13 +86,16 @@ def _fitted(images, options, progress):
     sae = kind(options, images.image_shape)
     # The estimator's callbacks come after epochs, which may take minutes.
     sae._watch = _step_watcher(progress, options.epochs)
-    progress.begin("Starting: initial atoms")
+    progress.begin("Starting: initial atoms", 100, _percent)
     start = time.perf_counter()
-    with progress.saying_what_is_printed():
+    with (
+        progress.saying_what_is_printed(),
+        starts_announced(lambda done, total: progress.reach(100 * done // total)),
+    ):
         sae.fit(images.data[images.train])
     seconds = time.perf_counter() - start
     del sae._watch
-    return sae, seconds
+    return sae.set_params(verbose=0), seconds
 
 
 def _whole_atoms(options, image_shape):
@@ -126,6 +130,10 @@ def _common(options, image_shape):
         "random_state": options.seed,
         "verbose": 1,
     }
+
+
+def _percent(done, total):
+    return "finishing" if done == total else f"{done} %"
 
 
 def _step_watcher(progress, n_epochs):
