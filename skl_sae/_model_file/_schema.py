@@ -803,7 +803,8 @@ def check_transformer(name, config):
                                                          "feature_names"})  # fmt: skip
     n_features, names, parameters = (config[k] for k in ("n_features", "feature_names",
                                                          "parameters"))  # fmt: skip
-    check("n_features", n_features, n_features is None or whole(n_features, 1))
+    takes_rows = name != "ImageLoader"  # which takes paths
+    check("n_features", n_features, n_features is None or (takes_rows and whole(n_features, 1)))
     fine = names is None or (whole(names, 0) and n_features is not None)
     check("feature_names", names, fine)
     check("parameters", parameters, isinstance(parameters, dict))
