@@ -38,7 +38,9 @@ def transform(options, progress):
     progress.end()
     _say_classes(pipeline, images, progress)
     n, width = codes.shape
-    progress.say(f"{n:,} images, {width:,} numbers each, of which {codes.nnz / n:,.1f} are not 0.")
+    progress.say(
+        f"{n:,} codes of {width:,} numbers, {codes.nnz / n:,.1f} of them active on average."
+    )
     progress.say(f"Wrote codes.npz and codes.csv to {options.output}.")
 
 
@@ -104,7 +106,7 @@ def report(options, progress):
     figures = summary_of(written)
     progress.end()
     _say_classes(pipeline, images, progress)
-    say_table(progress.say, ["Images", "correlation", "FVU"], [(f"{len(images.data):,}", *figures)])
+    say_table(progress, ["Images", "correlation", "FVU"], [(f"{len(images.data):,}", *figures)])
     path = options.output / "report.html"
     progress.say(f"Wrote {path}.")
     if options.open:

@@ -59,7 +59,7 @@ def say_figures(progress, images, sae, codes, figures):
         members = _member_reconstructions(sae, codes[images.test])
         rows += [_row(f"member {i}", images, sae, m, k) for i, m in enumerate(members, 1)]
         rows.append(_pca_row(_fitted_pca(images, k, progress), images, sae))
-    say_table(progress.say, ["Held out", "correlation", "FVU", "active numbers"], [
+    say_table(progress, ["Held out", "correlation", "FVU", "active numbers"], [
         (row.name, figure(row.correlation), figure(row.fvu), f"{row.n_active:,}")
         for row in rows
     ])  # fmt: skip
@@ -147,7 +147,7 @@ def say_classes(progress, images, sae, codes, pca):
             ours, pcas = sae.inverse_transform(codes[test]), pca.inverse_transform(pca.transform(X))
             correlations = (figure(_mean_correlation(X, r)) for r in (ours, pcas))
             rows.append((printable(name, 200), str(len(test)), *correlations))
-    say_table(progress.say, ["Held out, by class", "images", "correlation", "PCA's"], rows)
+    say_table(progress, ["Held out, by class", "images", "correlation", "PCA's"], rows)
     # In each fold there has to be one image of each class.
     n_folds = min(5, *np.bincount(images.target))
     if len(images.target_names) < 2 or n_folds < 2:
@@ -170,7 +170,7 @@ def _say_accuracies(progress, images, codes, pca, n_folds):
     chance = np.bincount(images.target).max() / len(images.target)
     rows.append(("always the largest class", f"{chance:.3f}", ""))
     header = [f"Logistic regression, {n_folds} folds", "accuracy", "spread"]
-    say_table(progress.say, header, rows)
+    say_table(progress, header, rows)
     progress.say("All images take part. The codes and PCA were learned without their labels.")
 
 
@@ -185,13 +185,24 @@ def _accuracy(X, y, n_folds, progress):
     return f"{np.mean(scores):.3f}", f"{np.std(scores):.3f}"
 
 
-def say_table(say, header, rows):
-    """Print a table, its first column aligned left and the others right."""
+def say_table(progress, header, rows):
+    """Print a table, its first column aligned left and the others right.
+
+    Where a terminal has no room for it, each row becomes some lines.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    say()
+    progress.say()
+    if progress.columns is not None and sum(widths) + 2 * len(widths) - 2 > progress.columns:
+        progress.say(f"{header[0]}:")
+        for first, *others in rows:
+            cells = [
+                f"{name} {cell}" for name, cell in zip(header[1:], others, strict=True) if cell
+            ]
+            progress.say(f"{first}: {', '.join(cells)}")
+        return
     for row in (header, *rows):
         first, *others = (
             cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        say("  ".join([first, *others]).rstrip())
+        progress.say("  ".join([first, *others]).rstrip())

@@ -219,7 +219,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help that says defaults, but for those that its text explains."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        is_plain = action.default is None or action.default is False  # not 0, which is one
+        return action.help if is_plain else super()._get_help_string(action)
 
 
 class _TopParser(_Parser):

@@ -4,8 +4,10 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 import threading
 import time
+from functools import partial
 
 from tqdm import tqdm
 
@@ -88,11 +90,19 @@ class Progress:
     def say(self, text="", stream=None):
         """Write a line to the stream, or to another one."""
         stream = self._stream if stream is None else stream
+        room = self.columns
+        if room is not None:
+            text = "\n".join(map(partial(_wrapped, room=room), text.split("\n")))
         # Names of files may hold what the stream cannot encode.
         encoding = getattr(stream, "encoding", None) or "utf-8"
         text = text.encode(encoding, "replace").decode(encoding)
         with self._lock:
             self._face.say(text, stream)
+
+    @property
+    def columns(self):
+        """Columns of a terminal that lines should fit into; None of what is no terminal."""
+        return _size(self._stream)[0] if isinstance(self._face, _Bar) else None
 
     def note(self, text):
         """Write a remark to the stream of errors."""
@@ -197,6 +207,13 @@ def _duration(seconds):
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _wrapped(line, room):
+    """A line broken between words where it is too long; a path stays whole."""
+    if len(line) <= room:
+        return line
+    return textwrap.fill(line, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_terminal(stream):

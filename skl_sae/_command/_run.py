@@ -19,7 +19,7 @@ from ..plotting import TrainingDisplay
 from ._coding import all_codes, check_device
 from ._figures import held_out_figures, say_classes, say_figures
 from ._images import folder_images, image_loader, photographs
-from ._options import OptionError
+from ._options import PROGRAM, OptionError
 from ._output import MODEL, mark
 from ._page import write_report
 
@@ -73,7 +73,8 @@ def _run(options, progress):
     write_report(sae, images, images.test, options)
     progress.end()
     progress.say(f"Wrote {', '.join([*written, 'report.html'])} to {options.output}.")
-    report = options.output / "report.html"
+    model, report = options.output / MODEL, options.output / "report.html"
+    progress.say(f"To code other images: {PROGRAM} transform {model} FOLDER")
     progress.say(f"To see the held-out images and the atoms, open {report}.")
 
 

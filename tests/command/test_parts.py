@@ -81,7 +81,7 @@ def test_transform(folder, model, tmp_path, capsys, monkeypatch):
     assert run("transform", model, folder / "new") == 0
     out = capsys.readouterr().out
     output = tmp_path / "skl_sae_output" / "new"
-    assert "6 images" in out and "skl_sae_output/new" in out
+    assert "6 codes of 32 numbers" in out and "skl_sae_output/new" in out
     images, pipeline = find_images(folder / "new"), load(model)
     codes = sp.load_npz(output / "codes.npz")
     assert codes.format == "csr" and (pipeline.transform(images.filenames) != codes).nnz == 0
