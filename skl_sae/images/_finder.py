@@ -28,7 +28,7 @@ def find_images(folder, *, on_error="raise"):
     so is everything that is not a regular file. Links are followed, but each real file is listed
     once.
 
-    Output of ``python -m skl_sae`` is skipped: folders named ``skl_sae_output``, and the files
+    Output of the command ``skl-sae`` is skipped: folders named ``skl_sae_output``, and the files
     that a marker ``.skl_sae_output`` lists in its own folder, which are all files if the folder
     holds nothing but output. The given folder itself is never skipped.
 
