@@ -123,7 +123,21 @@ def load(path):
 
     See Also
     --------
-    save : Writes such a file, and has an example.
+    save : Writes such a file.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from skl_sae import BaggingSparseAutoencoder, TopKSparseAutoencoder, load, save
+    >>> X = load_digits().data[:200]
+    >>> sae = TopKSparseAutoencoder(16, k=4, max_iter=1)
+    >>> bagging = BaggingSparseAutoencoder(sae, 2, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "digits.safetensors")
+    ...     save(bagging, path)
+    ...     type(load(path)).__name__
+    'BaggingSparseAutoencoder'
     """
     metadata = read_metadata_alone(path)
     if metadata.get("format") == FORMAT and metadata.get("kind") == "pipeline":
