@@ -17,7 +17,7 @@ setup(
     license="BSD-3-Clause",
     license_files=["LICENSE"],
     packages=find_packages(include=["skl_sae", "skl_sae.*"]),
-    package_data={"skl_sae.report": ["report.html"]},
+    package_data={"skl_sae.report": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",

@@ -5,7 +5,6 @@ import math
 import tempfile
 import webbrowser
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
-from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy
+from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy, template
 from ._subject import ImagesOfPlaces, Shown, WholeImages
 from ._summary import summary
 from ._thumbnails import (
@@ -140,10 +139,10 @@ class SAEReport:
         images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
         data, sprites = self._page_data(usage, correlations, atoms, images)
         figures = summary(self._estimator, subject, usage, correlations, unexplained)
-        template = (files(__package__) / "report.html").read_text(encoding="utf-8")
+        page = template()
         return filled(
-            template,
-            policy=html.escape(policy(template)),
+            page,
+            policy=html.escape(policy(page)),
             subtitle=html.escape(self._subtitle(len(atoms), len(images))),
             figures=definitions(figures),
             parameters=parameter_rows(self._estimator),
