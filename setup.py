@@ -17,6 +17,7 @@ setup(
     license="BSD-3-Clause",
     license_files=["LICENSE"],
     packages=find_packages(include=["skl_sae", "skl_sae.*"]),
+    entry_points={"console_scripts": ["skl-sae=skl_sae.__main__:main"]},
     package_data={"skl_sae.report": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[

@@ -10,6 +10,7 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
     from .autoencoders._boosting import BoostingSparseAutoencoder
     from .autoencoders._conv import ConvTopKSparseAutoencoder
     from .autoencoders._deep import DeepTopKSparseAutoencoder
+    from .autoencoders._files import load, save
     from .autoencoders._pooling import CodePooling
     from .autoencoders._topk import TopKSparseAutoencoder
     from .images._augmenter import ImageAugmenter
@@ -36,9 +37,11 @@ __all__ = [
     "TopKSparseAutoencoder",
     "__version__",
     "find_images",
+    "load",
     "load_codes",
     "pearson_correlation",
     "reconstruction_correlation",
+    "save",
 ]
 
 # torch and scikit-learn take seconds to import, and the command has to say so beforehand. So each
@@ -57,9 +60,11 @@ _MODULES = {
     "ModelFileError": "_model_file._safetensors",
     "TopKSparseAutoencoder": "autoencoders._topk",
     "find_images": "images._finder",
+    "load": "autoencoders._files",
     "load_codes": "_model_file._codes",
     "pearson_correlation": "metrics",
     "reconstruction_correlation": "metrics",
+    "save": "autoencoders._files",
 }
 # Modules with public names of their own.
 _WITH_NAMES = {"datasets", "inspection", "interop", "plotting", "report"}

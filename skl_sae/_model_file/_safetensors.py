@@ -171,6 +171,12 @@ def read_arrays(path, describe):
         return _read(file, size, describe)
 
 
+def read_metadata_alone(path):
+    """Metadata of a file that `write_arrays` wrote, from str to str; nothing else is looked at."""
+    with opened(path) as (file, size):
+        return _checked_metadata(_read_header(file, size)[0].get("__metadata__"))
+
+
 @contextlib.contextmanager
 def opened(path):
     """Open a regular file; gives it, unbuffered, and its size.
