@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["skl_sae", "skl_sae.*"]),
     entry_points={"console_scripts": ["skl-sae=skl_sae.__main__:main"]},
-    package_data={"skl_sae.report": ["report.html"]},
+    package_data={"skl_sae.report": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",

@@ -10,6 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
+from .images._arrays import rows_of_images
+
 _ROWS_AT_A_TIME = 256  # in float64; few enough for a processor's cache
 
 
@@ -93,7 +95,7 @@ def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
         :class:`~sklearn.decomposition.PCA`. A Pipeline is compared at the input of its last
         step, so earlier steps need no ``inverse_transform``.
     X : array-like of shape (n_samples, n_features)
-        Samples to transform.
+        Samples to transform; for an estimator that takes them, also images.
     y : None
         Ignored.
     sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -115,6 +117,7 @@ def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
     """
     estimator, X = unwrap_pipeline(estimator, X)
     X_reconstructed = estimator.inverse_transform(estimator.transform(X))
+    X, _ = rows_of_images(X)
     return pearson_correlation(X, X_reconstructed, sample_weight=sample_weight)
 
 

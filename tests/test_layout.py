@@ -14,14 +14,14 @@ FOLDER = Path(skl_sae.__file__).parent
 # What each folder, or module beside them, may import of the others: one way, without a circle.
 ALLOWED = {
     "_engine": set(),
-    "metrics": set(),
+    "metrics": {"images"},
     "images": {"_engine"},
     "datasets": {"images"},
     "_training": {"_engine", "metrics"},
     # The version stands at the top, and is there by the time that a model is saved.
     "_model_file": {"_training", "_engine", "images", "__version__"},
     "autoencoders": {"_model_file", "_training", "_engine", "images", "metrics"},
-    "inspection": {"autoencoders", "metrics"},
+    "inspection": {"autoencoders", "images", "metrics"},
     "plotting": {"inspection", "images", "metrics"},
     "report": {"inspection", "images", "metrics", "_model_file"},
     "interop": {"autoencoders", "_model_file", "_training", "_engine"},

@@ -410,6 +410,11 @@ def _are_sides(value, n):
     )  # fmt: skip
 
 
+def _shape_of_images(value, config):
+    """(H, W) or (H, W, C) of the images that whole atoms were learned from."""
+    return "image" not in config and _image_shape(value, config)
+
+
 def _n_corrections(value, config):
     """Layers after the first, all tied to the atoms of one member.
 
@@ -585,6 +590,8 @@ def check_config(kind, config):
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
     if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
         rules = rules | {"n_corrections": _n_corrections, "decoder_sizes": _decoder_sizes}
+    if kind == "model" and isinstance(config, dict) and "image_shape" in config:
+        rules = rules | {"image_shape": _shape_of_images}
     if kind == "checkpoint" and isinstance(config, dict) and "stage" in config:
         rules = rules | {"n_corrections": _n_corrections, "stage": _stage,
                          "stage_random_state": _generator}  # fmt: skip

@@ -74,7 +74,10 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
         Atoms of all members, one below another. It is there if all are as large as the rows, as
         are ``centers_`` and ``atom_frequency_``.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import warnings
 
 import numpy as np
@@ -26,11 +27,14 @@ from .._model_file._model import FittedState, read_model, write_model
 from .._training._lazy import LazySamples, lazily, parts_of, refuse_large, small_parts_of
 from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
+from ..images._arrays import rows_of_images, without_channel
+from ..images._shapes import check_sides
 from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
 from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
 
-_SEEN = "n_features_in_", "feature_names_in_"  # what validation notes about the data
+# Attributes by which validation notes what the data are.
+_SEEN = "n_features_in_", "feature_names_in_", "image_shape_"
 # Parameters that decide on the codes of fitted atoms.
 _OF_CODES = (
     "aggregate", "transform_algorithm", "transform_tol", "refit", "pooling", "pooling_function",
@@ -57,8 +61,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -85,8 +89,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, as :meth:`transform` takes them.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows or images, as :meth:`transform` takes them.
         path : str or path-like
             The file, by custom with the suffix ``.npz``, which is replaced if it is there.
             ``scipy.sparse.load_npz`` reads it into memory, :func:`skl_sae.load_codes` leaves
@@ -139,8 +143,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -165,7 +169,8 @@ class BaseSparseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features), float32
-            The mean of the members' reconstructions.
+            The mean of the members' reconstructions, as rows also after a fit on images:
+            ``X_original.reshape(-1, *sae.image_shape_)`` are images.
         """
         X = self._validate_codes(X)
         atoms = self.components_
@@ -183,8 +188,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -200,8 +205,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -311,14 +316,34 @@ class BaseSparseAutoencoder(
     # --- Validation ---
 
     def _validate_rows(self, X, *, reset):
+        """Rows, float32 or lazy, of rows or of images, whose shape fit notes."""
+        X, shape = rows_of_images(lazily(X))
+        if not reset and shape is not None and self.image_shape_ not in (None, shape):
+            raise ValueError(
+                f"Expected images of shape {self.image_shape_}, as in fit, got {shape}."
+            )
+        X = self._validate_plain_rows(X, reset=reset)
+        if reset:
+            self.image_shape_ = self._shape_of_augmenter(X.shape[1]) if shape is None else shape
+        return X
+
+    def _shape_of_augmenter(self, n_features):
+        """Shape of the images that an augmenter takes rows of n_features for; None if unknown."""
+        shape = getattr(getattr(self, "augmenter", None), "image_shape", None)
+        try:
+            shape = check_sides("image_shape", shape, ("height", "width", "channels"))
+        except (TypeError, ValueError):  # something else, or its own to refuse
+            return None
+        return without_channel(shape) if math.prod(shape) == n_features else None
+
+    def _validate_plain_rows(self, X, *, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
-                f"Found array with dim {X.ndim}, while dim <= 2 is required by "
-                f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
+                "Expected rows (n_samples, n_features) or images (n_samples, H, W) or "
+                f"(n_samples, H, W, C), got an array of shape {tuple(X.shape)}."
             )
-        X = lazily(X)
         if isinstance(X, LazySamples):
             return self._validate_lazy(X, reset=reset)
         # A float64 number too large for float32 becomes inf, which is refused just after.
@@ -479,6 +504,7 @@ class BaseSparseAutoencoder(
             self.atom_frequency_,
             getattr(self, "feature_names_in_", None),
             None if trainer is None else trainer.model,
+            image_shape=self.image_shape_,
         )
 
     def _set_state(self, state):
@@ -489,7 +515,7 @@ class BaseSparseAutoencoder(
         self.k_, self.n_iter_ = state.k, state.n_iter
         self.best_validation_score_ = state.best_validation_score
         self.atom_frequency_ = state.frequency
-        self.n_features_in_ = state.parameters.shape[2]
+        self.n_features_in_, self.image_shape_ = state.parameters.shape[2], state.image_shape
         if state.feature_names is not None:
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
@@ -517,6 +543,8 @@ class BaseSparseAutoencoder(
         super().__setstate__(state)
         if getattr(self, "_tied", False):
             self.encoder_ = self.components_  # one array, which joblib stores twice
+        if self.__sklearn_is_fitted__():  # pickles of earlier versions
+            vars(self).setdefault("image_shape_", None)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "components_")
@@ -524,6 +552,7 @@ class BaseSparseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
         return tags
 
 

@@ -27,6 +27,7 @@ from .._training._architecture import (
 )
 from .._training._lazy import LazySamples, lazily, parts_of
 from .._training._loop import Size, check_memory
+from ..images._arrays import rows_of_images, without_channel
 from ..images._shapes import check_sides
 from ._sparse_output import pooled, to_csr
 from ._trained import TrainedSparseAutoencoder
@@ -341,17 +342,19 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _validate_rows(self, X, *, reset):
         """Images (n, H, W, C), float32 or lazy, of rows or of an array of images."""
-        X, shape = _rows_of_images(lazily(X))
+        X, shape = rows_of_images(lazily(X))
         shape = self.image_shape if shape is None else shape
         if shape is not None:
             shape = _with_channels(check_sides("image_shape", shape, _SIDES))
         if reset or shape in (None, self._fitted_shape):
-            X = super()._validate_rows(X, reset=reset)
+            X = self._validate_plain_rows(X, reset=reset)
         elif not isinstance(X, LazySamples):  # of another size, which is no fault
             X = check_array(X, dtype=np.float32, order="C", input_name="X")
         n_features = math.prod(X.shape[1:])
         if shape is None:
-            shape = (1, n_features, 1) if reset else self._fitted_shape
+            shape = self._fitted_shape
+            if reset:
+                shape = _with_channels(self._shape_of_augmenter(n_features) or (1, n_features))
         if math.prod(shape) != n_features:
             raise ValueError(
                 f"Expected rows of {math.prod(shape)} numbers, as image_shape={shape} says, got "
@@ -586,32 +589,18 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         sizes = (tuple(image[name]) for name in ("image_shape", "atom_shape", "stride"))
         places = Places(*sizes, inside=self._spread is not None)
         vars(self).update(_image_attributes(places, state.parameters.shape[1]))
-        super()._set_state(state)
+        super()._set_state(replace(state, image_shape=self.image_shape_))
         self.n_features_in_ = places.n_features
 
 
 _SIDES = "height", "width", "channels"
 
 
-def _rows_of_images(X):
-    """Rows of an array of images, and the images' shape; of anything else, that and None."""
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    shape = getattr(X, "shape", ())
-    if len(shape) not in (3, 4):
-        return X, None
-    if not shape[0] or not math.prod(shape):
-        raise ValueError(f"Expected at least one image, got an array of shape {shape}.")
-    if isinstance(X, LazySamples):
-        return X, shape[1:]
-    return np.asarray(X).reshape(shape[0], -1), shape[1:]
-
-
 def _image_attributes(places, n_components):
     """Fitted attributes that say where atoms are looked for."""
     return {
-        "image_shape_": _without_channels(places.image_shape),
-        "atom_shape_": _without_channels(places.atom_shape),
+        "image_shape_": without_channel(places.image_shape),
+        "atom_shape_": without_channel(places.atom_shape),
         "maps_shape_": (*places.counts, n_components),
         "_stride": places.stride,
     }
@@ -619,11 +608,6 @@ def _image_attributes(places, n_components):
 
 def _with_channels(shape):
     return tuple(shape) if len(shape) == 3 else (*shape, 1)
-
-
-def _without_channels(shape):
-    """(H, W) of images of one channel."""
-    return tuple(shape[:2]) if shape[2] == 1 else tuple(shape)
 
 
 def _pair(name, value):

@@ -165,7 +165,10 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Fraction of the last epoch's samples on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
@@ -338,8 +341,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, of which at least 1.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, of which at least 1, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None

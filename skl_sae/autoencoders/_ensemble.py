@@ -33,8 +33,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, such as flattened images.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images, as :meth:`TopKSparseAutoencoder.fit` takes them.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -55,6 +55,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             fitted = self._fit_members(members, X, sample_weight, context)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
         vars(self).update(fitted)
+        self.image_shape_ = shape_of_members(self.estimators_)
         return self
 
     @abstractmethod
@@ -66,8 +67,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -164,6 +165,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     def _set_members(self, members, weights, n_features, feature_names):
         """Take what a file has; a ValueError if it is not of this class."""
         self.estimators_, self.n_features_in_ = members, n_features
+        self.image_shape_ = shape_of_members(members)
         if feature_names is not None:
             self.feature_names_in_ = feature_names
 
@@ -264,8 +266,17 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         return "estimators_" in vars(self)
 
 
+def shape_of_members(members):
+    """Shape of the images that members learned, all from the same rows; None if none knows it."""
+    return next((m.image_shape_ for m in members if m.image_shape_ is not None), None)
+
+
 def fit_member(member, X, sample_weight, context, ensemble):
-    """Fit a member in its part of the ensemble's callbacks."""
+    """Fit a member in its part of the ensemble's callbacks, to images where these are known."""
+    shape = ensemble.image_shape_
+    if shape is not None:
+        is_lazy = isinstance(X, LazySamples)
+        X = X.as_images(shape) if is_lazy else X.reshape(len(X), *shape)
     with context.propagate_callback_context(member):
         context.call_on_fit_task_begin(estimator=ensemble, X=X)
         member.fit(X, sample_weight=sample_weight)

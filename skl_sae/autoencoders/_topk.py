@@ -194,7 +194,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom, NaN an atom that :mod:`skl_sae.interop` read.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 

@@ -100,8 +100,11 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, such as flattened images. Computed in float32.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images: an array, a list of arrays (H, W) or (H, W, C), or a list of
+            Pillow's images, all of one size and mode. Numbers of arrays are taken as they are, also
+            uint8 from 0 to 255; Pillow's images become floats in [0, 1], upright and without
+            transparency, as :class:`~skl_sae.ImageLoader` gives them. Computed in float32.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -212,8 +215,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, of which at least 1.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, of which at least 1, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -248,6 +251,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             "validation_scores_": None,
             "best_validation_score_": None,
         })  # fmt: skip
+        if self.verbose and is_first():
+            print(f"Call {self.n_iter_}  loss {loss:.4f}  correlation {correlation:.4f}")
         return self
 
     def _partial_trainer(self, X, rows, start):

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._engine._device import check_fits
 from .._engine._threads import share_operators
+from ._arrays import rows_of_images, without_channel
 from ._homography import (
     CORNERS,
     change_light,
@@ -155,8 +156,8 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
         y : None
             Ignored.
 
@@ -178,13 +179,13 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The same rows.
+            The same, as rows.
         """
         check_is_fitted(self)
         return self._validate_rows(X, reset=False)
@@ -197,8 +198,8 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
         y : None
             Ignored.
 
@@ -207,7 +208,7 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows : ndarray of shape ((1 + n_copies) * n_samples, n_features)
             Images and variants, in the dtype of X if it is float32 or float64, else float32.
         """
-        index = getattr(X, "index", None)
+        index = X.index if hasattr(X, "iloc") else None
         X = self._validate_rows(X, reset=True)
         check_fits(
             (1 + self.n_copies) * X.nbytes + self.n_copies * len(X) * _MAP_BYTES,
@@ -243,8 +244,11 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         share_operators(vary, [(i, batch) for i in range(n_copies) for batch in batches])
 
     def _validate_rows(self, X, *, reset):
+        X, given = rows_of_images(X)
         X = validate_data(self, X, dtype=[np.float32, np.float64], order="C", reset=reset)
         shape = self._image_shape()
+        if given not in (None, without_channel(shape)):
+            raise ValueError(f"Expected images of image_shape={self.image_shape}, got {given}.")
         if X.shape[1] != np.prod(shape):
             raise ValueError(
                 f"Expected rows of {np.prod(shape)} features for image_shape="

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from .._engine._device import resolve_device
+from ._arrays import rows_of_images
 from ._network import output_of, rows_of, running
 from ._rows import LazyRows
 from ._shapes import check_sides
@@ -161,7 +162,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Parameters
         ----------
         X : array-like of shape (n_samples, H * W * C), (n_samples, H, W) or (n_samples, H, W, C)
-            Images; also :class:`LazyRows`, as :meth:`ImageLoader.lazy` gives them.
+            Images; also a list of Pillow's, which become floats in [0, 1]; also :class:`LazyRows`,
+            as :meth:`ImageLoader.lazy` gives them.
 
         Returns
         -------
@@ -222,14 +224,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             if reset:
                 self.n_features_in_ = math.prod(X.shape[1:])
             return self._seen(X, X.shape)
+        X, given = rows_of_images(X)
         X = X if hasattr(X, "shape") else np.asarray(X)
-        if len(X.shape) in (3, 4) and not math.prod(X.shape):
-            raise ValueError(f"Expected at least one image, got an array of shape {X.shape}.")
-        shape, options = X.shape, {"dtype": np.float32, "order": "C"}
-        if len(shape) in (3, 4):
-            X = np.asarray(X).reshape(shape[0], -1)
+        options = {"dtype": np.float32, "order": "C"}
+        shape = X.shape if given is None else (len(X), *given)
         # Arrays of images may have another size than those of fit.
-        if reset or (len(shape) == 2 and hasattr(self, "n_features_in_")):
+        if reset or (given is None and hasattr(self, "n_features_in_")):
             X = validate_data(self, X, reset=reset, **options)
         else:
             X = check_array(X, input_name="X", **options)

@@ -74,8 +74,9 @@ class AtomDisplay(_Display):
             Fitted autoencoder, or a Pipeline that ends with one. PCA and other estimators
             with ``components_`` need another order than "use".
         image_shape : tuple of (int, int) or (int, int, int), default=None
-            Height, width and, in colour, 3. None is the estimator's ``atom_shape_``, if it has
-            one.
+            Height, width and, in colour, 3. None is that of the estimator's atoms: of small ones
+            ``atom_shape_``, of others that of the images it was fitted to, ``image_shape_``, or
+            that its Pipeline loads.
         order : "use", None or array-like of int, default="use"
             Order of the atoms: "use" begins with those that fired on most training samples of
             the last epoch; None keeps the order of ``components_``; indices select these
@@ -99,8 +100,8 @@ class AtomDisplay(_Display):
         ValueError
             If there is no such member or atom, or image_shape does not fit.
         """
-        estimator, _ = fitted_step(estimator, needs="components_")
-        image_shape = shape_of(estimator, image_shape, "atom_shape_")
+        given, (estimator, _) = estimator, fitted_step(estimator, needs="components_")
+        image_shape = shape_of(given, image_shape, ("atom_shape_", "image_shape_"))
         all_atoms = atoms_of_member(estimator, member)
         atoms = sorted_atoms(estimator, all_atoms, order)
         if order is None or isinstance(order, str):  # atoms given by index are all shown

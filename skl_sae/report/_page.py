@@ -5,8 +5,32 @@ import hashlib
 import html
 import json
 import re
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
+
+# The page's scripts, in the order in which they run.
+_SCRIPTS = (
+    "data", "elements", "thumbnails", "places", "charts", "galleries", "dialog", "atom", "image",
+    "start",
+)  # fmt: skip
+
+
+@cache
+def template():
+    """Return the page with its style and its one script, and with places for contents."""
+
+    def text(name):
+        return (files(__package__) / "page" / name).read_text(encoding="utf-8")
+
+    scripts = "\n".join(text(f"{name}.js") for name in _SCRIPTS)
+    # One function, so that names of the script are not the window's.
+    script = f'\n"use strict";\n(() => {{\n{scripts}}})();\n'
+    parts = {"style": "\n" + text("style.css"), "script": script}
+    return re.sub(
+        r"\{\{(style|script)\}\}", lambda place: parts[place.group(1)], text("report.html")
+    )
 
 
 def packed(values, dtype):
@@ -23,11 +47,11 @@ def json_for_script(data):
     return text
 
 
-def policy(template):
+def policy(page):
     """Return a content security policy: only the page's own style, script and embedded images."""
 
     def digest(tag):
-        content = re.search(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL).group(1)
+        content = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL).group(1)
         return base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
 
     return (

@@ -5,7 +5,6 @@ import math
 import tempfile
 import webbrowser
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,12 @@ from sklearn.utils import column_or_1d, gen_batches
 from .._model_file._atomic import replacing
 from ..inspection import class_selectivity
 from ..inspection._coherence import coherence_of_pictures
-from ..inspection._estimators import fitted_step
+from ..inspection._estimators import fitted_step, shape_of
 from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
-from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy
+from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy, template
 from ._subject import ImagesOfPlaces, Shown, WholeImages
 from ._summary import summary
 from ._thumbnails import (
@@ -58,8 +57,8 @@ class SAEReport:
         Class of each sample: numbers or str.
     image_shape : tuple or None, default=None
         Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
-        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it, and takes images of
-        another size than in fit, too.
+        channels. None is that of the images the estimator was fitted to, ``image_shape_``, or that
+        its Pipeline loads. A ConvTopKSparseAutoencoder takes images of another size, too.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
 
@@ -114,10 +113,12 @@ class SAEReport:
     """
 
     def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
-        estimator, X = fitted_step(estimator, X, needs="centers_")
+        given, (estimator, X) = estimator, fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
-        kind = ImagesOfPlaces if has_places(estimator) else WholeImages
-        self._subject = kind(estimator, X, image_shape)
+        if has_places(estimator):
+            self._subject = ImagesOfPlaces(estimator, X, image_shape)
+        else:
+            self._subject = WholeImages(estimator, X, shape_of(given, image_shape))
         self._X = self._subject.rows
         self._classes, self._labels = _checked_classes(y, len(self._X))
         self._names = _checked_names(filenames, len(self._X))
@@ -140,10 +141,10 @@ class SAEReport:
         images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
         data, sprites = self._page_data(usage, correlations, atoms, images)
         figures = summary(self._estimator, subject, usage, correlations, unexplained)
-        template = (files(__package__) / "report.html").read_text(encoding="utf-8")
+        page = template()
         return filled(
-            template,
-            policy=html.escape(policy(template)),
+            page,
+            policy=html.escape(policy(page)),
             subtitle=html.escape(self._subtitle(len(atoms), len(images))),
             figures=definitions(figures),
             parameters=parameter_rows(self._estimator),

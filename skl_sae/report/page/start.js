@@ -1,0 +1,41 @@
+// The page.
+
+function isDark() {
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+function nameTheme() {
+  find("#theme").textContent = isDark() ? "Light" : "Dark";
+  find("#theme").setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
+}
+
+find("#theme").addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  nameTheme();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
+find("#back").addEventListener("click", () => { trail.pop(); showLast(); });
+find("#previous").addEventListener("click", () => turn(-1));
+find("#next").addEventListener("click", () => turn(1));
+find("#close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("close", () => { trail.length = 0; });
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener("keydown", (event) => {
+  if (event.target.tagName === "INPUT") return;
+  if (event.key === "ArrowLeft") turn(-1);
+  if (event.key === "ArrowRight") turn(1);
+});
+for (const name of ["sort", "class"]) find(`#image-${name}`).addEventListener("change", updateImages);
+for (const name of ["sort", "use", "member", "class"]) find(`#atom-${name}`).addEventListener("change", updateAtoms);
+
+find("#difference-note").textContent = GREY ? " (red where the original is brighter, blue where it is darker)" : " (grey where they agree)";
+if (images.label) options(find("#image-class"), classes);
+if (data.members > 1) options(find("#atom-member"), range(data.members).map((e) => String(e + 1)));
+if (N_TOLD) {
+  options(find("#atom-class"), classes);
+  find("#atom-sort").append(make("option", {value: "selectivity"}, "by selectivity for a class"));
+}
+nameTheme();
+drawTraining();
+updateImages();
+updateAtoms();
