@@ -93,7 +93,8 @@ def _fitted(images, options, progress):
         progress.saying_what_is_printed(),
         starts_announced(lambda done, total: progress.reach(100 * done // total)),
     ):
-        sae.fit(images.data[images.train])
+        # As images, whose shape the model keeps.
+        sae.fit(images.data[images.train].reshape(-1, *images.image_shape))
     seconds = time.perf_counter() - start
     del sae._watch
     return sae.set_params(verbose=0), seconds

@@ -665,17 +665,22 @@ def _size_of_images(value, config):
 def _image_shape(value, config):
     return (
         isinstance(value, list) and len(value) in (2, 3) and all(whole(side, 1) for side in value)
-        and math.prod(value) == n_inputs(config)
+        and math.prod(value) == _n_learned(config)
     )  # fmt: skip
 
 
-def n_inputs(config):
-    """Numbers of a row that an estimator with this configuration takes now; None of any."""
+def _n_learned(config):
+    """Numbers of a row that was learned; None of a transformer that has seen none."""
     if "n_features" in config:  # of an ensemble or a transformer
         return config["n_features"]
-    given = config["parameters"].get("image_shape")
+    return _sizes(config)["inputs"]
+
+
+def _n_taken(config):
+    """Numbers of a row that is taken now: those of images of another size, where one is given."""
+    given = config["parameters"].get("image_shape") if "image" in config else None
     if given is None:
-        return _sizes(config)["inputs"]
+        return _n_learned(config)
     return math.prod([*given, config["image"]["image_shape"][2]][:3])
 
 
@@ -874,7 +879,7 @@ def check_order(configs):
     parameters = config["parameters"]
     n_numbers = math.prod(parameters["size"]) * (3 if parameters["mode"] == "RGB" else 1)
     for name, config in others:
-        n_taken = n_inputs(config)
+        n_taken = _n_taken(config)
         if n_taken != n_numbers:
             raise ValueError(
                 f"Expected an ImageLoader of {n_taken} numbers an image, as the {name} behind it "

@@ -48,6 +48,7 @@ def test_a_model_is_a_pipeline_that_knows_how_images_are_loaded(folder, model):
     assert type(pipeline) is Pipeline
     loader = pipeline[0]
     assert (loader.size, loader.mode, loader.aspect) == ((10, 8), "L", "pad")
+    assert pipeline[-1].image_shape_ == (10, 8)
     assert pipeline.target_names_ == ["round", "spindle"]
     images = find_images(folder / "cells")
     codes = sp.load_npz(folder / "out" / "codes.npz")

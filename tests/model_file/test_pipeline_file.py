@@ -113,6 +113,13 @@ def test_pipeline_there_and_back(number, filenames, path):
     clone(loaded).fit(filenames)  # what is loaded can be fitted anew
 
 
+def test_small_atoms_in_images_of_another_size(filenames, X, path):
+    other = ImageLoader((7, 9), "L")
+    pipeline = make_pipeline(other, conv().fit(X).set_params(image_shape=(7, 9, 1)))
+    save(pipeline, path)
+    assert same(load(path).transform(filenames), pipeline.transform(filenames))
+
+
 def test_pipeline_of_places_with_names(X, path):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=[f"number {i}" for i in range(X.shape[1])])
@@ -187,6 +194,7 @@ def test_other_pipelines_are_refused(X, filenames, path):
         (make_pipeline(ImageLoader((6, 9), "L"), sae), "48 numbers an image.*got 54"),
         (make_pipeline(ImageLoader((6, 8)), sae), "got 144"),
         (make_pipeline(loader(), CodePooling(1), sae), "CodePooling"),
+        (make_pipeline(loader(), conv().fit(X).set_params(image_shape=(6, 9))), "of 54 numbers"),
         (make_pipeline(loader(), CodePooling(1)), "alone"),
         (make_pipeline(sae, CodePooling(2**21)), "n_places"),
         (make_pipeline(loader(n_jobs=5000), sae), "n_jobs"),
