@@ -93,7 +93,7 @@ def report(options, progress):
     pipeline = loaded_pipeline(options, progress)
     progress.say(said_of(pipeline))
     sae, loader = autoencoder_of(pipeline), pipeline[0]
-    if sae is None or not hasattr(sae, "centers_"):
+    if not hasattr(sae, "loss_curve_"):  # or an ensemble of several
         raise OptionError(
             "MODEL", "Expected an ImageLoader and one autoencoder, which a report can show, got "
             f"{' and '.join(type(step).__name__ for step in pipeline)}: {str(options.model)!r}.",

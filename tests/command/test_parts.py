@@ -10,7 +10,14 @@ import pytest
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skl_sae import ImageLoader, TopKSparseAutoencoder, find_images, load, save
+from skl_sae import (
+    BaggingSparseAutoencoder,
+    ImageLoader,
+    TopKSparseAutoencoder,
+    find_images,
+    load,
+    save,
+)
 from skl_sae import __main__ as command
 from skl_sae.datasets import make_cells
 from skl_sae.interop import from_saelens
@@ -186,13 +193,17 @@ def test_models_that_do_not_suit(folder, model, tmp_path, capsys):
     two = TopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0)
     two.fit(alone.set_params(sparse_output=False).transform(X))
     save(make_pipeline(ImageLoader((10, 8), "L"), alone, two), tmp_path / "two")
+    bagging = BaggingSparseAutoencoder(two, 2, random_state=0).fit(X)
+    save(make_pipeline(ImageLoader((10, 8), "L"), bagging), tmp_path / "bagging")
     (tmp_path / "text").write_text("no model")
     (tmp_path / "folder").mkdir()
     new, out = folder / "new", tmp_path / "new"
     for arguments, match in [
         (["transform", tmp_path / "alone", new], "MODEL: Expected a Pipeline that begins with"),
         (["report", tmp_path / "two", new], "MODEL: Expected an ImageLoader and one autoencoder"),
+        (["report", tmp_path / "bagging", new], "MODEL: Expected an ImageLoader and one autoenc"),
         (["convert", tmp_path / "two", out, "--to", "saev"], "IN: Expected a Pipeline with one"),
+        (["convert", tmp_path / "bagging", out, "--to", "saev"], ".*export each of estimators_"),
         (["info", tmp_path / "text"], "Expected a model file"),
         (["info", tmp_path / "none"], "MODEL: Expected a model's file, got nothing there"),
         (["info", tmp_path / "folder"], "MODEL: Expected a model's file, got nothing there"),
