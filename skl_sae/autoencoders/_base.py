@@ -371,8 +371,10 @@ class BaseSparseAutoencoder(
         container = _get_output_config("transform", self)["dense"]
         if self.sparse_output and container != "default":
             raise ValueError(
-                f"{container.capitalize()} output does not support sparse data. Set "
-                "sparse_output=False to output dataframes, or set_output(transform='default')."
+                f"{container.capitalize()} output does not support sparse data. "
+                f"{type(self).__name__}.set_params(sparse_output=False) outputs dataframes; "
+                "set_output(transform='default') of this estimator outputs CSR codes, also where "
+                "that of its Pipeline, or sklearn.set_config(transform_output=...), is another."
             )
 
     # --- Codes ---

@@ -139,7 +139,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     random_state : int, RandomState instance or None, default=None
         Determines initial atoms, the order of images, those held out and random patches.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------

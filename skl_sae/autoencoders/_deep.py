@@ -124,7 +124,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Determines the initial atoms, the order of the samples, those held out and the augmenter's
         random_state.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------

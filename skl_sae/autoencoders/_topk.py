@@ -157,7 +157,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Determines the initial atoms, the order of the rows, the rows held out and the
         augmenter's random_state.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------
