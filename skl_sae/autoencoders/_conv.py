@@ -66,7 +66,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of atoms.
     image_shape : tuple (H, W) or (H, W, C), or None, default=None
         Shape of the images that rows hold, in C order. Arrays of shape (n, H, W) or (n, H, W, C)
-        need none. None takes rows for images of one line, (1, n_features).
+        need none. None takes rows for images of the shape that the augmenter has, or else for
+        images of one line, (1, n_features).
     kernel_size : int or tuple of 2 ints, default=8
         Height and width of an atom; at most those of the images.
     stride : int, tuple of 2 ints or None, default=None

@@ -161,8 +161,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         X : array-like of shape (n_samples,) or (n_samples, 1)
             Paths, as in :meth:`transform`.
         as_images : bool, default=False
-            Whether the shape is that of images, which
-            :class:`~skl_sae.ConvTopKSparseAutoencoder` takes, instead of rows.
+            Whether the shape is that of images instead of rows, so that an estimator knows it.
 
         Returns
         -------

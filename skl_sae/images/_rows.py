@@ -18,7 +18,7 @@ class LazyRows:
         one at a time.
     shape : tuple of int
         (n_samples, n_features); or (n_samples, height, width) or (n_samples, height, width,
-        channels), as :class:`ConvTopKSparseAutoencoder` takes it.
+        channels), by which an estimator knows the shape of images.
     dtype : dtype, default=numpy.float32
         Real numbers that the rows are converted to. Small ones, such as uint8, take less memory.
     n_at_once : int or None, default=None
