@@ -4,14 +4,16 @@ import contextlib
 import os
 import stat
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from ._loader import ImageLoader, ImageLoadError, file_status
 from ._marker import MARKER, OUTPUT_FOLDER, marked
 from ._pillow import truncation_refused
+from ._typing import AnyPath, validate_params
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -24,7 +26,9 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
     },
     prefer_skip_nested_validation=True,
 )
-def find_images(folder, *, on_error="raise", return_X_y=False):
+def find_images(
+    folder: AnyPath, *, on_error: Literal["raise", "warn"] = "raise", return_X_y: bool = False
+) -> Any:
     """List the images of a folder, with its sub-folders as classes.
 
     Files are recognised by their suffix, in upper or lower case: .bmp, .gif, .jpeg, .jpg, .png,
