@@ -29,6 +29,7 @@ demo: .venv/installed
 test: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(MAKE) --jobs 2 tests docs
 
 # Most tests use one core, and so do most examples of the site.

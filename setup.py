@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["skl_sae", "skl_sae.*"]),
     entry_points={"console_scripts": ["skl-sae=skl_sae.__main__:main"]},
-    package_data={"skl_sae.report": ["page/*"]},
+    package_data={"skl_sae": ["py.typed"], "skl_sae.report": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",
@@ -42,6 +42,7 @@ setup(
             "safetensors>=0.6",  # what our model files are held against
             "skops>=0.12",  # one of the ways to keep a model
             "ruff",
+            "mypy",
             "build",
             "pandas",
             "playwright",  # drives Chromium through the report

@@ -27,6 +27,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"
+autodoc_typehints = "none"  # which numpydoc's own lists have in words
 nitpicky = True
 # Of ensembles it is a property, of which numpydoc expects a page.
 nitpick_ignore = [("py:obj", "components_")]

@@ -1,13 +1,19 @@
 """ActivationDisplay: how strongly atoms fire."""
 
 import math
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..images._typing import SparseOrDense
 from ..inspection._activations import activations_of, check_atom
 from ..inspection._placed import image_activations
 from ._axes import new_axes
 from ._display import _Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class ActivationDisplay(_Display):
@@ -42,12 +48,20 @@ class ActivationDisplay(_Display):
     'log'
     """
 
-    def __init__(self, activations, n_codes):
+    def __init__(self, activations: ArrayLike, n_codes: int) -> None:
         self.activations = activations
         self.n_codes = n_codes
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, atom=None, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        atom: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the activations of a fitted estimator's atoms on the samples of X.
 
         Parameters
@@ -71,7 +85,14 @@ class ActivationDisplay(_Display):
         return cls.from_codes(image_activations(estimator, X), atom=atom, ax=ax, **kwargs)
 
     @classmethod
-    def from_codes(cls, codes, *, atom=None, ax=None, **kwargs):
+    def from_codes(
+        cls,
+        codes: SparseOrDense,
+        *,
+        atom: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the activations in codes.
 
         Parameters
@@ -101,7 +122,7 @@ class ActivationDisplay(_Display):
             activations = activations[:, [atom]]
         return cls(activations.data, math.prod(activations.shape)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, bins=50):
+    def plot(self, ax: "Axes | None" = None, *, bins: int | str | ArrayLike = 50) -> Self:
         """Draw the histogram.
 
         Parameters
