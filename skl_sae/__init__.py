@@ -19,7 +19,7 @@ if _TYPE_CHECKING:  # for editors; at run time the names come from __getattr__ b
     from .images._rows import LazyRows
     from .metrics import pearson_correlation, reconstruction_correlation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BaggingSparseAutoencoder",
