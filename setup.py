@@ -32,7 +32,7 @@ setup(
     # Lower bounds are what `make test-versions` installs and tries.
     install_requires=[
         "numpy>=2.0",
-        "scipy>=1.13",
+        "scipy>=1.15",
         "scikit-learn>=1.9",
         "torch>=2.13",
         "numba>=0.62",  # compiles the training loops: two to three times the speed of torch

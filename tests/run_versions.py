@@ -81,7 +81,7 @@ def environment(folder, requirements):
     """Make an environment with what is required, and return its Python."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     constraints = {"PIP_CONSTRAINT": str(ROOT / ".ci" / "constraints.txt")}
     subprocess.run([*pip, *requirements], check=True, env=constraints | clean_environment())
     subprocess.run([python, "-m", "pip", "check", "--disable-pip-version-check"], check=True)
