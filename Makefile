@@ -62,6 +62,7 @@ docs: .venv/installed-docs
 	PYTHONWARNINGS=error::UserWarning,error::FutureWarning \
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	$(BIN)/python tests/check_docs.py docs/_build/html
+	$(BIN)/python tests/check_accessibility.py docs/_build/html
 
 # What is released: a source distribution, and a wheel built from it; and the page of an index.
 dist: .venv/installed-release

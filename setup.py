@@ -56,6 +56,7 @@ setup(
             "pandas",
             "pyyaml",
             "playwright",  # drives Chromium through the report
+            "axe-playwright-python>=0.1.8",  # axe-core, which looks for errors of accessibility
             "rich",
             # Searches on workers are tested for real. Dask is light; Ray is 70 MB, and its tests
             # are slow: `make test-all` brings it.
