@@ -25,7 +25,7 @@ if _typing.TYPE_CHECKING:  # for editors; at run time the names come from __geta
     from .images._rows import LazyRows
     from .metrics import pearson_correlation, reconstruction_correlation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BaggingSparseAutoencoder",
