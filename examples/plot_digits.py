@@ -2,8 +2,8 @@
 Digits in a minute
 ==================
 
-What does a sparse autoencoder learn from 1,797 handwritten digits of 8x8 pixels? It learns 128
-atoms and represents each digit by at most eight of them.
+What does a sparse autoencoder learn from 1,797 handwritten digits of 8x8
+pixels? It learns 128 atoms and represents each digit by at most eight of them.
 """
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,9 @@ from sklearn.model_selection import train_test_split
 from skl_sae import TopKSparseAutoencoder, reconstruction_correlation
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(
+    X, y, stratify=y, random_state=0
+)
 
 # %%
 # Fit, transform, score
@@ -25,13 +27,15 @@ sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0)
 sae.fit(X_train)
 
 # %%
-# The codes are a sparse matrix with one row per digit. ``score`` is the mean Pearson correlation
-# between digits and their reconstructions; here it is that of held-out digits, beside PCA with as
-# many numbers per digit.
+# The codes are a sparse matrix with one row per digit. ``score`` is the mean
+# Pearson correlation between digits and their reconstructions; here it is that
+# of held-out digits, beside PCA with as many numbers per digit.
 
 codes = sae.transform(X_test)
 pca = PCA(8).fit(X_train)
-print(f"{codes.shape[0]} codes of {codes.shape[1]} columns, {codes.nnz / len(X_test):.1f} non-zero")
+print(
+    f"{codes.shape[0]} codes of {codes.shape[1]} columns, {codes.nnz / len(X_test):.1f} non-zero"
+)
 print(f"Held out: correlation {sae.score(X_test):.3f}")
 print(f"PCA(8):   correlation {reconstruction_correlation(pca, X_test):.3f}")
 
@@ -55,8 +59,8 @@ for line, (name, digits) in zip(axes, rows.items()):
 # %%
 # The atoms
 # ---------
-# Red adds ink, blue removes it. The most used atoms come first: ``atom_frequency_`` is how often
-# each was active.
+# Red adds ink, blue removes it. The most used atoms come first:
+# ``atom_frequency_`` is how often each was active.
 
 order = np.argsort(-sae.atom_frequency_)
 fig, axes = plt.subplots(4, 16, figsize=(9, 2.5), layout="constrained")
@@ -68,8 +72,9 @@ for ax, atom in zip(axes.flat, sae.components_[order]):
 # %%
 # A digit, atom by atom
 # ---------------------
-# The reconstruction is the sum of the centre, which is close to the mean of all digits, and the
-# atoms of the code, here in order of decreasing activation.
+# The reconstruction is the sum of the centre, which is close to the mean of
+# all digits, and the atoms of the code, here in order of decreasing
+# activation.
 
 code = codes[shown[3]]
 strongest = np.argsort(-code.data)
@@ -86,6 +91,10 @@ for ax in axes.flat:
 axes[0, 0].axis("off")
 for ax, step in zip(axes[1], steps):
     ax.imshow(step.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-for ax, activation, atom in zip(axes[0, 1:], code.data[strongest], code.indices[strongest]):
-    ax.imshow(sae.components_[atom].reshape(8, 8), cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+for ax, activation, atom in zip(
+    axes[0, 1:], code.data[strongest], code.indices[strongest]
+):
+    ax.imshow(
+        sae.components_[atom].reshape(8, 8), cmap="RdBu_r", vmin=-0.5, vmax=0.5
+    )
     ax.set_title(f"{activation:.0f} x", fontsize=10)

@@ -2,9 +2,10 @@
 How many atoms, and how many of them active?
 ============================================
 
-``k`` is the sparsity budget of a code, ``n_components`` the number of atoms to choose from. A grid
-search over both shows what each is worth on handwritten digits. The score is the held-out Pearson
-correlation, so :class:`~sklearn.model_selection.GridSearchCV` needs no ``scoring``.
+``k`` is the sparsity budget of a code, ``n_components`` the number of atoms to
+choose from. A grid search over both shows what each is worth on handwritten
+digits. The score is the held-out Pearson correlation, so
+:class:`~sklearn.model_selection.GridSearchCV` needs no ``scoring``.
 """
 
 import warnings
@@ -41,12 +42,18 @@ std = search.cv_results_["std_test_score"].reshape(shape)
 
 # %%
 # PCA is searched, too. It has no ``score`` of this kind, but
-# :func:`~skl_sae.reconstruction_correlation` scores any estimator with ``inverse_transform``.
+# :func:`~skl_sae.reconstruction_correlation` scores any estimator with
+# ``inverse_transform``.
 
-pca = GridSearchCV(PCA(), {"n_components": actives}, scoring=reconstruction_correlation, cv=3)
+pca = GridSearchCV(
+    PCA(), {"n_components": actives}, scoring=reconstruction_correlation, cv=3
+)
 pca.fit(X)
 curves = {f"{n} atoms": (mean[:, i], std[:, i]) for i, n in enumerate(sizes)}
-curves["PCA"] = (pca.cv_results_["mean_test_score"], pca.cv_results_["std_test_score"])
+curves["PCA"] = (
+    pca.cv_results_["mean_test_score"],
+    pca.cv_results_["std_test_score"],
+)
 
 # %%
 # Results
@@ -55,8 +62,13 @@ curves["PCA"] = (pca.cv_results_["mean_test_score"], pca.cv_results_["std_test_s
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for name, (scores, spread) in curves.items():
     style = {"color": "0.5", "linestyle": "--"} if name == "PCA" else {}
-    ax.errorbar(actives, scores, spread, marker="o", capsize=3, label=name, **style)
-    print(f"{name:9}", *(f"  k={k}: {score:.3f}" for k, score in zip(actives, scores)))
+    ax.errorbar(
+        actives, scores, spread, marker="o", capsize=3, label=name, **style
+    )
+    print(
+        f"{name:9}",
+        *(f"  k={k}: {score:.3f}" for k, score in zip(actives, scores)),
+    )
 ax.set(xlabel="k, the active atoms (for PCA, the components)", xscale="log")
 ax.set(ylabel="Held-out correlation")
 ax.set_xticks(actives, actives)
@@ -65,10 +77,10 @@ ax.grid(alpha=0.3)
 ax.legend()
 
 # %%
-# Error bars are standard deviations over three folds. With 16 atoms, all of which may be active,
-# PCA is better, because its coefficients may be negative. 64 atoms are enough for these digits. The
-# search always prefers the largest k, so the useful question is another: which k reaches a given
-# correlation?
+# Error bars are standard deviations over three folds. With 16 atoms, all of
+# which may be active, PCA is better, because its coefficients may be negative.
+# 64 atoms are enough for these digits. The search always prefers the largest
+# k, so the useful question is another: which k reaches a given correlation?
 
 enough = 0.95
 for i, n in enumerate(sizes):

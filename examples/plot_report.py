@@ -2,8 +2,9 @@
 What does the report of a model show?
 =====================================
 
-:class:`~skl_sae.report.SAEReport` describes a fitted model and its reconstruction of some images in
-one HTML page, to be viewed, shared and archived. The page fetches nothing from elsewhere.
+:class:`~skl_sae.report.SAEReport` describes a fitted model and its
+reconstruction of some images in one HTML page, to be viewed, shared and
+archived. The page fetches nothing from elsewhere.
 """
 
 import tempfile
@@ -12,19 +13,28 @@ from pathlib import Path
 from sklearn.datasets import load_digits
 
 from skl_sae import TopKSparseAutoencoder
-from skl_sae.plotting import AtomDisplay, ReconstructionDisplay, TrainingDisplay
+from skl_sae.plotting import (
+    AtomDisplay,
+    ReconstructionDisplay,
+    TrainingDisplay,
+)
 from skl_sae.report import SAEReport
 
 digits = load_digits()
-X_train, X_test, y_test = digits.data[:1500], digits.data[1500:], digits.target[1500:]
+X_train, X_test, y_test = (
+    digits.data[:1500],
+    digits.data[1500:],
+    digits.target[1500:],
+)
 sae = TopKSparseAutoencoder(n_components=128, k=8, random_state=0).fit(X_train)
 
 # %%
 # Page
 # ----
-# Sort the atoms. Click on an atom to see the images that activate it most, and on an image to see
-# its reconstruction atom by atom. In a notebook, the report as the last line of a cell displays the
-# page; in a script, ``write_html`` writes it to a file and ``open`` opens it in the browser.
+# Sort the atoms. Click on an atom to see the images that activate it most, and
+# on an image to see its reconstruction atom by atom. In a notebook, the report
+# as the last line of a cell displays the page; in a script, ``write_html``
+# writes it to a file and ``open`` opens it in the browser.
 
 report = SAEReport(sae, X_test, y_test, image_shape=(8, 8))
 with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +52,9 @@ report
 TrainingDisplay.from_estimator(sae)
 
 # %%
-ReconstructionDisplay.from_estimator(sae, X_test, image_shape=(8, 8), n_images=4)
+ReconstructionDisplay.from_estimator(
+    sae, X_test, image_shape=(8, 8), n_images=4
+)
 
 # %%
 AtomDisplay.from_estimator(sae, image_shape=(8, 8), n_atoms=64)

@@ -2,9 +2,10 @@
 Is learning in chunks as good as learning from all samples at once?
 ===================================================================
 
-The samples are in a file that does not have to fit into memory. ``partial_fit`` learns from one
-chunk after another, as of a stream whose end is unknown. Is the model as good as that of ``fit``,
-which takes such a file as it is and reads it in random order?
+The samples are in a file that does not have to fit into memory.
+``partial_fit`` learns from one chunk after another, as of a stream whose end
+is unknown. Is the model as good as that of ``fit``, which takes such a file as
+it is and reads it in random order?
 """
 
 import tempfile
@@ -19,13 +20,15 @@ from skl_sae.datasets import load_photographs
 # %%
 # Memory-mapped samples
 # ---------------------
-# 6,000 crops of 16x16 pixels are written in chunks and then mapped into memory: only the parts that
-# are accessed are read.
+# 6,000 crops of 16x16 pixels are written in chunks and then mapped into
+# memory: only the parts that are accessed are read.
 
 n_rows, chunk = 6000, 500
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "rows.npy")
-rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n_rows, 256))
+rows = np.lib.format.open_memmap(
+    path, mode="w+", dtype=np.float32, shape=(n_rows, 256)
+)
 for start in range(0, n_rows, chunk):
     crops = load_photographs(chunk, (16, 16), "L", random_state=start)
     rows[start : start + chunk] = crops.data
@@ -39,8 +42,9 @@ print(
 # %%
 # Chunk by chunk
 # --------------
-# The first call determines the scale and the initial atoms from its chunk. The number of chunks to
-# come is unknown, so the learning rate is constant; it is lowered here for the last round.
+# The first call determines the scale and the initial atoms from its chunk. The
+# number of chunks to come is unknown, so the learning rate is constant; it is
+# lowered here for the last round.
 
 parameters = {"n_components": 256, "k": 16, "random_state": 0}
 streamed = TopKSparseAutoencoder(**parameters)
@@ -63,13 +67,19 @@ print(f"Held out, chunk by chunk: {curve[-1]:.4f}")
 
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 ax.plot(seen, curve, marker=".", label="chunk by chunk")
-ax.axhline(whole.score(X_test), color="C1", linestyle="--", label="all at once, four epochs")
+ax.axhline(
+    whole.score(X_test),
+    color="C1",
+    linestyle="--",
+    label="all at once, four epochs",
+)
 ax.set(xlabel="Passes over the file", ylabel="Held-out correlation")
 ax.grid(alpha=0.3)
 ax.legend()
 folder.cleanup()
 
 # %%
-# The results are close, but not the same: ``fit`` shuffles all samples, takes its initial atoms
-# from all of them, and lets the learning rate rise and fall. The gain in the last round here is due
-# to the smaller rate. If the samples fit into memory, ``fit`` is the better choice.
+# The results are close, but not the same: ``fit`` shuffles all samples, takes
+# its initial atoms from all of them, and lets the learning rate rise and fall.
+# The gain in the last round here is due to the smaller rate. If the samples
+# fit into memory, ``fit`` is the better choice.
