@@ -7,6 +7,8 @@ few atoms and their activations. The atoms are learned from other photographs.
 How many bytes does that take, and how does it compare with PCA and JPEG?
 """
 
+# sphinx_gallery_thumbnail_number = 1
+
 import io
 import zlib
 
@@ -28,7 +30,7 @@ SIDE = 8
 
 
 def to_patches(picture):
-    """Cut a picture into patches, one per row; incomplete patches at the border are dropped."""
+    """Cut a picture into whole patches, one per row."""
     height, width = (length // SIDE for length in picture.shape[:2])
     blocks = picture[: height * SIDE, : width * SIDE].reshape(
         height, SIDE, width, SIDE, 3
@@ -53,9 +55,8 @@ X_train = np.concatenate([to_patches(picture) for picture in pictures])
 cat = data.chelsea()[:296, :448]
 X_cat, n_across = to_patches(cat), 448 // SIDE
 X_train = np.random.default_rng(0).permutation(X_train)[:2000]
-print(
-    f"{len(X_train)} training patches, {len(X_cat)} held out, {X_cat.shape[1]} numbers each"
-)
+print(f"{len(X_train)} training patches, {len(X_cat)} held out,", end=" ")
+print(f"{X_cat.shape[1]} numbers each")
 
 # %%
 # Training

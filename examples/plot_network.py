@@ -7,6 +7,8 @@ few hundred numbers, which say little one by one. Written as sums of a few
 atoms, what do they stand for?
 """
 
+# sphinx_gallery_thumbnail_number = 1
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -39,10 +41,15 @@ embedder = ImageEmbedder(
 )
 
 pictures = {
-    "astronaut": data.astronaut(), "cat": data.chelsea(), "coffee": data.coffee(),
-    "motorcycle": data.stereo_motorcycle()[0], "rocket": data.rocket(), "retina": data.retina(),
-    "galaxies": data.hubble_deep_field(), "tissue": data.immunohistochemistry(),
-}  # fmt: skip
+    "astronaut": data.astronaut(),
+    "cat": data.chelsea(),
+    "coffee": data.coffee(),
+    "motorcycle": data.stereo_motorcycle()[0],
+    "rocket": data.rocket(),
+    "retina": data.retina(),
+    "galaxies": data.hubble_deep_field(),
+    "tissue": data.immunohistochemistry(),
+}
 
 
 def square(picture, side):

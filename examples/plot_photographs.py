@@ -13,6 +13,8 @@ With ``--full``, it learns 1,000 crops of 64x64 pixels (12,288 numbers) with
 default everything is smaller and takes less than 20 seconds.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import sys
 import tempfile
 import warnings

@@ -7,6 +7,8 @@ do small atoms learn that are looked for everywhere, and what is left of a
 photograph of another size when few of them are active?
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA
@@ -56,9 +58,8 @@ for name, model in models.items():
         else reconstruction_correlation(model, X_test)
     )
     n_numbers = model.components_.size
-    print(
-        f"{name:25} held-out correlation {score:.4f}, {n_numbers:7} numbers in the atoms"
-    )
+    print(f"{name:25} held-out correlation {score:.4f},", end=" ")
+    print(f"{n_numbers:7} numbers in the atoms")
 
 # %%
 # Atoms
@@ -71,8 +72,6 @@ AtomDisplay.from_estimator(
     sae,
     image_shape=sae.atom_shape_,
     n_atoms=48,
-    scale="diverging",
-    ax=None,
     n_columns=12,
 )
 
