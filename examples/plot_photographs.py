@@ -59,9 +59,8 @@ for subset, n in (("train", n_train), ("test", n_test)):
         Image.fromarray(image).save(path)
 train = find_images(Path(folder.name, "train")).filenames
 test = find_images(Path(folder.name, "test")).filenames
-print(
-    f"{len(train)} training images, {len(test)} held out, {3 * side**2} numbers each"
-)
+print(f"{len(train)} training images, {len(test)} held out,", end=" ")
+print(f"{3 * side**2} numbers each")
 
 # %%
 # Training
@@ -91,9 +90,8 @@ for name, X in {
     "held out": X_test,
 }.items():
     scores = [reconstruction_correlation(model, X) for model in (sae, pca[-1])]
-    print(
-        f"{name:11}  correlation {scores[0]:.4f}, of PCA with {k} components {scores[1]:.4f}"
-    )
+    print(f"{name:11}  correlation {scores[0]:.4f},", end=" ")
+    print(f"of PCA with {k} components {scores[1]:.4f}")
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 epochs = np.arange(1, sae.n_iter_ + 1)
@@ -149,14 +147,14 @@ else:
 
 
 def study(grid):
-    """Held-out correlation of each combination, one row for each value of the first parameter."""
+    """Held-out correlations; a row for each value of the first parameter."""
     names = {
         f"topksparseautoencoder__{name}": values
         for name, values in grid.items()
     }
     search = GridSearchCV(studied, names, cv=split, refit=False)
     with warnings.catch_warnings():
-        # With few of many atoms active, most are dead, and each fit would warn.
+        # With few of many atoms active, most are dead, and fits would warn.
         warnings.simplefilter("ignore", ConvergenceWarning)
         search.fit(files)
     # GridSearchCV sorts the parameters alphabetically.

@@ -8,6 +8,8 @@ is unknown. Is the model as good as that of ``fit``, which takes such a file as
 it is and reads it in random order?
 """
 
+# sphinx_gallery_thumbnail_number = 1
+
 import tempfile
 from pathlib import Path
 
@@ -35,9 +37,8 @@ for start in range(0, n_rows, chunk):
 rows.flush()
 rows = np.load(path, mmap_mode="r")
 X_test = load_photographs(500, (16, 16), "L", subset="test").data
-print(
-    f"{path.stat().st_size / 2**20:.0f} MiB in the file, {rows[:chunk].nbytes / 2**20:.1f} at once"
-)
+print(f"{path.stat().st_size / 2**20:.0f} MiB in the file,", end=" ")
+print(f"{rows[:chunk].nbytes / 2**20:.1f} at once")
 
 # %%
 # Chunk by chunk
@@ -48,7 +49,7 @@ print(
 
 parameters = {"n_components": 256, "k": 16, "random_state": 0}
 streamed = TopKSparseAutoencoder(**parameters)
-n_rounds, seen, curve = 4, [], []
+n_rounds, seen, curve, atoms = 4, [], [], []
 for n in range(n_rounds):
     if n == n_rounds - 1:
         streamed.set_params(learning_rate=5e-4)
@@ -56,6 +57,22 @@ for n in range(n_rounds):
         streamed.partial_fit(rows[start : start + chunk])
         seen.append((n * n_rows + start + chunk) / n_rows)
         curve.append(streamed.score(X_test))
+        atoms.append(streamed.components_.copy())
+
+# %%
+# Sixteen of the atoms after the first chunk, the first pass over the file, and
+# the last: they start from principal directions of the first chunk, and the
+# more they are used, the sharper they become.
+
+most_used = np.argsort(-streamed.atom_frequency_)
+fig, axes = plt.subplots(3, 16, figsize=(9, 2), layout="constrained")
+n_chunks = n_rows // chunk
+for line, n in zip(axes, (1, n_chunks, n_rounds * n_chunks)):
+    line[0].set_ylabel(f"{n} chunks", rotation=0, ha="right", va="center")
+    for ax, atom in zip(line, most_used[::8]):
+        ax.imshow(atoms[n - 1][atom].reshape(16, 16), cmap="gray")
+        ax.set(xticks=[], yticks=[])
+axes[0, 0].set_ylabel("1 chunk", rotation=0, ha="right", va="center")
 
 # %%
 # All at once
