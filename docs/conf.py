@@ -20,6 +20,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
+    "live_report",
     "offline",
     "sphinx_copybutton",
     "sphinx_design",

@@ -7,6 +7,8 @@ represented by raw pixels, principal components, NMF, dictionary learning, and
 sparse codes. How many of 1,000 other digits do they recognise?
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import time
 import warnings
 
@@ -94,6 +96,27 @@ ax.invert_yaxis()
 ax.set(xlabel="Accuracy on held-out digits")
 ax.grid(alpha=0.3)
 ax.legend()
+
+# %%
+# What speaks for a digit
+# -----------------------
+# A linear classifier weighs atoms. The sum of the atoms by these weights is
+# the picture that speaks for a digit, red, and against it, blue: above from
+# pixels, below from the codes of one member.
+
+of_pixels = LogisticRegression(max_iter=300).fit(X_train, y_train)
+sae = transformers["sparse codes"]
+of_codes = LogisticRegression(max_iter=300)
+of_codes.fit(sae.transform(X_train), y_train)
+evidence = of_pixels.coef_, of_codes.coef_ @ sae.components_
+fig, axes = plt.subplots(2, 10, figsize=(9, 2.1), layout="constrained")
+for line, pictures, name in zip(axes, evidence, ("pixels", "codes")):
+    line[0].set_ylabel(name)
+    for ax, picture in zip(line, pictures):
+        limit = np.abs(picture).max()
+        picture = picture.reshape(28, 28)
+        ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.set(xticks=[], yticks=[])
 
 # %%
 # The linear classifier is best on the ensemble's codes, slightly better than

@@ -8,10 +8,13 @@ digits. The score is the held-out Pearson correlation, so
 :class:`~sklearn.model_selection.GridSearchCV` needs no ``scoring``.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +22,8 @@ from sklearn.model_selection import GridSearchCV
 
 from skl_sae import TopKSparseAutoencoder, reconstruction_correlation
 
-X = load_digits().data[:900]
+digits = load_digits()
+X, X_other = digits.data[:900], digits.data[900:]
 
 # %%
 # The search
@@ -32,7 +36,7 @@ search = GridSearchCV(
     cv=3,
 )
 with warnings.catch_warnings():
-    # With 2 of 256 atoms active, most are dead after ten epochs, and each fit would warn.
+    # With 2 of 256 atoms active, most are dead, and each fit would warn.
     warnings.simplefilter("ignore", ConvergenceWarning)
     search.fit(X)
 # Parameters are in alphabetical order, and the last one varies fastest.
@@ -75,6 +79,29 @@ ax.set_xticks(actives, actives)
 ax.minorticks_off()
 ax.grid(alpha=0.3)
 ax.legend()
+
+# %%
+# The same digit, which none of the models has learned, by each of them.
+
+digit = X_other[[np.flatnonzero(digits.target[900:] == 5)[0]]]
+fig, axes = plt.subplots(3, 5, figsize=(7, 4.6), layout="constrained")
+for ax in axes.flat:
+    ax.set(xticks=[], yticks=[])
+for line, n in zip(axes, sizes):
+    line[0].set_ylabel(f"{n} atoms")
+    for ax, k in zip(line, actives):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            sae = clone(search.estimator).set_params(n_components=n, k=k)
+            sae.fit(X)
+        restored = sae.inverse_transform(sae.transform(digit))
+        ax.imshow(restored.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+for ax, k in zip(axes[0], actives):
+    ax.set_title(f"k = {k}")
+axes[0, 4].set_title("the digit")
+axes[0, 4].imshow(digit.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+for ax in axes[1:, 4]:
+    ax.axis("off")
 
 # %%
 # Error bars are standard deviations over three folds. With 16 atoms, all of

@@ -12,6 +12,8 @@ are trained for 20 epochs; this takes about two minutes. By default everything
 is smaller and takes less than 20 seconds.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import sys
 import tempfile
 
@@ -51,9 +53,8 @@ train, test, y_train, y_test = train_test_split(
     stratify=images.target,
     random_state=0,
 )
-print(
-    f"{len(train)} training images, {len(test)} held out: {images.target_names}"
-)
+print(f"{len(train)} training images, {len(test)} held out:", end=" ")
+print(*images.target_names)
 
 # %%
 # From files to codes
@@ -88,11 +89,6 @@ for epoch in (1, 5, len(curve)):
 # stopping.
 
 fresh = clone(sae).set_params(augmenter=ImageAugmenter(size)).fit(X_train)
-pca = PCA(25, random_state=0).fit(
-    X_train
-)  # 31 images have at most 30 directions
-X_pca = pca.inverse_transform(pca.transform(X_test))
-
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for name, model in {"same variants": sae, "new variants": fresh}.items():
     axes[0].plot(
@@ -120,22 +116,6 @@ axes[1].set(xticks=[0, 1], xticklabels=images.target_names, xlim=(-0.5, 1.5))
 axes[1].set(ylabel="Correlation", title="Held-out images, by class")
 
 # %%
-# Reconstructions
-# ---------------
-
-rows = {
-    "original": X_test[:4],
-    "sparse codes": fresh.inverse_transform(fresh.transform(X_test[:4])),
-    "PCA, 25": X_pca[:4],
-}
-fig, axes = plt.subplots(3, 4, figsize=(6, 4.8), layout="constrained")
-for line, (name, pictures) in zip(axes, rows.items()):
-    for ax, picture in zip(line, pictures):
-        ax.imshow(picture.reshape(size), cmap="gray", vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[])
-    line[0].set_ylabel(name)
-
-# %%
 # Default settings
 # ----------------
 # The settings above are those of a first experiment. By default, atoms start
@@ -149,8 +129,40 @@ by_default = TopKSparseAutoencoder(
     augmenter=ImageAugmenter(size),
     random_state=0,
 ).fit(X_train)
+# 31 images have at most 30 principal directions.
+pca = PCA(25, random_state=0).fit(X_train)
+X_pca = pca.inverse_transform(pca.transform(X_test))
 print(f"Held out, default settings: {by_default.score(X_test):.3f}")
 print(f"Held out, PCA:              {pearson_correlation(X_test, X_pca):.3f}")
+
+some = X_test[::2]
+rows = {
+    "original": some,
+    "settings\nabove": fresh.inverse_transform(fresh.transform(some)),
+    "default\nsettings": by_default.inverse_transform(
+        by_default.transform(some)
+    ),
+    "PCA, 25": X_pca[::2],
+}
+fig, axes = plt.subplots(4, 4, figsize=(6, 6.2), layout="constrained")
+for line, (name, pictures) in zip(axes, rows.items()):
+    for ax, picture in zip(line, pictures):
+        ax.imshow(picture.reshape(size), cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+    line[0].set_ylabel(name)
+
+# %%
+# With images of 64x64 pixels, five members of 1,024 atoms, 50 of them active,
+# and 20 epochs, as with ``--full``, the correlation of held-out images is
+#
+# - 0.947 by the settings above, with the same variants in every epoch,
+# - 0.953 with new variants in every epoch,
+# - 0.985 by the default settings, with new variants and as many atoms,
+# - 0.948 by PCA with 30 components of the images, and 0.967 with 50 of the
+#   images and five variants of each.
+#
+# ``n_components`` and ``k`` should be given, too. For so few images the
+# default is two atoms per image, 3 active, which reach 0.897.
 
 # %%
 # How many atoms, how many of them active?
@@ -200,9 +212,13 @@ for name, model in models.items():
 
 X_all = loader.transform(images.filenames)
 adaptive = TopKSparseAutoencoder(
-    256, k=100, transform_algorithm="omp", augmenter=ImageAugmenter(size), max_iter=5,
+    256,
+    k=100,
+    transform_algorithm="omp",
+    augmenter=ImageAugmenter(size),
+    max_iter=5,
     random_state=0,
-)  # fmt: skip
+)
 codes = {0.3: [], 0.1: [], 0.05: []}
 held_out = []
 for learned, rest in StratifiedKFold(3, shuffle=True, random_state=0).split(
@@ -227,8 +243,15 @@ for i, (tolerance, parts) in enumerate(codes.items()):
     for label, (mean, interval) in enumerate(
         zip(sparsity.mean, sparsity.interval)
     ):
-        ax.errorbar(mean, i + 0.2 * label - 0.1, xerr=mean - interval[0], fmt="o", capsize=3,
-                    color=f"C{label}", label=None if i else images.target_names[label])  # fmt: skip
+        ax.errorbar(
+            mean,
+            i + 0.2 * label - 0.1,
+            xerr=mean - interval[0],
+            fmt="o",
+            capsize=3,
+            color=f"C{label}",
+            label=None if i else images.target_names[label],
+        )
 ax.set(
     yticks=range(len(codes)),
     yticklabels=codes,
