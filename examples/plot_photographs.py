@@ -11,6 +11,11 @@ epochs?
 With ``--full``, it learns 1,000 crops of 64x64 pixels (12,288 numbers) with
 3,072 atoms, 128 of them active; this takes about a quarter of an hour. By
 default everything is smaller and takes less than 20 seconds.
+
+Of crops like those, which may overlap what was learned, these three members
+(untied, rate 5e-4, batches of 32, 10 epochs) reach a held-out correlation of
+0.971, one member by the default settings 0.964, three of them 0.971, and PCA
+with 128 components 0.934 (:ref:`benchmarks_quality`).
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -36,6 +41,7 @@ from skl_sae import (
     reconstruction_correlation,
 )
 from skl_sae.datasets import load_photographs
+from skl_sae.plotting import TrainingDisplay
 
 FULL = "--full" in sys.argv
 side, n_train, n_test = (64, 1000, 200) if FULL else (32, 200, 60)
@@ -93,12 +99,7 @@ for name, X in {
     print(f"{name:11}  correlation {scores[0]:.4f},", end=" ")
     print(f"of PCA with {k} components {scores[1]:.4f}")
 
-fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-epochs = np.arange(1, sae.n_iter_ + 1)
-axes[0].plot(epochs, sae.loss_curve_, marker=".")
-axes[0].set(title="Training loss", xlabel="Epoch")
-axes[1].plot(epochs, sae.correlation_curve_, marker=".")
-axes[1].set(title="Training correlation", xlabel="Epoch")
+TrainingDisplay.from_estimator(sae)
 
 # %%
 # Held-out images and their reconstructions

@@ -98,6 +98,7 @@ for name, model in {"same variants": sae, "new variants": fresh}.items():
         label=name,
     )
 axes[0].set(xlabel="Epoch", ylabel="Correlation", title="Training images")
+axes[0].set_xticks([1, 5, 10, len(curve)])
 axes[0].legend()
 for i, (name, model) in enumerate(
     {"same variants": sae, "new variants": fresh}.items()
