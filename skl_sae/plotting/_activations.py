@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from ..images._typing import SparseOrDense
@@ -140,11 +141,19 @@ class ActivationDisplay(_Display):
         ax = new_axes() if ax is None else ax
         counts, edges = np.histogram(self.activations, bins=bins)
         ax.set_yscale("log", nonpositive="clip")
-        # From half a code, so that a bin of one code is visible on a logarithmic axis.
-        ax.stairs(counts, edges, fill=True, baseline=0.5)
-        ax.set_ylim(0.5, 2 * max(counts.max(), 1))
+        # From less than a code, so that a bin of one code is visible on a logarithmic axis.
+        ax.stairs(counts, edges, fill=True, baseline=0.7)
+        ax.set_ylim(0.7, 2 * max(counts.max(), 1))
+        _tick_whole_numbers(ax.yaxis, counts.max())
         percent = 100 * len(self.activations) / self.n_codes
         ax.set_title(f"{percent:.1f} % of the codes are not 0", fontsize="medium")
         ax.set(xlabel="Activation", ylabel="Number of codes")
         ax.grid(alpha=0.3)
         return self._drawn_on(ax)
+
+
+def _tick_whole_numbers(axis, largest):
+    """Label powers of ten, and 2 and 5 of them if there are few."""
+    axis.set_major_locator(LogLocator(subs=(1,) if largest > 100 else (1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_locator(NullLocator())
