@@ -1,6 +1,7 @@
 """BaggingSparseAutoencoder: autoencoders of different draws of the rows, averaged."""
 
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +12,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .._training._lazy import small_parts_of
 from .._training._sources import shared_generator
+from ..images._typing import RandomState
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
@@ -126,16 +128,16 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def __init__(
         self,
-        estimator=None,
-        n_estimators=3,
+        estimator: BaseSparseAutoencoder | None = None,
+        n_estimators: int = 3,
         *,
-        weights="uniform",
-        bootstrap=True,
-        max_samples=1.0,
-        n_jobs=None,
-        sparse_output=True,
-        random_state=None,
-    ):
+        weights: Literal["uniform", "least_squares"] = "uniform",
+        bootstrap: bool = True,
+        max_samples: int | float = 1.0,
+        n_jobs: int | None = None,
+        sparse_output: bool = True,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.weights = weights

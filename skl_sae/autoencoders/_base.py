@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import math
 import warnings
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_array, gen_batches
@@ -29,6 +31,7 @@ from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
 from ..images._arrays import rows_of_images, without_channel
 from ..images._shapes import check_sides
+from ..images._typing import AnyPath, Codes, Samples, SparseOrDense
 from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
 from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
@@ -54,9 +57,17 @@ class BaseSparseAutoencoder(
     `_get_state` and `_set_state`.
     """
 
+    if TYPE_CHECKING:  # fitted attributes of all, which are set by their names
+        components_: np.ndarray
+        centers_: np.ndarray
+        atom_frequency_: np.ndarray
+        image_shape_: tuple[int, ...] | None
+        n_features_in_: int
+        feature_names_in_: np.ndarray
+
     # --- Public methods ---
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Codes:
         """Sparse codes of the rows of X.
 
         Parameters
@@ -80,7 +91,7 @@ class BaseSparseAutoencoder(
         codes = self._codes(X)
         return codes if self.sparse_output else codes.toarray()
 
-    def transform_to(self, X, path):
+    def transform_to(self, X: Samples, path: AnyPath) -> "sp.csr_matrix":
         """Write the codes of the rows of X to a file, a block at a time.
 
         Memory holds one block, whatever the number of rows. If it is cut off, the same call goes
@@ -138,7 +149,9 @@ class BaseSparseAutoencoder(
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
-    def fit_transform(self, X, y=None, sample_weight=None):
+    def fit_transform(
+        self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Codes:
         """Fit to X, then return its codes.
 
         Parameters
@@ -158,7 +171,7 @@ class BaseSparseAutoencoder(
         self._refuse_sparse_frames()
         return self.fit(X, y, sample_weight).transform(X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes.
 
         Parameters
@@ -183,7 +196,7 @@ class BaseSparseAutoencoder(
         rows += self.centers_.mean(axis=0)
         return rows
 
-    def score_samples(self, X):
+    def score_samples(self, X: Samples) -> np.ndarray:
         """Pearson correlation of each row with its reconstruction.
 
         Parameters
@@ -200,7 +213,7 @@ class BaseSparseAutoencoder(
         X = self._validate_rows(X, reset=False)
         return np.nan_to_num(self._correlations(X), nan=0.0)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean Pearson correlation of rows with their reconstructions.
 
         Parameters
@@ -228,7 +241,7 @@ class BaseSparseAutoencoder(
             [row_correlations(part.reshape(len(part), -1), rows) for part, rows in reconstructed]
         )
 
-    def save(self, path, *, optimizer=False):
+    def save(self, path: AnyPath, *, optimizer: bool = False) -> None:
         """Write the fitted model to one file, from which :meth:`load` reads it.
 
         The file is replaced as a whole or not at all, also when the machine stops half-way.
@@ -277,7 +290,7 @@ class BaseSparseAutoencoder(
         write_model(path, self, optimizer=optimizer)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: AnyPath) -> Self:
         """Read a model that :meth:`save` wrote; safe also with files from strangers.
 
         Nothing in the file is run. Its size, format, version, parameters and the names, shapes
@@ -371,8 +384,10 @@ class BaseSparseAutoencoder(
         container = _get_output_config("transform", self)["dense"]
         if self.sparse_output and container != "default":
             raise ValueError(
-                f"{container.capitalize()} output does not support sparse data. Set "
-                "sparse_output=False to output dataframes, or set_output(transform='default')."
+                f"{container.capitalize()} output does not support sparse data. "
+                f"{type(self).__name__}.set_params(sparse_output=False) outputs dataframes; "
+                "set_output(transform='default') of this estimator outputs CSR codes, also where "
+                "that of its Pipeline, or sklearn.set_config(transform_output=...), is another."
             )
 
     # --- Codes ---

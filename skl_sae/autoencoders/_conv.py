@@ -1,12 +1,15 @@
 """ConvTopKSparseAutoencoder: sparse codes of images by small atoms at all places."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
@@ -29,6 +32,7 @@ from .._training._lazy import LazySamples, lazily, parts_of
 from .._training._loop import Size, check_memory
 from ..images._arrays import rows_of_images, without_channel
 from ..images._shapes import check_sides
+from ..images._typing import AnyPath, RandomState, Shape, SparseOrDense
 from ._sparse_output import pooled, to_csr
 from ._trained import TrainedSparseAutoencoder
 
@@ -66,7 +70,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of atoms.
     image_shape : tuple (H, W) or (H, W, C), or None, default=None
         Shape of the images that rows hold, in C order. Arrays of shape (n, H, W) or (n, H, W, C)
-        need none. None takes rows for images of one line, (1, n_features).
+        need none. None takes rows for images of the shape that the augmenter has, or else for
+        images of one line, (1, n_features).
     kernel_size : int or tuple of 2 ints, default=8
         Height and width of an atom; at most those of the images.
     stride : int, tuple of 2 ints or None, default=None
@@ -139,7 +144,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     random_state : int, RandomState instance or None, default=None
         Determines initial atoms, the order of images, those held out and random patches.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------
@@ -216,37 +221,37 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def __init__(
         self,
-        n_components=128,
+        n_components: int = 128,
         *,
-        image_shape=None,
-        kernel_size=8,
-        stride=None,
-        k=None,
-        pooling=None,
-        pooling_function="mean",
-        normalize=False,
-        tied="auto",
-        init="pca",
-        transform_algorithm="topk",
-        transform_tol=None,
-        refit=False,
-        learning_rate="auto",
-        batch_size=32,
-        max_iter=30,
-        aux_coef=0.25,
-        augmenter=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        tol=1e-4,
-        checkpoint=None,
-        checkpoint_interval=1,
-        sparse_output=True,
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Shape | None = None,
+        kernel_size: int | tuple[int, int] = 8,
+        stride: int | tuple[int, int] | None = None,
+        k: int | float | None = None,
+        pooling: int | tuple[int, int] | None = None,
+        pooling_function: Literal["mean", "max"] = "mean",
+        normalize: bool = False,
+        tied: bool | Literal["auto"] = "auto",
+        init: Literal["pca", "orthogonal", "random"] | ArrayLike = "pca",
+        transform_algorithm: Literal["topk", "omp"] = "topk",
+        transform_tol: float | None = None,
+        refit: bool = False,
+        learning_rate: float | Literal["auto"] = "auto",
+        batch_size: int = 32,
+        max_iter: int = 30,
+        aux_coef: float = 0.25,
+        augmenter: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        checkpoint: AnyPath | None = None,
+        checkpoint_interval: int | float = 1,
+        sparse_output: bool = True,
+        device: str | torch.device = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.n_components = n_components
         self.image_shape = image_shape
         self.kernel_size = kernel_size
@@ -279,7 +284,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Public methods ---
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct images from codes.
 
         Parameters
@@ -308,7 +313,9 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         ]
         return np.concatenate(parts)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: Sequence[str] | ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the columns: atom, and row and column of the place or part.
 
         Parameters

@@ -2,16 +2,20 @@
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context, clone
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
 from .._training._lazy import LazySamples, parts_of
+from ..images._typing import AnyPath, Codes, Samples, SparseOrDense, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, _warn_of_version, whole_or_unchanged
 from ._members import mean_of_members
@@ -28,7 +32,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
     @together
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit clones of the estimators to the rows of X.
 
         Parameters
@@ -62,7 +66,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     def _fit_members(self, members, X, sample_weight, context):
         """Fitted attributes, of which ``estimators_``, from names and unfitted clones."""
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Codes:
         """Sparse codes of the rows of X.
 
         Parameters
@@ -77,7 +81,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return super().transform(X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes.
 
         Parameters
@@ -92,7 +96,9 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return self._decoded(sp.csr_matrix(self._validate_codes(X)))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: Sequence[str] | ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the columns.
 
         Parameters
@@ -115,7 +121,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             for column in member.get_feature_names_out()
         ], dtype=object)  # fmt: skip
 
-    def save(self, path, *, optimizer=False):
+    def save(self, path: AnyPath, *, optimizer: bool = False) -> None:
         """Write the fitted ensemble to one file, from which :meth:`load` reads it.
 
         The file holds what the members' own files would, and is as these are; see
@@ -138,7 +144,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         write_ensemble(path, self, _members_of_files(), optimizer=optimizer)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: AnyPath) -> Self:
         """Read an ensemble that :meth:`save` wrote; safe also with files from strangers.
 
         Parameters
@@ -169,7 +175,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         if feature_names is not None:
             self.feature_names_in_ = feature_names
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters, and with deep=True those of the estimators.
 
         Parameters
@@ -185,7 +191,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return self._get_params("estimator", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, or of those that it is made of.
 
         Parameters
@@ -203,17 +209,17 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     # --- What tools read, of flat members ---
 
     @property
-    def components_(self):
+    def components_(self) -> np.ndarray:
         """Atoms (n_features_out, n_features) of all members, where all are as large as a row."""
         return np.concatenate([_atoms(member) for member in self._flat("components_")])
 
     @property
-    def centers_(self):
+    def centers_(self) -> np.ndarray:
         """Centres of all members, where all have atoms as large as a row."""
         return np.concatenate([member.centers_ for member in self._flat("centers_")])
 
     @property
-    def atom_frequency_(self):
+    def atom_frequency_(self) -> np.ndarray:
         """Use of the atoms in training, where all are as large as a row."""
         return np.concatenate([member.atom_frequency_ for member in self._flat("atom_frequency_")])
 

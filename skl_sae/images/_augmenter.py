@@ -1,10 +1,11 @@
 """ImageAugmenter: random variants of images, by one homography and one resampling each."""
 
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils._set_output import _get_output_config
@@ -24,6 +25,7 @@ from ._homography import (
     shift_maps,
 )
 from ._shapes import check_sides
+from ._typing import RandomState, Samples, Shape, _fit_context
 
 # Pixels resampled at a time; their coordinates take about ten times the bytes of grey pixels.
 _PIXELS_AT_A_TIME = 2**18
@@ -125,19 +127,19 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: Shape,
         *,
-        n_copies=5,
-        rotation=15,
-        translation=0.1,
-        perspective=0.2,
-        crop=0.1,
-        horizontal_flip=True,
-        vertical_flip=True,
-        brightness=0.2,
-        contrast=0.2,
-        random_state=None,
-    ):
+        n_copies: int = 5,
+        rotation: float = 15,
+        translation: float = 0.1,
+        perspective: float = 0.2,
+        crop: float = 0.1,
+        horizontal_flip: bool = True,
+        vertical_flip: bool = True,
+        brightness: float = 0.2,
+        contrast: float = 0.2,
+        random_state: RandomState = None,
+    ) -> None:
         self.image_shape = image_shape
         self.n_copies = n_copies
         self.rotation = rotation
@@ -151,7 +153,7 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Samples, y: object = None) -> Self:
         """Check the parameters and the shape of X; there is nothing to learn.
 
         Parameters
@@ -174,7 +176,7 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._validate_rows(X, reset=True)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> np.ndarray | Any:
         """Return X unchanged: only training samples are varied.
 
         Parameters
@@ -191,7 +193,7 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._validate_rows(X, reset=False)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Samples, y: object = None) -> np.ndarray | Any:
         """Return the rows of X, followed by n_copies blocks of one variant of each.
 
         The labels of the result are ``np.tile(y, 1 + n_copies)``.

@@ -2,16 +2,17 @@
 
 import copy
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -22,6 +23,7 @@ from ._arrays import rows_of_images
 from ._network import output_of, rows_of, running
 from ._rows import LazyRows
 from ._shapes import check_sides
+from ._typing import Samples, Shape, _fit_context
 
 _SIDES = "height", "width", "channels"
 
@@ -118,16 +120,16 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __init__(
         self,
-        model,
+        model: Callable[..., Any],
         *,
-        image_shape=None,
-        layer=None,
-        pooling="mean",
-        mean=None,
-        std=None,
-        batch_size=32,
-        device="auto",
-    ):
+        image_shape: Shape | None = None,
+        layer: str | None = None,
+        pooling: Literal["mean", "max", "cls"] | None = "mean",
+        mean: float | ArrayLike | None = None,
+        std: float | ArrayLike | None = None,
+        batch_size: int = 32,
+        device: str | torch.device = "auto",
+    ) -> None:
         self.model = model
         self.image_shape = image_shape
         self.layer = layer
@@ -138,7 +140,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Samples, y: object = None) -> Self:
         """Check the parameters, by one image through the network; there is nothing to learn.
 
         Parameters
@@ -156,7 +158,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._rows(self._images(X, reset=True), range(1))
         return self
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Any:
         """Run images through the network.
 
         Parameters
@@ -183,7 +185,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self._lazy(images)
         return self._rows(images, range(len(images.source)))
 
-    def lazy(self, X):
+    def lazy(self, X: Samples) -> LazyRows:
         """Make rows of activations that are computed when they are asked for, by fit and transform.
 
         An autoencoder learns from more places than memory holds. Each of its epochs runs all

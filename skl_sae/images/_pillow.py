@@ -50,7 +50,8 @@ def pixels_of(image):
 
     Grey remains grey, all else becomes colour.
     """
-    transpose = _upright_transpose(image)
+    image.load()
+    transpose = _upright_transpose(image)  # not earlier: load itself transposes a TIFF file
     is_grey = image.mode in ("1", "L") or image.mode.startswith("I;16")
     image = _converted(image, "L" if is_grey and not image.has_transparency_data else "RGB")
     if transpose is not None:

@@ -1,10 +1,19 @@
 """AtomDisplay: atoms as pictures."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..images._typing import Shape
 from ..inspection._estimators import atoms_of_member, fitted_step, shape_of, sorted_atoms
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 
 class AtomDisplay(_Display):
@@ -56,16 +65,25 @@ class AtomDisplay(_Display):
     (4, 4)
     """
 
-    def __init__(self, components, *, image_shape, captions=None):
+    def __init__(
+        self, components: ArrayLike, *, image_shape: Shape, captions: Sequence[str] | None = None
+    ) -> None:
         self.components = components
         self.image_shape = image_shape
         self.captions = captions
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, image_shape=None, order="use", n_atoms=64, member=None, ax=None,
-        **kwargs,
-    ):  # fmt: skip
+        cls,
+        estimator: Any,
+        *,
+        image_shape: Shape | None = None,
+        order: Literal["use"] | ArrayLike | None = "use",
+        n_atoms: int | None = 64,
+        member: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw atoms of a fitted estimator, with their indices in ``components_``.
 
         Parameters
@@ -115,7 +133,14 @@ class AtomDisplay(_Display):
         display.ax_.set_title(title, fontsize="medium")
         return display
 
-    def plot(self, ax=None, *, scale="diverging", cmap=None, n_columns=None):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        scale: Literal["diverging", "picture"] | tuple[float, float] = "diverging",
+        cmap: "str | Colormap | None" = None,
+        n_columns: int | None = None,
+    ) -> Self:
         """Draw the atoms.
 
         Parameters

@@ -4,13 +4,17 @@ import html
 import math
 import tempfile
 import webbrowser
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d, gen_batches
 
 from .._model_file._atomic import replacing
+from ..images._typing import AnyPath, Shape
 from ..inspection import class_selectivity
 from ..inspection._coherence import coherence_of_pictures
 from ..inspection._estimators import fitted_step, shape_of
@@ -112,7 +116,15 @@ class SAEReport:
     ['report.html']
     """
 
-    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        image_shape: Shape | None = None,
+        filenames: Sequence[str] | ArrayLike | None = None,
+    ) -> None:
         given, (estimator, X) = estimator, fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
         if has_places(estimator):
@@ -126,7 +138,7 @@ class SAEReport:
 
     # --- Public methods ---
 
-    def html(self):
+    def html(self) -> str:
         """Make the page.
 
         Returns
@@ -155,7 +167,7 @@ class SAEReport:
             ),
         )
 
-    def write_html(self, path):
+    def write_html(self, path: AnyPath) -> None:
         """Write the page.
 
         An existing file is replaced once the new page is complete; its permissions are kept.
@@ -169,7 +181,7 @@ class SAEReport:
         with replacing(path) as file:
             file.write(content)
 
-    def open(self):
+    def open(self) -> Any:
         """Write the page to a temporary file, which is kept, and open it in the web browser.
 
         Returns
