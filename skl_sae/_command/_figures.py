@@ -114,16 +114,6 @@ def figure(value):
     return "undefined" if value is None else f"{value:.4f}"
 
 
-def summary_of(report):
-    """Return correlation and unexplained variance of a report's images, as text."""
-    correlations, unexplained = report._reconstruction_figures()
-    varying = correlations[~np.isnan(correlations)]
-    return (
-        figure(varying.mean() if len(varying) else None),
-        figure(None if np.isnan(unexplained) else unexplained),
-    )
-
-
 def _name(pca):
     return f"PCA, {pca.n_components_:,} components"
 
