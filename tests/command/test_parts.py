@@ -8,6 +8,7 @@ import webbrowser
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from PIL import Image
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skl_sae import (
@@ -250,3 +251,21 @@ def test_one_autoencoder_is_no_ensemble(folder, tmp_path, capsys):
     expected = [f"{held_out[n]:.4f}" for n in ("correlation", "fvu")]
     assert (name, figures) == ("autoencoder", [*expected, "3"])
     assert (pca[:3], n_active) == (["PCA,", "3", "components"], "3")
+
+
+def test_images_of_one_tone_have_no_correlation(tmp_path, capsys):
+    (tmp_path / "tones").mkdir()
+    for i in range(4):
+        Image.new("L", (8, 8), 50 * i).save(tmp_path / "tones" / f"{i}.png")
+    arguments = [tmp_path / "tones", *FITTED, "--mode", "L", "--output", tmp_path / "out"]
+    assert run(*arguments) == 0
+    out, error = capsys.readouterr()
+    assert "1 of 1 images held out are one tone" in error
+    table = out.partition("Held out ")[2].splitlines()[1:]
+    assert table[0].split()[:2] == ["ensemble", "undefined"]
+    # There are no more directions than images that were learned, so no second PCA.
+    assert sum(line.startswith("PCA") for line in table) == 1
+    held_out = load(tmp_path / "out" / "model.safetensors").held_out_
+    assert held_out["correlation"] is None and held_out["fvu"] >= 0
+    assert run("info", tmp_path / "out") == 0
+    assert "correlation undefined" in " ".join(capsys.readouterr().out.split())
