@@ -59,4 +59,4 @@ for digit, ax in enumerate(axes[0]):
 # --------------------------
 
 display = UsageDisplay.from_codes(codes)
-print(f"{display.usage.fraction_for_80:.0%} of the atoms carry 80 % of the reconstruction")
+print(f"{display.usage.fraction_for_80:.0%} of the atoms carry 80 % of the reconstructions' variance")

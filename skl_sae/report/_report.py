@@ -84,7 +84,7 @@ class SAEReport:
 
     Small atoms at all places are shown by themselves. An atom's page frames up to four places
     where it fires in an image, the strongest; an atom's activation in an image is its largest, its
-    share of the reconstructions is that of all places, and ``pooling`` makes no difference. Images
+    share of the reconstructions' variance is that of all places, and ``pooling`` makes no difference. Images
     of normalized patches are shown with their reconstructions, but not built up atom by atom, as
     each patch has its mean and spread put back.
 

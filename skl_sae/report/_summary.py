@@ -62,7 +62,7 @@ def _usage_figures(estimator, codes, usage):
         (
             "Atoms for 80 %",
             f"{100 * usage.fraction_for_80:.1f} %",
-            f"{usage.atoms_for_80:,} atoms carry 80 % of the reconstructions' energy",
+            f"{usage.atoms_for_80:,} atoms carry 80 % of the reconstructions' variance",
         ),
     ]
 

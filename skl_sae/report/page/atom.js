@@ -5,7 +5,7 @@ function atomView(j) {
     ["Use", `fires on ${percent(atoms.frequency[j])} of the images`],
     ...(PLACES ? [["Places", `fires at ${percent(atoms.place_frequency[j])} of all places`]] : []),
     ["Activation", `${figure(atoms.mean[j])} on average where it fires, ${figure(atoms.max[j])} at most`],
-    ["Share", `${percent(atoms.share[j])} of the reconstructions' energy`],
+    ["Share", `${percent(atoms.share[j])} of the reconstructions' variance`],
   ];
   const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
   if (!isDead(j)) {

@@ -98,7 +98,7 @@ const captions = {
 };
 const notes = {
   frequency: "Below each atom its number, and on how many of the images it fires.",
-  share: "Below each atom its number, and its share of the reconstructions.",
+  share: "Below each atom its number, and its share of the reconstructions' variance.",
   smoothness: "Below each atom its number, and how alike neighbouring pixels are (Moran's I; about 0 is noise).",
   selectivity: "Below each atom its number, and how well it tells a class from the others (AUC; 0.5 is chance).",
   number: "Below each atom its number, and on how many of the images it fires.",
