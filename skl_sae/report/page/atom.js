@@ -12,7 +12,7 @@ function atomView(j) {
     parts.push(...topImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
-  return [...parts, ...nearestAtoms(j)];
+  return [...parts, ...togetherAtoms(j), ...nearestAtoms(j)];
 }
 
 /** A top image with frames at the strongest places where the atom fires. */

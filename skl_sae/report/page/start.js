@@ -39,3 +39,7 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
+startTable();
+startMap();
+startClasses();
+startCompare();
