@@ -1,7 +1,6 @@
 """Arrays of the report, computed for all atoms or images at once."""
 
 import numpy as np
-from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from ..inspection._usage import cumulative_share
@@ -77,13 +76,19 @@ def _in_order(columns, values):
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def cosines_to_nearest(atoms, member):
-    """Return each atom's largest cosine with another atom of its member; NaN if it is alone."""
-    unit, result = normalize(atoms), np.full(len(atoms), np.nan)
+def cosines_to_nearest(atoms, member, gram=None):
+    """Return each atom's largest cosine with another atom of its member; NaN if it is alone.
+
+    ``gram`` are the atoms' products with one another, if they are at hand.
+    """
+    lengths = np.linalg.norm(atoms, axis=1).clip(np.finfo(np.float32).tiny)
+    result = np.full(len(atoms), np.nan)
     for e in np.unique(member):
         own = np.flatnonzero(member == e)
         for part in gen_batches(len(own), 1024):
-            cosine = unit[own[part]] @ unit[own].T
+            rows = own[part]
+            products = atoms[rows] @ atoms[own].T if gram is None else gram[np.ix_(rows, own)]
+            cosine = products / lengths[own] / lengths[rows, None]
             cosine[np.arange(len(cosine)), np.arange(part.start, part.stop)] = -np.inf
             if len(own) > 1:
                 result[own[part]] = cosine.max(axis=1)

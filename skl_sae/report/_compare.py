@@ -35,7 +35,7 @@ def comparisons(reading, other):
     """Return a Comparison of the estimator and another, and of each two of its members."""
     found = []
     if other is not None:
-        atoms = [normalize(r.subject.atoms.astype(np.float64)) for r in (reading, other)]
+        atoms = [normalize(r.subject.atoms) for r in (reading, other)]
         matches, cosines = matched(atoms)
         found.append(_comparison((THIS, OTHER), matches[0, 1], cosines[0, 1], None))
     if members_differ(reading) and reading.matching is not None:

@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 from ..inspection._samples import strongest_samples
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._compare import SAME
-from ._map import scaled
+from ._map import arranged
 from ._page import packed
 from ._subject import Shown
 from ._thumbnails import (
@@ -54,8 +54,9 @@ class Contents:
         usage, correlations = self._reading.usage, self._reading.reconstruction[0]
         atoms = np.lexsort((-usage.share, -usage.frequency))[:_MOST_ATOMS]
         images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
-        rows = self._subject.atoms[atoms]
-        self.shown = Shown(images, atoms, rows, rows @ rows.T)
+        rows, gram = self._subject.atoms[atoms], self._reading.gram
+        gram = rows @ rows.T if gram is None else gram[np.ix_(atoms, atoms)]
+        self.shown = Shown(images, atoms, rows, gram)
         self._compared = self._matched_pairs()
 
     def data(self, steps):
@@ -116,7 +117,7 @@ class Contents:
             "cosine": packed(cosines, "f4"),
             "together": packed(together, "i4"),
             "phi": packed(phi, "f4"),
-            "place": packed(scaled(_cosines(shown.gram)), "f4"),
+            "place": packed(arranged(_cosines(shown.gram)), "f4"),
             "histogram": packed(counts, "u4"),
             "low": packed(low, "f4"),
             "high": packed(high, "f4"),

@@ -33,7 +33,7 @@ def atom_measures(reading, selectivity=None, labels=None):
     }
     member = np.arange(len(subject.atoms)) // (len(subject.atoms) // subject.n_members)
     measures["smoothness"] = _smoothness(subject)
-    measures["nearest_cosine"] = cosines_to_nearest(subject.atoms, member)
+    measures["nearest_cosine"] = cosines_to_nearest(subject.atoms, member, reading.gram)
     measures["encoder_cosine"] = encoder_cosines(reading.estimator, len(member))
     measures["dead_in_training"] = _dead_in_training(reading.estimator, len(member))
     if selectivity is not None:

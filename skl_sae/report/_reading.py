@@ -12,6 +12,7 @@ from ..metrics import row_correlations, unexplained_of_parts
 from ._subject import ImagesOfPlaces, WholeImages
 
 _ROWS_AT_A_TIME = 256
+_MOST_PRODUCTS = 4096  # atoms of whose products a matrix is kept
 # Pairs of members times n_components**3. Matching takes about a second for a tenth of this.
 _MOST_TO_MATCH = 1e11
 
@@ -51,6 +52,12 @@ class Reading:
     def reconstruction(self):
         """Each image's correlation (NaN if constant), and the fraction of variance unexplained."""
         return reconstruction_figures(self.subject, self.subject.reconstructions)
+
+    @cached_property
+    def gram(self):
+        """Products of the atoms with one another, or None if there are too many for the memory."""
+        atoms = self.subject.atoms
+        return atoms @ atoms.T if len(atoms) <= _MOST_PRODUCTS else None
 
     @cached_property
     def matching(self):
