@@ -85,9 +85,10 @@ class SAEReport:
     atom by atom, as each patch has its mean and spread put back.
 
     Atoms that fire together are told by phi, the correlation of whether they fire, of at least
-    three common images; images of similar codes by the cosine of their activations. The map is the
-    classical scaling of the atoms' cosines: their first two principal components, which show a part
-    of what tells them apart. Figures of an ensemble's first six members stand side by side, too.
+    three common images; images of similar codes by the cosine of their activations. The map places
+    each atom near the five of largest cosine with it; nearly orthogonal atoms have no such order in
+    two dimensions, and the map then says little. Figures of an ensemble's first six members stand
+    side by side, too.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
@@ -190,8 +191,8 @@ class SAEReport:
         Notes
         -----
         Measures of an atom are ``frequency``, ``mean_activation``, ``max_activation``, ``share``
-        and ``dead`` (see :func:`skl_sae.inspection.atom_usage`); ``place_frequency`` (of small atoms,
-        where ``frequency`` is that in images); ``smoothness`` (Moran's I, see
+        and ``dead`` (see :func:`skl_sae.inspection.atom_usage`); ``place_frequency`` (of small
+        atoms, where ``frequency`` is that in images); ``smoothness`` (Moran's I, see
         :func:`skl_sae.inspection.picture_coherence`); ``nearest_cosine`` (the largest with another
         atom of its member); ``encoder_cosine`` (with the weights of its encoder; None if they are
         tied); ``dead_in_training`` (in the last epoch). With two or more classes also

@@ -39,7 +39,5 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
-startTable();
-startMap();
-startClasses();
-startCompare();
+// After the first paint.
+setTimeout(() => [startTable, startMap, startClasses, startCompare].forEach((start) => start()));
