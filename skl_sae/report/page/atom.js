@@ -7,6 +7,7 @@ function atomView(j) {
     ["Activation", `${figure(atoms.mean[j])} on average where it fires, ${figure(atoms.max[j])} at most`],
     ["Share", `${percent(atoms.share[j])} of the reconstructions' variance`],
   ];
+  pairs.push(...measurePairs(j));
   const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
   if (!isDead(j)) {
     parts.push(...topImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]

@@ -13,7 +13,11 @@ function startMap() {
   find("#map-colour").value = N_TOLD ? "class" : "frequency";
   find("#map-colour").addEventListener("change", drawMap);
   canvas.setAttribute("aria-label", `Map of ${count(N_ATOMS, "atom")}; the table lists the same atoms`);
-  canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoomMap(Math.exp(-event.deltaY / 400), mapPoint(event)); }, {passive: false});
+  canvas.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return; // the wheel alone scrolls the page
+    event.preventDefault();
+    zoomMap(Math.exp(-event.deltaY / 400), mapPoint(event));
+  }, {passive: false});
   canvas.addEventListener("pointermove", hoverMap);
   canvas.addEventListener("pointerleave", () => hintAt(-1));
   canvas.addEventListener("pointerdown", dragMap);

@@ -23,6 +23,22 @@ const MEASURES = [
   number: (j) => (measure.firing && isDead(j) ? null : (measure.number ? measure.number(j) : atoms[measure.key][j])),
 }));
 
+/** Names and texts of measures for an atom's details. */
+function measurePairs(j) {
+  const dominant = () => make("span", {class: "name"}, classes[atoms.dominant_class[j]]);
+  const pairs = [
+    ["accuracy", () => [`${percent(atoms.accuracy[j])} for `, make("span", {class: "name"}, classes[atoms.class[j * N_TOLD]]), " by one threshold, on images held out"]],
+    ["purity", () => [`${percent(atoms.purity[j])} of the images on which it fires are of `, dominant()]],
+    ["nearest_cosine", () => [`cosine ${cosineText(atoms.nearest_cosine)(j)} with the nearest atom of its member`]],
+    ["encoder_cosine", () => [`cosine ${cosineText(atoms.encoder_cosine)(j)} with the weights of its encoder`]],
+    ["dead_in_training", () => (atoms.dead_in_training[j] ? ["fired on no sample of the last epoch"] : null)],
+  ];
+  const names = {accuracy: "Accuracy", purity: "Purity", nearest_cosine: "Nearest", encoder_cosine: "Encoder", dead_in_training: "In training"};
+  return pairs.filter(([key]) => measureOf(key) && measureOf(key).number(j) !== null)
+    .map(([key, words]) => [names[key], words()]).filter(([, words]) => words)
+    .map(([name, words]) => [name, make("span", {}, ...words)]);
+}
+
 const measureOf = (key) => MEASURES.find((measure) => measure.key === key);
 /** A number to sort by, undefined ones last. */
 const sortable = (measure, j) => measure.number(j) ?? -Infinity;

@@ -8,7 +8,7 @@ const tableColumns = () => [
   {key: "number", name: "Atom", number: (j) => atoms.column[j], text: (j) => String(atoms.column[j])},
   ...(data.members > 1 ? [{key: "member", name: "Member", number: (j) => atoms.member[j], text: (j) => String(atoms.member[j] + 1)}] : []),
   ...MEASURES.flatMap((measure) => (measure.key === "selectivity" ? [{
-    key: "class", name: "Best class", words: true, number: (j) => (isDead(j) ? null : -atoms.class[j * N_TOLD]),
+    key: "class", name: "Best class", words: true, number: (j) => (isDead(j) ? null : atoms.class[j * N_TOLD]),
     text: (j) => (isDead(j) ? "–" : classes[atoms.class[j * N_TOLD]]),
   }, measure] : [measure])),
 ];
@@ -76,16 +76,16 @@ function drawHead() {
   find("#table-note").textContent = note ? `Sorted by ${note}.` : "";
 }
 
-/** Sort by a column; its first sort is from the largest, of numbers of atoms from the smallest. */
+/** Sort by a column; its first sort is from the largest, of what is no measure from the first. */
 function sortTable(key) {
-  const first = !["number", "member"].includes(key);
+  const first = !["number", "member", "class"].includes(key);
   listed.descending = listed.key === key ? !listed.descending : first;
   listed.key = key;
   updateTable();
 }
 
 function tableRow(j, columns) {
-  const box = make("input", {type: "checkbox", "aria-label": `Select ${atomName(j)}`, change: () => pick(j, box.checked)});
+  const box = make("input", {type: "checkbox", "aria-label": `Select ${atomName(j)}`, change: () => pickAtom(j, box.checked)});
   box.checked = listed.picked.has(j);
   const open = make("button", {
     type: "button", class: "opener", "data-atom": j, "aria-label": `Open ${atomName(j)}`, click: () => show({kind: "atom", index: j}),
@@ -122,7 +122,7 @@ function moveInTable(event) {
   find(event.target.type === "checkbox" ? "input" : "button", row).focus();
 }
 
-function pick(j, chosen) {
+function pickAtom(j, chosen) {
   if (chosen) listed.picked.add(j);
   else listed.picked.delete(j);
   showPicked();
