@@ -76,4 +76,4 @@ for digit, ax in enumerate(axes[0]):
 
 display = UsageDisplay.from_codes(codes)
 share = display.usage.fraction_for_80
-print(f"{share:.0%} of the atoms carry 80 % of the reconstruction")
+print(f"{share:.0%} of the atoms carry 80 % of the reconstructions' variance")

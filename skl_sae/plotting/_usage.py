@@ -1,4 +1,4 @@
-"""UsageDisplay: how few atoms carry most of the reconstruction."""
+"""UsageDisplay: how few atoms carry most of the reconstructions' variance."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class UsageDisplay(_Display):
-    """Cumulative share of the reconstruction by number of atoms.
+    """Cumulative share of the reconstructions' variance by number of atoms.
 
-    The curve is the share of the reconstruction that the atoms of the largest shares have
+    The curve is the share of the variance that the atoms of the largest shares have
     together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %. An atom that is
     looked for at many places of an image has the share of all of them.
 
@@ -47,7 +47,7 @@ class UsageDisplay(_Display):
     >>> sae = TopKSparseAutoencoder(32, k=4, max_iter=5, random_state=0).fit(X)
     >>> display = UsageDisplay.from_estimator(sae, X)
     >>> display.ax_.get_ylabel()
-    'Share of the reconstruction'
+    'Share of the variance'
     """
 
     def __init__(self, usage: Bunch) -> None:
@@ -121,7 +121,7 @@ class UsageDisplay(_Display):
             label = f"{n_dead} dead"
             ax.axvspan(n_atoms - n_dead, n_atoms, color="0.5", alpha=0.2, lw=0, label=label)
             ax.legend(loc="lower right")
-        ax.set(xlabel="Atoms, largest share first", ylabel="Share of the reconstruction")
+        ax.set(xlabel="Atoms, largest share first", ylabel="Share of the variance")
         ax.set(xlim=(0, n_atoms), ylim=(0, 1.02))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))

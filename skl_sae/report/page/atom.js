@@ -5,14 +5,15 @@ function atomView(j) {
     ["Use", `fires on ${percent(atoms.frequency[j])} of the images`],
     ...(PLACES ? [["Places", `fires at ${percent(atoms.place_frequency[j])} of all places`]] : []),
     ["Activation", `${figure(atoms.mean[j])} on average where it fires, ${figure(atoms.max[j])} at most`],
-    ["Share", `${percent(atoms.share[j])} of the reconstructions' energy`],
+    ["Share", `${percent(atoms.share[j])} of the reconstructions' variance`],
   ];
+  pairs.push(...measurePairs(j));
   const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
   if (!isDead(j)) {
     parts.push(...topImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
-  return [...parts, ...nearestAtoms(j)];
+  return [...parts, ...togetherAtoms(j), ...nearestAtoms(j)];
 }
 
 /** A top image with frames at the strongest places where the atom fires. */

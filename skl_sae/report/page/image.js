@@ -27,6 +27,7 @@ function imageView(i) {
       facts(pairs)),
     ...section("Its atoms, the strongest first, with their activations", list),
     ...(ADDED ? section("As they add up", curve) : []),
+    ...similarImages(i),
   ];
 }
 

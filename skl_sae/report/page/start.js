@@ -39,3 +39,5 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
+// After the first paint.
+setTimeout(() => [startTable, startMap, startClasses, startCompare].forEach((start) => start()));
