@@ -32,3 +32,11 @@ def test_browser_finds_no_error_of_accessibility(page):
         page.locator("dialog").wait_for(state="visible")
         assert problems(page) == []
         page.keyboard.press("Escape")
+
+
+@needs_chromium
+def test_browser_tells_what_has_no_name(browser):
+    page = browser.new_page()
+    page.set_content("<main><button></button></main>")
+    assert any(problem.startswith("button-name (critical)") for problem in problems(page))
+    page.close()
