@@ -14,17 +14,25 @@ find("#theme").addEventListener("click", () => {
   nameTheme();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
-find("#back").addEventListener("click", () => { trail.pop(); showLast(); });
+find("#back").addEventListener("click", goBack);
 find("#previous").addEventListener("click", () => turn(-1));
 find("#next").addEventListener("click", () => turn(1));
 find("#close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("close", () => { trail.length = 0; });
+dialog.addEventListener("close", leave);
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("keydown", (event) => {
   if (event.target.tagName === "INPUT") return;
   if (event.key === "ArrowLeft") turn(-1);
   if (event.key === "ArrowRight") turn(1);
 });
+window.addEventListener("popstate", followAddress);
+if (FRAMED) { // whose links might lead to the notebook itself
+  find("nav").addEventListener("click", (event) => {
+    if (!event.target.hash) return;
+    event.preventDefault();
+    find(event.target.hash).scrollIntoView();
+  });
+}
 for (const name of ["sort", "class"]) find(`#image-${name}`).addEventListener("change", updateImages);
 for (const name of ["sort", "use", "member", "class"]) find(`#atom-${name}`).addEventListener("change", updateAtoms);
 
@@ -39,3 +47,4 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
+followAddress();
