@@ -18,6 +18,7 @@ from ..inspection._placed import has_places
 from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
+from ._examples import examples
 from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy, template
 from ._subject import ImagesOfPlaces, Shown, WholeImages
 from ._summary import summary
@@ -35,6 +36,7 @@ from ._thumbnails import (
 _MOST_ATOMS, _MOST_IMAGES = 4096, 1000
 _BUDGETS = {"atom": 6_400_000, "image": 1_600_000, "guess": 1_600_000}  # bytes of thumbnails
 _N_TOP, _N_BINS, _N_NEAREST, _N_CLASSES = 12, 24, 4, 5
+_N_EXAMPLES = 6  # of each quantile
 _ROWS_AT_A_TIME = 256
 
 
@@ -290,7 +292,9 @@ class SAEReport:
         """Return figures of each atom, from all samples, and its strongest among those shown."""
         activations, atoms = self._subject.activations, shown.atoms
         member = atoms // (activations.shape[1] // self._subject.n_members)
-        top, strongest = strongest_samples(activations[shown.images][:, atoms], _N_TOP)
+        codes = activations[shown.images][:, atoms]
+        top, strongest = strongest_samples(codes, _N_TOP)
+        weaker = examples(codes, _N_TOP, _N_EXAMPLES)
         nearest, cosines = nearest_atoms(shown.gram, member, _N_NEAREST)
         counts, low, high = histograms(activations, atoms, _N_BINS)
         figures = {
@@ -313,7 +317,8 @@ class SAEReport:
             "histogram": packed(counts, "u4"),
             "low": packed(low, "f4"),
             "high": packed(high, "f4"),
-            **self._subject.atom_data(shown, top),
+            **weaker.data(),
+            **self._subject.atom_data(shown, top=top, example=weaker.samples),
             **self._class_data(atoms),
         }
 

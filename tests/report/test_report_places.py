@@ -95,6 +95,13 @@ def test_figures_of_small_atoms():
             fires = codes[i, :, column]
             assert len(found) == min(4, np.count_nonzero(fires))
             np.testing.assert_allclose(fires[found], np.sort(fires)[::-1][: len(found)])
+    assert (atoms["example"] >= 0).sum() > 20
+    places = atoms["example_place"].reshape(12, atoms["example"].size // 12, -1)
+    for j, t in np.argwhere(atoms["example"].reshape(12, -1) >= 0):
+        fires = codes[atoms["example"].reshape(12, -1)[j, t], :, columns[j]]
+        found = places[j, t][places[j, t] >= 0]
+        np.testing.assert_allclose(fires[found], np.sort(fires)[::-1][: len(found)])
+        assert fires[found[0]] == pytest.approx(atoms["example_code"].reshape(12, -1)[j, t])
     usage = atom_usage(atom_activations(sae, sae.transform(IMAGES)))
     assert (
         sorted(columns) == list(range(12)) and usage.dead.sum() == (atoms["frequency"] == 0).sum()
