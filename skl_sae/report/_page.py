@@ -12,8 +12,8 @@ import numpy as np
 
 # The page's scripts, in the order in which they run.
 _SCRIPTS = (
-    "data", "elements", "thumbnails", "places", "charts", "galleries", "address", "dialog", "atom",
-    "image", "start",
+    "data", "elements", "thumbnails", "places", "charts", "galleries", "address", "dialog", "sums",
+    "atom", "without", "image", "start",
 )  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def check_steps(page, data, sae, images):
     total = np.broadcast_to(sae.centers_[0], shape).astype(np.float64)
     order = data["atoms"]["column"]
     for step in range(last - first):
-        page.locator("dialog input[type=range]").fill(str(step))
+        page.locator("dialog .slider input").fill(str(step))
         expected = _shrunk(total, data["tile"])[..., 0].clip(0, 1) * 255
         got = bytes_of(page, built).reshape(data["tile"][:2])
         np.testing.assert_allclose(got, expected, atol=6)
@@ -192,7 +192,7 @@ def check_steps(page, data, sae, images):
     assert box["x"] - outer["x"] == pytest.approx(left / shape[1] * outer["width"], abs=1)
     assert box["y"] - outer["y"] == pytest.approx(top / shape[0] * outer["height"], abs=1)
     assert box["width"] == pytest.approx(6 / shape[1] * outer["width"], abs=1)
-    page.locator("dialog input[type=range]").press("End")
+    page.locator("dialog .slider input").press("End")
     assert not frames.first.is_visible()
 
 

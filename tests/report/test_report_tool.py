@@ -1,9 +1,12 @@
 """The report as a tool: addresses, edits, search, labels and lines to copy, in a browser."""
 
+import re
+
 import numpy as np
 import pytest
-from pages import HOSTILE, X, Y, needs_chromium, page_data
+from pages import DIGITS, HOSTILE, X, Y, bytes_of, needs_chromium, page_data
 
+from skl_sae import ConvTopKSparseAutoencoder, pearson_correlation
 from skl_sae.report import SAEReport
 
 pytestmark = needs_chromium
@@ -134,3 +137,122 @@ def test_a_notebook_has_no_addresses_and_misses_none(browser, sae):
     assert page.evaluate("history.length") == entries
     page.close()
     assert complaints == []
+
+
+# --- An image's atoms, switched and scaled ---
+
+BUILT = "dialog .views figure:nth-child(2) canvas"
+
+
+def open_image(page, i):
+    page.locator(".grid.images > .tile").nth(i).click()
+    page.wait_for_function("document.querySelector('dialog output').textContent")
+
+
+def told(page):
+    """The correlations that the page tells: now, and unchanged if it is edited."""
+    text = page.locator("dialog output").inner_text().replace("\u2212", "-")
+    return [
+        float(number) for number in re.findall(r"(?:correlation|unchanged) (\S+?)(?:,|$)", text)
+    ]
+
+
+def check_reconstruction(page, sae, codes, i, atol=2):
+    """The picture and its correlation are those of these codes."""
+    guess = sae.inverse_transform(codes)[0]
+    np.testing.assert_allclose(bytes_of(page, BUILT), guess.clip(0, 16) / 16 * 255, atol=atol)
+    assert told(page)[0] == pytest.approx(pearson_correlation(X[[i]], guess[None]), abs=0.004)
+
+
+def test_switches_and_sliders_redraw_the_reconstruction(page, data, sae):
+    open_image(page, 4)
+    codes, whole = sae.transform(X[4:5]).toarray(), sae.score_samples(X[4:5])[0]
+    first, last = data["images"]["indptr"][4:6]
+    columns = data["atoms"]["column"][data["images"]["atom"][first:last]]
+    controls = page.locator("dialog .control")
+    assert controls.count() == last - first == len(columns)
+    controls.nth(1).locator("[role=switch]").uncheck()
+    codes[0, columns[1]] = 0
+    check_reconstruction(page, sae, codes, 4)
+    assert told(page)[1] == pytest.approx(whole, abs=0.002)
+    assert page.locator("dialog .tile.silent").count() == 1
+    controls.nth(0).locator("[type=range]").fill("2.5")
+    codes[0, columns[0]] *= 2.5
+    check_reconstruction(page, sae, codes, 4, atol=3)
+    assert "7 of 8 atoms, 1 of them scaled" in page.locator("dialog output").inner_text()
+    controls.nth(2).locator("[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    codes[0, columns[2]] *= 0.9
+    check_reconstruction(page, sae, codes, 4, atol=3)
+    controls.nth(2).get_by_role("button", name="Reset").click()
+    codes[0, columns[2]] /= 0.9
+    check_reconstruction(page, sae, codes, 4, atol=3)
+
+
+def test_the_slider_sets_the_switches_and_reset_takes_all_back(page, sae):
+    open_image(page, 3)
+    whole = bytes_of(page, BUILT)
+    reset = page.get_by_role("button", name="Reset all")
+    assert reset.is_disabled()
+    page.locator("dialog .control [type=range]").first.fill("0")
+    assert not np.array_equal(bytes_of(page, BUILT), whole)
+    page.locator("dialog .slider input").fill("3")
+    on = page.locator("dialog [role=switch]").evaluate_all("all => all.map(e => e.checked)")
+    assert on == [True] * 3 + [False] * (len(on) - 3)
+    page.get_by_role("button", name="Switch all off").click()
+    assert "the centre alone" in page.locator("dialog output").inner_text()
+    centre = sae.centers_.mean(axis=0)
+    np.testing.assert_allclose(bytes_of(page, BUILT), centre.clip(0, 16) / 16 * 255, atol=1)
+    page.locator("dialog .control .tile").first.click()
+    page.locator("#back").click()  # and what was set is still set
+    page.wait_for_function("document.querySelector('dialog output').textContent")
+    assert "the centre alone" in page.locator("dialog output").inner_text()
+    reset.click()
+    np.testing.assert_array_equal(bytes_of(page, BUILT), whole)
+    assert len(told(page)) == 1 and reset.is_disabled()
+
+
+def test_small_atoms_are_switched_at_their_places(tab, tmp_path):
+    sae = ConvTopKSparseAutoencoder(
+        6, kernel_size=4, k=40, max_iter=1, random_state=0, device="cpu"
+    ).fit(DIGITS.images[:40])
+    images = DIGITS.images[:3]
+    SAEReport(sae, images).write_html(tmp_path / "report.html")
+    data = page_data((tmp_path / "report.html").read_text(encoding="utf-8"))
+    tab.goto((tmp_path / "report.html").as_uri())
+    open_image(tab, 1)
+    codes = sae.transform(images[1:2]).toarray()
+    first, last = data["images"]["indptr"][1:3]
+    chosen = slice(first, last)
+    columns = (
+        data["images"]["place"][chosen] * 6
+        + data["atoms"]["column"][data["images"]["atom"][chosen]]
+    )
+    assert tab.locator("dialog .control").count() == 24 < len(columns) == np.count_nonzero(codes)
+    tab.locator("dialog .more").click()
+    assert tab.locator("dialog .control").count() == len(columns)
+    tab.locator("dialog .control [role=switch]").nth(30).uncheck()
+    tab.locator("dialog .control [type=range]").nth(0).fill("3")
+    codes[0, columns[30]] = 0
+    codes[0, columns[0]] *= 3
+    check_reconstruction(tab, sae, codes, 1, atol=5)
+
+
+def test_images_without_an_atom(page, data, sae):
+    page.locator(".grid.atoms > .tile").nth(0).click()
+    column, image = data["atoms"]["column"][0], data["atoms"]["top"][0]
+    tile = page.locator("dialog .without > .tile").first
+    page.wait_for_function(
+        "[...document.querySelectorAll('dialog .without canvas')].every(c => c.dataset.drawn)"
+    )
+    codes = sae.transform(X[[image]]).toarray()
+    without = np.where(np.arange(48) == column, 0, codes)
+    guesses = sae.inverse_transform(np.vstack([codes, without]))
+    for place, guess in enumerate(guesses):
+        shown = bytes_of(page, f"dialog .without > .tile:first-child canvas >> nth={place}")
+        np.testing.assert_allclose(shown, guess.clip(0, 16) / 16 * 255, atol=2)
+    r = [float(text) for text in tile.locator(".caption > :last-child").inner_text().split(" → ")]
+    expected = [pearson_correlation(X[[image]], guess[None]) for guess in guesses]
+    np.testing.assert_allclose(r, expected, atol=0.003)
+    tile.click()
+    assert fragment(page) == f"#image-{image}"

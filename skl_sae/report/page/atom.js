@@ -9,7 +9,7 @@ function atomView(j) {
   ];
   const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
   if (!isDead(j)) {
-    parts.push(...topImages(j), ...weakerImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
+    parts.push(...topImages(j), ...withoutAtom(j), ...weakerImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
   return [...parts, ...nearestAtoms(j)];
