@@ -12,8 +12,8 @@ import numpy as np
 
 # The page's scripts, in the order in which they run.
 _SCRIPTS = (
-    "data", "elements", "thumbnails", "places", "charts", "galleries", "address", "dialog", "sums",
-    "atom", "without", "image", "start",
+    "data", "elements", "thumbnails", "places", "charts", "labels", "galleries", "address",
+    "dialog", "copy", "sums", "atom", "without", "image", "search", "start",
 )  # fmt: skip
 
 

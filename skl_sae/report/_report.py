@@ -19,7 +19,9 @@ from ..inspection._samples import strongest_samples
 from ..metrics import row_correlations, unexplained_of_parts
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._examples import examples
+from ._labels import checked_labels, label_key
 from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy, template
+from ._python import python_lines
 from ._subject import ImagesOfPlaces, Shown, WholeImages
 from ._summary import summary
 from ._thumbnails import (
@@ -63,13 +65,16 @@ class SAEReport:
         another size than in fit, too.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
+    labels : dict, str, pathlib.Path or None, default=None
+        Labels of atoms, {column of the codes: text}, or the path of a JSON file of them, as the
+        page exports what was typed into it.
 
     Raises
     ------
     ValueError
-        If the lengths of X, y and filenames differ, image_shape does not fit X, or the
-        estimator is not an autoencoder of this package, or its decoder has hidden layers: the
-        page adds up atoms.
+        If the lengths of X, y and filenames differ, image_shape does not fit X, labels are not
+        text of atoms that there are, the estimator is not an autoencoder of this package, or its
+        decoder has hidden layers: the page adds up atoms.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -114,7 +119,8 @@ class SAEReport:
     ['report.html']
     """
 
-    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None):
+    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None, labels=None):
+        given = estimator
         estimator, X = fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
         kind = ImagesOfPlaces if has_places(estimator) else WholeImages
@@ -122,6 +128,8 @@ class SAEReport:
         self._X = self._subject.rows
         self._classes, self._labels = _checked_classes(y, len(self._X))
         self._names = _checked_names(filenames, len(self._X))
+        self._atom_labels = checked_labels(labels, len(self._subject.atoms))
+        self._python = python_lines(estimator, self._subject, X, given is not estimator)
         self._estimator = estimator
 
     # --- Public methods ---
@@ -250,6 +258,9 @@ class SAEReport:
             "range": self._range(),
             "classes": self._classes,
             "members": subject.n_members,
+            "labels": self._atom_labels,
+            "key": label_key(subject.atoms, self._atom_labels),
+            "python": self._python,
             "curves": {
                 "loss": packed(estimator.loss_curve_, "f4"),
                 "correlation": packed(estimator.correlation_curve_, "f4"),

@@ -60,8 +60,11 @@ class WholeImages:
         What variance is about.
     mean_words : str
         The same in words.
+    is_as_fitted : bool
+        Whether the estimator as it is codes these images and inverts their codes.
     """
 
+    is_as_fitted = True
     mean_words = "the mean of the training images"
 
     def __init__(self, estimator, X, image_shape):
@@ -135,6 +138,9 @@ class ImagesOfPlaces:
             self.mean_words = "their mean of each channel"
             means = self.rows.reshape(-1, shape[2]).mean(axis=0, dtype=np.float64)
             self.mean = np.tile(means, self.rows.shape[1] // shape[2])
+        self.is_as_fitted = (
+            estimator.pooling is None and estimator._places_now().image_shape == shape
+        )
         self._placed, self._estimator = placed, estimator
 
     def usage(self):
@@ -157,6 +163,7 @@ class ImagesOfPlaces:
                 "columns": int(atoms.counts[1]),
                 "first": list(map(int, atoms.first)),
                 "stride": list(map(int, atoms.stride)),
+                "atoms": len(self.atoms),
                 "atom": list(map(int, self.atom_shape[:2])),
                 "image": list(map(int, self.image_shape[:2])),
                 "added": self.can_be_added,

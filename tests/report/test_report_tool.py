@@ -1,5 +1,6 @@
 """The report as a tool: addresses, edits, search, labels and lines to copy, in a browser."""
 
+import json
 import re
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_an_address_can_be_sent(page, report_file):
     page.goto(report_file.as_uri() + "#atom-17")
     assert title(page).startswith("Atom 17,") and page.locator("#back").is_hidden()
     page.evaluate("location.hash = '#image-5'")
-    page.wait_for_function("document.querySelector('#dialog-title').textContent.endsWith('5')")
+    page.locator("#dialog-title", has_text=HOSTILE[5]).wait_for()
     page.go_back()
     assert title(page).startswith("Atom 17,")
     page.locator("#close").click()
@@ -146,7 +147,7 @@ BUILT = "dialog .views figure:nth-child(2) canvas"
 
 def open_image(page, i):
     page.locator(".grid.images > .tile").nth(i).click()
-    page.wait_for_function("document.querySelector('dialog output').textContent")
+    page.locator("dialog output:not(:empty)").wait_for()
 
 
 def told(page):
@@ -205,7 +206,7 @@ def test_the_slider_sets_the_switches_and_reset_takes_all_back(page, sae):
     np.testing.assert_allclose(bytes_of(page, BUILT), centre.clip(0, 16) / 16 * 255, atol=1)
     page.locator("dialog .control .tile").first.click()
     page.locator("#back").click()  # and what was set is still set
-    page.wait_for_function("document.querySelector('dialog output').textContent")
+    page.locator("dialog output:not(:empty)").wait_for()
     assert "the centre alone" in page.locator("dialog output").inner_text()
     reset.click()
     np.testing.assert_array_equal(bytes_of(page, BUILT), whole)
@@ -242,9 +243,7 @@ def test_images_without_an_atom(page, data, sae):
     page.locator(".grid.atoms > .tile").nth(0).click()
     column, image = data["atoms"]["column"][0], data["atoms"]["top"][0]
     tile = page.locator("dialog .without > .tile").first
-    page.wait_for_function(
-        "[...document.querySelectorAll('dialog .without canvas')].every(c => c.dataset.drawn)"
-    )
+    page.locator("dialog .without canvas:not([data-drawn])").first.wait_for(state="detached")
     codes = sae.transform(X[[image]]).toarray()
     without = np.where(np.arange(48) == column, 0, codes)
     guesses = sae.inverse_transform(np.vstack([codes, without]))
@@ -256,3 +255,172 @@ def test_images_without_an_atom(page, data, sae):
     np.testing.assert_allclose(r, expected, atol=0.003)
     tile.click()
     assert fragment(page) == f"#image-{image}"
+
+
+# --- Search ---
+
+
+def results(page, query):
+    page.locator("#search").fill(query)
+    return page.locator("#found [role=option] > .name:nth-child(2)").all_inner_texts()
+
+
+def test_search_finds_numbers_names_classes_and_labels(page, data):
+    columns = set(data["atoms"]["column"])
+    found = results(page, "17")
+    assert found[:2] == ["Atom 17", f"Image 17 · {HOSTILE[7]}17"]
+    assert results(page, "atom 4") == ["Atom 4"] + [
+        f"Atom {c}" for c in data["atoms"]["column"] if 40 <= c < 50
+    ]
+    assert results(page, "#image-5")[0].startswith("Image 5 ·") and 47 in columns
+    by_name = [i for i in range(len(X)) if "{{data}}" in data["images"]["name"][i]]
+    names = [name for name in results(page, "{{DATA}}") if name.startswith("Image")]
+    assert names == [f"Image {i} · {data['images']['name'][i]}" for i in by_name]
+    page.keyboard.press("ArrowDown")  # the class of that name
+    assert page.locator("#found [aria-selected=true]").inner_text().startswith("Class {{data}}")
+    page.keyboard.press("Enter")
+    assert not page.locator("dialog").is_visible()
+    chosen = page.locator(".grid.images > .tile").evaluate_all(
+        "all => all.map(t => t.dataset.image)"
+    )
+    label = data["classes"].index("{{data}}")
+    assert {data["images"]["label"][int(i)] for i in chosen} == {label}
+    assert results(page, "<script>no such</script>") == []
+    said = page.locator("#search-said").inner_text()
+    assert said == "Nothing found for “<script>no such</script>”."
+    page.keyboard.press("Enter")
+    assert not page.locator("dialog").is_visible()
+
+
+def test_search_by_keyboard(page):
+    page.locator(".grid.atoms > .tile").first.click()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    assert not page.locator("dialog").is_visible()
+    page.keyboard.type("atom 3")
+    assert page.locator("#search").get_attribute("aria-expanded") == "true"
+    page.keyboard.press("ArrowUp")
+    last = page.locator("#found > :last-child")
+    assert last.get_attribute("aria-selected") == "true"
+    active = page.locator("#search").get_attribute("aria-activedescendant")
+    assert active == last.get_attribute("id")
+    page.keyboard.press("Escape")
+    assert page.locator("#results").is_hidden() and page.locator("#search").input_value()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert title(page).startswith("Atom 3,")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "search"
+
+
+# --- Labels ---
+
+
+def label_atom(page, n, text):
+    page.evaluate(f"location.hash = '#atom-{n}'")
+    page.locator(f"#dialog-title:has-text('Atom {n}')").wait_for()
+    page.locator("dialog .field input").fill(text)
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "#atom" not in url)
+
+
+def test_labels_are_kept_exported_and_read_back(page, report_file, sae, tmp_path):
+    for n, text in zip((17, 3, 40), ["  a round stroke ", *HOSTILE[:2]], strict=True):
+        label_atom(page, n, text)
+    assert results(page, "ROUND") == ["Atom 17"]
+    page.reload()
+    tile = page.locator(".grid.atoms > .tile", has=page.locator("text='a round stroke'"))
+    assert "Atom 17, a round stroke," in tile.get_attribute("aria-label")
+    page.select_option("#atom-use", "labelled")
+    assert sorted(page.locator(".grid.atoms .label").all_inner_texts()) == sorted(
+        ["a round stroke", *HOSTILE[:2]]
+    )
+    page.locator("#labels summary").click()
+    with page.expect_download() as download:
+        page.locator("#labels-save").click()
+    path = tmp_path / "labels.json"
+    download.value.save_as(path)
+    expected = {3: HOSTILE[0], 17: "a round stroke", 40: HOSTILE[1]}
+    assert {int(key): text for key, text in json.loads(path.read_text()).items()} == expected
+
+    report = SAEReport(sae, X[:20], image_shape=(8, 8), labels=path)
+    report.write_html(tmp_path / "labelled.html")
+    page.goto((tmp_path / "labelled.html").as_uri())
+    assert results(page, "<SCRIPT>") == ["Atom 3"]
+    label_atom(page, 17, "")
+    label_atom(page, 5, "new")
+    page.reload()
+    assert results(page, "round") == [] and results(page, "new") == ["Atom 5"]
+
+    page.goto(report_file.as_uri())
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.locator("#labels summary").click()
+    path.write_text('{"17": "an edge", "999": "of another"}', encoding="utf-8")
+    page.locator("#labels-file").set_input_files(path)
+    page.locator("#said-of-labels:not(:empty)").wait_for()
+    said = page.locator("#said-of-labels").inner_text()
+    assert said == "2 labels read, 1 of them of atoms that this page does not show."
+    for wrong in ('{"__proto__": "x"}', '{"1": {}}', "[]", "null", "no"):
+        path.write_text(wrong, encoding="utf-8")
+        page.locator("#said-of-labels").evaluate("said => { said.textContent = '' }")
+        page.locator("#labels-file").set_input_files(path)
+        page.locator("#said-of-labels:not(:empty)").wait_for()
+        assert "holds no labels" in page.locator("#said-of-labels").inner_text()
+    assert results(page, "edge") == ["Atom 17"]
+
+
+# --- Lines to copy ---
+
+
+def copied(page, button):
+    """What a button of the dialog copies, from a page that may not use the clipboard."""
+    page.evaluate(
+        """() => {
+        Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true});
+        document.addEventListener("copy", () => { window.copied = document.activeElement.value; });
+    }"""
+    )
+    button.click()
+    button.filter(has_text="Copied").wait_for()
+    return page.evaluate("window.copied")
+
+
+def test_lines_of_an_atom_and_of_an_edited_image(page, sae):
+    page.evaluate("location.hash = '#atom-17'")
+    lines = page.locator("dialog .line code").all_inner_texts()
+    assert lines == ["sae.components_[17]", "codes[:, [17]]"]
+    assert copied(page, page.locator("dialog .line button").first) == "sae.components_[17]"
+    page.evaluate("location.hash = '#image-7'")
+    page.locator("dialog output:not(:empty)").wait_for()
+    page.locator("dialog .slider input").fill("6")
+    page.locator("dialog .control [type=range]").nth(1).fill("1.6")
+    page.locator("dialog .control [role=switch]").nth(2).uncheck()
+    code = copied(page, page.locator("dialog .line button").last)
+    names = {"sae": sae, "X": X, "np": np}
+    exec(code, names)
+    check_reconstruction(page, sae, names["codes"], 7, atol=3)
+    np.testing.assert_allclose(names["image"], sae.inverse_transform(names["codes"])[0])
+    first, second = page.locator("dialog .line code").all_inner_texts()[:2]
+    np.testing.assert_array_equal(eval(first, names), X[7])
+    assert (eval(second, names) != sae.transform(X[[7]])).nnz == 0
+
+
+def test_a_frame_keeps_no_labels_but_copies_them(browser, sae):
+    page = browser.new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_content(
+        SAEReport(sae, X[:20], image_shape=(8, 8), labels={17: HOSTILE[0]})._repr_html_()
+    )
+    frame = page.frame_locator("iframe")
+    frame.locator("#labels summary").click()
+    assert frame.locator("#labels-save").is_hidden()
+    assert "keeps nothing" in frame.locator("#labels-kept").inner_text()
+    frame.locator("#labels .tools button:visible").click()
+    frame.locator("#labels button:text-is('Copied')").wait_for()
+    frame.locator("#search").fill("script")
+    frame.locator("#found > *").first.click()
+    assert frame.locator("#dialog-title .name").inner_text() == HOSTILE[0]
+    page.close()
+    assert complaints == []

@@ -7,12 +7,13 @@ function atomView(j) {
     ["Activation", `${figure(atoms.mean[j])} on average where it fires, ${figure(atoms.max[j])} at most`],
     ["Share", `${percent(atoms.share[j])} of the reconstructions' energy`],
   ];
-  const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
+  const parts = [make("div", {class: "split"}, make("div", {}, thumbnail("atom", j, atomName(j)), colourKey("atom")),
+    make("div", {}, facts(pairs), labelField(j)))];
   if (!isDead(j)) {
     parts.push(...topImages(j), ...withoutAtom(j), ...weakerImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
-  return [...parts, ...nearestAtoms(j)];
+  return [...parts, ...nearestAtoms(j), ...pythonOf({kind: "atom", index: j})];
 }
 
 /** The strongest places where an atom fires in one of the images chosen for it. */

@@ -57,5 +57,9 @@ const facts = (pairs) => make("dl", {class: "facts"},
   ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 const section = (title, ...content) => [make("h3", {}, title), ...content];
 
-const atomTitle = (j) => [data.members > 1 ? `${atomName(j)}, of member ${atoms.member[j] + 1}` : atomName(j)];
+/** The title of an atom, with the reader's label. */
+function atomTitle(j) {
+  const name = data.members > 1 ? `${atomName(j)}, of member ${atoms.member[j] + 1}` : atomName(j);
+  return labelOf(j) ? [`${name} · `, make("span", {class: "name"}, labelOf(j))] : [name];
+}
 const imageTitle = (i) => [make("span", {class: "name"}, imageName(i))];

@@ -80,13 +80,14 @@ function imageTile(i) {
 }
 
 function atomTile(j, caption = captions[find("#atom-sort").value](j)) {
-  return make("button", {
-    class: isDead(j) ? "tile silent" : "tile", type: "button", "data-atom": j,
-    "aria-label": `${atomName(j)}, ${isDead(j) ? "dead" : `fires on ${percent(atoms.frequency[j])} of the images`}`,
-    click: () => show({kind: "atom", index: j}),
+  const tile = make("button", {
+    class: isDead(j) ? "tile silent" : "tile", type: "button", "data-atom": j, click: () => show({kind: "atom", index: j}),
   },
   thumbnail("atom", j, atomName(j)),
-  make("div", {class: "caption"}, make("span", {}, String(atoms.column[j])), make("span", {}, caption)));
+  make("div", {class: "caption"}, make("span", {}, String(atoms.column[j])), make("span", {}, caption)),
+  make("div", {class: "label name"}));
+  nameTile(tile, j);
+  return tile;
 }
 
 const captions = {
@@ -126,7 +127,7 @@ function updateAtoms() {
     selectivity: (j) => (isDead(j) ? 0 : auc(j)), number: (j) => -atoms.column[j],
   }[sort];
   const order = range(N_ATOMS).filter((j) =>
-    (use === "" || isDead(j) === (use === "dead"))
+    (use === "" || (use === "labelled" ? labelOf(j) !== "" : isDead(j) === (use === "dead")))
     && (member === "" || atoms.member[j] === Number(member))
     && (label === "" || (!isDead(j) && atoms.class[j * N_TOLD] === Number(label))));
   find("#atom-note").textContent = notes[sort];

@@ -11,8 +11,8 @@ function imageView(i) {
   const pictures = views.map((view, v) => (frames[v] ? make("div", {class: "framed"}, view, frames[v]) : view));
   const stage = make("div", {class: "stage"},
     make("div", {class: "views"}, ...pictures.map((view, v) => make("figure", {}, make("figcaption", {}, names[v]), view))));
-  const below = make("div", {});
-  if (ADDED) buildUp(i).then((built) => fillEditor(new Editor(built, views, frames), stage, below));
+  const [below, python] = [make("div", {}), make("div", {})];
+  if (ADDED) buildUp(i).then((built) => fillEditor(new Editor(built, views, frames), stage, below, python));
   else showWhole(i, views, frames, stage, below);
   const pairs = [
     ["Correlation", correlationText(images.correlation[i])],
@@ -20,7 +20,8 @@ function imageView(i) {
     ["Row", String(images.row[i])],
     ["Active atoms", images.active[i].toLocaleString("en-GB")],
   ];
-  return [make("div", {class: "beside"}, stage, facts(pairs)), below];
+  return [make("div", {class: "beside"}, stage, make("div", {}, facts(pairs), colourKey("difference"))), below,
+    ...pythonOf({kind: "image", index: i}, python)];
 }
 
 /** The tile of the atom of an entry; that of a small atom frames its place while it is pointed at. */
@@ -74,6 +75,9 @@ class Editor {
   /** Whether the atoms that were too many to be listed are in. */
   get rest() { return this.built.rest && this.state.steps === this.built.last; }
 
+  /** Whether the weights are all there is: none is left out but by its weight. */
+  get isComplete() { return this.rest || !this.built.rest; }
+
   get isEdited() {
     const {on, factors, steps} = this.state;
     return on.some((is, s) => is !== s < steps) || factors.some((factor, s) => on[s] && factor !== 1);
@@ -113,7 +117,7 @@ class Editor {
 }
 
 /** The slider, the atoms' switches and the chart of an image. */
-function fillEditor(editor, stage, below) {
+function fillEditor(editor, stage, below, python) {
   stage.append(stepSlider(editor));
   const reset = make("button", {type: "button", click: () => editor.reset()}, "Reset all");
   const none = make("button", {type: "button", click: () => editor.setSteps(0)}, "Switch all off");
@@ -124,6 +128,7 @@ function fillEditor(editor, stage, below) {
     make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation follow at once. "
       + "The slider above switches on the first atoms and all others off."),
     ...controls(editor), ...section("As they add up", correlationChart(editor)));
+  python.append(editedPython(editor));
   editor.update();
 }
 

@@ -36,7 +36,16 @@ if (FRAMED) { // whose links might lead to the notebook itself
 for (const name of ["sort", "class"]) find(`#image-${name}`).addEventListener("change", updateImages);
 for (const name of ["sort", "use", "member", "class"]) find(`#atom-${name}`).addEventListener("change", updateAtoms);
 
-find("#difference-note").textContent = GREY ? " (red where the original is brighter, blue where it is darker)" : " (grey where they agree)";
+find("#images .note").after(colourKey("difference"));
+find("#atoms .note").after(colourKey("atom"));
+find("#labels-save").addEventListener("click", saveLabels);
+find("#labels-save").hidden = FRAMED; // which may save no files
+find("#labels-copy").replaceWith(copyButton(labelsText, "the labels as JSON"));
+find("#labels-file").addEventListener("change", (event) => {
+  if (event.target.files.length) readLabels(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be read again
+});
+loadLabels();
 if (images.label) options(find("#image-class"), classes);
 if (data.members > 1) options(find("#atom-member"), range(data.members).map((e) => String(e + 1)));
 if (N_TOLD) {
@@ -47,4 +56,5 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
+labelsChanged();
 followAddress();

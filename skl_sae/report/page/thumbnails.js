@@ -70,3 +70,11 @@ function difference(original, other) {
   }
   return bytes;
 }
+
+/** What the colours of atoms, or of differences, mean. */
+function colourKey(kind) {
+  const words = kind === "atom" ? ["takes away", "adds"] : ["original darker", "brighter"];
+  const bar = make("span", {class: GREY ? "bar signed" : "bar grey", role: "img", "aria-label": GREY ? "from blue over white to red" : "from dark over grey to bright"});
+  const text = GREY ? "White is 0." : "Middle grey is 0, in each of red, green and blue.";
+  return make("p", {class: "key"}, make("span", {}, words[0]), bar, make("span", {}, words[1]), make("span", {class: "muted"}, text));
+}
