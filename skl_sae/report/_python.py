@@ -3,7 +3,7 @@
 from ..inspection._placed import has_places
 
 
-def python_lines(estimator, subject, X, is_step):
+def python_lines(estimator, subject, X):
     """Return the lines, in which ``{n}`` stands for a number and ``{next}`` for the next one.
 
     Parameters
@@ -14,8 +14,6 @@ def python_lines(estimator, subject, X, is_step):
         The report's images with their codes.
     X : array-like
         Input of the estimator, as it was given.
-    is_step : bool
-        Whether the estimator is the last step of a Pipeline.
 
     Returns
     -------
@@ -26,7 +24,7 @@ def python_lines(estimator, subject, X, is_step):
     has_sparse_codes = getattr(estimator, "sparse_output", True)
     coded = "sae.transform(X[{n}:{next}])"
     return {
-        "names": _names(estimator, subject, is_step),
+        "names": _names(estimator, subject),
         "atom": _atom_lines(estimator, subject),
         "image": ["X.iloc[{n}]" if hasattr(X, "iloc") else "X[{n}]", coded],
         "codes": f"{coded}.toarray()" if has_sparse_codes else f"np.array({coded})",
@@ -48,11 +46,12 @@ def _atom_lines(estimator, subject):
     return [f"sae.components_[{{n}}::{n_atoms}].mean(axis=0)", "codes[:, [{n}]]"]
 
 
-def _names(estimator, subject, is_step):
-    sae, X = "the estimator", "what this report was given"
-    if is_step:
-        sae, X = "pipeline[-1]", "pipeline[:-1].transform(X)"
+def _names(estimator, subject):
+    sae = "the estimator"
     if not subject.is_as_fitted:
         shape = tuple(map(int, subject.image_shape))
-        sae = f"copy.copy({sae.removeprefix('the ')}).set_params(pooling=None, image_shape={shape})"
-    return f"Here sae is {sae}, X is {X}, and codes are sae.transform(X)."
+        sae = f"copy.copy(estimator).set_params(pooling=None, image_shape={shape})"
+    return (
+        f"Here sae is {sae}, X is what this report was given, and codes are sae.transform(X); of a "
+        "Pipeline they are its last step and what that step is given."
+    )

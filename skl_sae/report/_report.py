@@ -120,7 +120,6 @@ class SAEReport:
     """
 
     def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None, labels=None):
-        given = estimator
         estimator, X = fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
         kind = ImagesOfPlaces if has_places(estimator) else WholeImages
@@ -129,7 +128,7 @@ class SAEReport:
         self._classes, self._labels = _checked_classes(y, len(self._X))
         self._names = _checked_names(filenames, len(self._X))
         self._atom_labels = checked_labels(labels, len(self._subject.atoms))
-        self._python = python_lines(estimator, self._subject, X, given is not estimator)
+        self._python = python_lines(estimator, self._subject, X)
         self._estimator = estimator
 
     # --- Public methods ---

@@ -92,7 +92,9 @@ def test_lines_for_dataframes_and_pipelines(sae):
     names = {"sae": sae, "X": frame, "codes": sae.transform(X)}
     np.testing.assert_array_equal(check_lines(python, names, 48)[2], X[2])
     python = page_data(SAEReport(pipeline, X, image_shape=(8, 8)).html())["python"]
-    assert "sae is pipeline[-1], X is pipeline[:-1].transform(X)," in python["names"]
+    names = {"sae": pipeline[-1], "X": pipeline[:-1].transform(X), "codes": pipeline.transform(X)}
+    np.testing.assert_array_equal(check_lines(python, names, 48)[2], X[2] / 2)
+    assert "its last step and what that step is given" in python["names"]
 
 
 def test_lines_for_small_atoms():

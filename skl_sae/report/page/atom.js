@@ -25,14 +25,11 @@ function placesOf(list, entry) {
 /** An image on which an atom fires, with its activation; those of small atoms have frames. */
 function firingTile(list, entry) {
   const i = atoms[list][entry];
-  const code = figure(atoms[`${list}_code`][entry]);
   const picture = thumbnail("image", i, imageName(i));
-  return make("button", {
-    class: "tile", type: "button", "data-image": i, title: imageName(i),
-    "aria-label": `${imageName(i)}, activation ${code}`, click: () => show({kind: "image", index: i}),
-  },
-  PLACES ? framed(picture, placesOf(list, entry)) : picture,
-  make("div", {class: "caption"}, make("span", {class: "name"}, imageClass(i) ?? ""), make("span", {}, code)));
+  return tileOf({kind: "image", index: i}, {title: imageName(i)},
+    PLACES ? framed(picture, placesOf(list, entry)) : picture,
+    make("div", {class: "caption"}, make("span", {class: "name"}, unseen(`${imageName(i)} `), imageClass(i) ?? ""),
+      make("span", {}, unseen(", activation "), figure(atoms[`${list}_code`][entry]))));
 }
 
 /** The entries of an atom, or of one of its parts, that stand for an image. */

@@ -32,7 +32,7 @@ function copyButton(text, name, label = "Copy") {
 
 /** Lines with a button each. */
 const pythonLines = (lines) => lines.map((line) => make("div", {class: "line"},
-  make("code", {tabindex: 0}, line), copyButton(() => line, line)));
+  make("code", {}, line), copyButton(() => line, line)));
 
 const named = (line, n) => line.replaceAll("{n}", n).replaceAll("{next}", n + 1);
 
@@ -54,7 +54,7 @@ function editedLines(editor) {
 
 /** The same, following the editor. */
 function editedPython(editor) {
-  const code = make("code", {tabindex: 0, "aria-label": "Python of this reconstruction"});
+  const code = make("code", {tabindex: 0});
   editor.followers.push(() => { code.textContent = editedLines(editor); });
   return make("div", {class: "line"}, code, copyButton(() => code.textContent, "Python of this reconstruction"));
 }

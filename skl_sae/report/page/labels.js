@@ -57,7 +57,6 @@ function nameTile(tile, j) {
   const label = labelOf(j);
   find(".label", tile).textContent = label;
   tile.title = label;
-  tile.setAttribute("aria-label", `${atomName(j)}${label && `, ${label}`}, ${isDead(j) ? "dead" : `fires on ${percent(atoms.frequency[j])} of the images`}`);
 }
 
 /** The field for an atom's label. */

@@ -25,11 +25,8 @@ function withoutTile(j, i) {
     paint(shown[2], difference(withIt, without), true);
     change.textContent = sums.map((sum) => correlationText(correlation(built.original, sum))).join(" → ");
   });
-  return make("button", {
-    class: "tile", type: "button", "data-image": i, title: imageName(i),
-    "aria-label": `${imageName(i)}, with and without ${atomName(j)}`, click: () => show({kind: "image", index: i}),
-  },
-  make("div", {class: "columns"}, make("span", {}, "with it"), make("span", {}, "without"), make("span", {}, "difference")),
-  make("div", {class: "triple"}, ...shown),
-  make("div", {class: "caption"}, make("span", {class: "name"}, shortName(i)), change));
+  return tileOf({kind: "image", index: i}, {title: imageName(i)},
+    make("div", {class: "columns"}, make("span", {}, "with it"), make("span", {}, "without"), make("span", {}, "difference")),
+    make("div", {class: "triple"}, ...shown),
+    make("div", {class: "caption"}, make("span", {class: "name"}, shortName(i)), change));
 }
