@@ -37,13 +37,13 @@ def _atom_lines(estimator, subject):
         return [
             "sae.components_[{n}]",
             f"codes[:, {{n}}::{n_atoms}]",
-            "skl_sae.inspection.atom_activations(sae, codes)[:, [{n}]]",
+            "skl_sae.inspection.atom_activations(sae, codes)[:, {n}]",
         ]
     n_members = len(estimator.components_) // n_atoms
     if n_members == 1:
-        return ["sae.components_[{n}]", "codes[:, [{n}]]"]
+        return ["sae.components_[{n}]", "codes[:, {n}]"]
     # The codes are the members' mean, and so are the atoms.
-    return [f"sae.components_[{{n}}::{n_atoms}].mean(axis=0)", "codes[:, [{n}]]"]
+    return [f"sae.components_[{{n}}::{n_atoms}].mean(axis=0)", "codes[:, {n}]"]
 
 
 def _names(estimator, subject):

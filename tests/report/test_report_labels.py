@@ -1,14 +1,17 @@
 """Labels of atoms, and lines of Python, as the report's data have them."""
 
+import copy
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from pages import DIGITS, X, fitted, page_data
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+import skl_sae
 from skl_sae import ConvTopKSparseAutoencoder
 from skl_sae.inspection import atom_activations
 from skl_sae.report import SAEReport
@@ -61,12 +64,18 @@ def test_a_browser_keeps_labels_by_model_and_given_labels(sae):
 # --- Lines of Python ---
 
 
+def dense(codes):
+    """Codes of one atom, of whatever kind, as an array; of several places with a column each."""
+    codes = codes.toarray() if sp.issparse(codes) else np.asarray(codes)
+    return codes.reshape(len(codes), -1).squeeze()
+
+
 def check_lines(python, names, n_codes):
     """The lines give the atom of column 1 and the image of row 2."""
     atom, codes = (eval(line.format(n=1, next=2), names) for line in python["atom"][:2])
     image, coded = (eval(line.format(n=2, next=3), names) for line in python["image"])
-    dense = eval(python["codes"].format(n=2, next=3), names)
-    assert isinstance(dense, np.ndarray) and dense.shape == coded.shape == (1, n_codes)
+    array = eval(python["codes"].format(n=2, next=3), names)
+    assert isinstance(array, np.ndarray) and array.shape == coded.shape == (1, n_codes)
     return np.asarray(atom), codes, np.asarray(image)
 
 
@@ -81,7 +90,7 @@ def test_lines_give_what_is_shown(parameters):
         python, {"sae": sae, "X": X, "codes": codes, "np": np}, codes.shape[1]
     )
     np.testing.assert_allclose(atom, report._subject.atoms[1], rtol=1e-6)
-    assert column.shape == (len(X), 1) and (column != codes[:, [1]]).sum() == 0
+    np.testing.assert_array_equal(dense(column), dense(codes)[:, 1])
     np.testing.assert_array_equal(image, X[2])
 
 
@@ -107,22 +116,14 @@ def test_lines_for_small_atoms():
     assert (
         "copy.copy(estimator).set_params(pooling=None, image_shape=(8, 16, 1))" in python["names"]
     )
-    unpooled = fitted_to(sae, wide)
+    unpooled = copy.copy(sae).set_params(pooling=None, image_shape=(8, 16, 1))
     codes = unpooled.transform(wide)
     names = {"sae": unpooled, "X": wide, "codes": codes}
     atom, column, image = check_lines(python, names, codes.shape[1])
     np.testing.assert_array_equal(atom, sae.components_[1])
     assert column.shape == (6, codes.shape[1] // 6)
     np.testing.assert_array_equal(image, wide[2])
-    expected = atom_activations(unpooled, codes)[:, [1]]
-    import skl_sae
-
     shown = eval(python["atom"][2].format(n=1), names | {"skl_sae": skl_sae})
-    assert (shown != expected).nnz == 0
-    np.testing.assert_allclose(column.max(axis=1).toarray(), expected.toarray())
-
-
-def fitted_to(sae, images):
-    import copy
-
-    return copy.copy(sae).set_params(pooling=None, image_shape=(*images.shape[1:], 1))
+    expected = dense(atom_activations(unpooled, codes))[:, 1]
+    np.testing.assert_array_equal(dense(shown).ravel(), expected)
+    np.testing.assert_array_equal(dense(column).max(axis=1), expected)

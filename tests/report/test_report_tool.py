@@ -389,7 +389,7 @@ def copied(page, button):
 def test_lines_of_an_atom_and_of_an_edited_image(page, sae):
     page.evaluate("location.hash = '#atom-17'")
     lines = page.locator("dialog .line code").all_inner_texts()
-    assert lines == ["sae.components_[17]", "codes[:, [17]]"]
+    assert lines == ["sae.components_[17]", "codes[:, 17]"]
     assert copied(page, page.locator("dialog .line button").first) == "sae.components_[17]"
     page.evaluate("location.hash = '#image-7'")
     page.locator("dialog output:not(:empty)").wait_for()

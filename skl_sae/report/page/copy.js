@@ -22,7 +22,7 @@ function copySelected(text) {
 
 /** A button that copies a text, which may change, and says so on itself. */
 function copyButton(text, name, label = "Copy") {
-  const button = make("button", {type: "button", class: "small", "aria-label": `${label} ${name}`, click: async () => {
+  const button = make("button", {type: "button", "aria-label": `${label} ${name}`, click: async () => {
     const done = await copyText(text());
     find("#said").textContent = button.textContent = done ? "Copied" : "Not copied";
     setTimeout(() => { button.textContent = label; }, 2000);

@@ -45,6 +45,9 @@ find("#labels-file").addEventListener("change", (event) => {
   if (event.target.files.length) readLabels(event.target.files[0]);
   event.target.value = ""; // so that the same file can be read again
 });
+const linkButton = copyButton(() => location.href, "to this", "Copy link");
+linkButton.hidden = FRAMED;
+find("#close").before(linkButton);
 loadLabels();
 if (images.label) options(find("#image-class"), classes);
 if (data.members > 1) options(find("#atom-member"), range(data.members).map((e) => String(e + 1)));
