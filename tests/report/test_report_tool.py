@@ -424,3 +424,58 @@ def test_a_frame_keeps_no_labels_but_copies_them(browser, sae):
     assert frame.locator("#dialog-title .name").inner_text() == HOSTILE[0]
     page.close()
     assert complaints == []
+
+
+# --- For all readers ---
+
+
+@pytest.mark.parametrize("address", ["", "#atom-17", "#image-5"], ids=str)
+def test_narrow_windows_and_names(page, report_file, address):
+    page.set_viewport_size({"width": 400, "height": 800})
+    try:
+        page.goto("about:blank")
+        page.goto(report_file.as_uri() + address)
+        if address.startswith("#image"):
+            page.locator("dialog .control").first.wait_for()
+        page.locator("#labels").evaluate("details => { details.open = true }")
+        wide = "[document.documentElement, document.querySelector('dialog .body')]"
+        assert page.evaluate(f"{wide}.every(e => e.scrollWidth <= 400)")
+        # Nothing is cut off at the side: what is visible ends within the window.
+        root = "dialog" if address else "body"
+        beyond = page.locator(root).evaluate(
+            """root => [...root.querySelectorAll("*")].filter(e => e.checkVisibility()
+            && !e.closest(".unseen, .frame, dialog:not([open])")
+            && e.getBoundingClientRect().right > 400.5).map(e => e.outerHTML)"""
+        )
+        assert beyond == []
+        unnamed = page.locator(root).evaluate(
+            """root => [...root.querySelectorAll("input, select, button, [role=img]")].filter(e =>
+            !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length))
+            .map(e => e.outerHTML)"""
+        )
+        assert unnamed == []
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids))
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_whole_page_by_keyboard(page, report_file, sae):
+    """From the search box to an image's atom, switched off and scaled, and out again."""
+    page.keyboard.press("/")
+    page.keyboard.type("image 4")
+    page.keyboard.press("Enter")
+    page.locator("dialog .control").first.wait_for()
+    before = bytes_of(page, BUILT)
+    page.locator("dialog .control [role=switch]").nth(1).focus()
+    page.keyboard.press("Space")
+    without = bytes_of(page, BUILT)
+    assert not np.array_equal(without, before)
+    page.keyboard.press("Tab")  # its reset, as it is changed
+    page.keyboard.press("Enter")
+    np.testing.assert_array_equal(bytes_of(page, BUILT), before)
+    page.keyboard.press("Tab")  # its slider, as there is nothing to reset
+    page.keyboard.press("Home")
+    np.testing.assert_allclose(bytes_of(page, BUILT), without, atol=1)
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "search"
