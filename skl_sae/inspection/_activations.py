@@ -9,13 +9,17 @@ from sklearn.utils import check_array
 
 def activations_of(codes):
     """Return the absolute values of codes as a new CSR array, float64, with no stored zeros."""
+    return abs(codes_of(codes))
+
+
+def codes_of(codes):
+    """Return codes as a new CSR array, float64, with no stored zeros."""
     codes = check_array(codes, accept_sparse="csr", dtype=np.float64, input_name="codes")
     # A copy, since check_array may return the caller's own array.
-    activations = sp.csr_array(codes, copy=True)
-    activations.sum_duplicates()
-    np.abs(activations.data, out=activations.data)
-    activations.eliminate_zeros()
-    return activations
+    codes = sp.csr_array(codes, copy=True)
+    codes.sum_duplicates()
+    codes.eliminate_zeros()
+    return codes
 
 
 def check_atom(atom, n_atoms):

@@ -1,17 +1,28 @@
 """atom_usage: how often and how strongly atoms fire."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_array
 
-from ._activations import activations_of
+from ..images._typing import SparseOrDense
+from ._activations import codes_of
 
 
-def atom_usage(codes, components=None):
+def atom_usage(codes: SparseOrDense, components: ArrayLike | None = None) -> Bunch:
     r"""Compute how often and how strongly each atom fires, and its share of the reconstruction.
 
-    The share of atom :math:`j` is :math:`\lVert d_j \rVert^2 \sum_i z_{ij}^2`, divided by its
-    sum over all atoms. It would be the share of the reconstruction's energy if the atoms were
-    orthogonal.
+    The share of atom :math:`j` is the part of the reconstructions' variance that it carries,
+
+    .. math::
+
+        \frac{v_j}{\sum_l v_l}, \qquad
+        v_j = \lVert d_j \rVert^2 \sum_i (z_{ij} - \bar z_j)^2,
+
+    with its atom :math:`d_j`, its codes :math:`z_{ij}` and their mean :math:`\bar z_j` over the
+    samples. The :math:`v_j` sum to the variance of the reconstructions if contributions of
+    different atoms are uncorrelated or orthogonal. About the mean, since an atom that fires on all
+    samples alike shows no sample's own content, however strong it is: of codes that add a mean
+    picture, one or two atoms would otherwise have nearly all of the share.
 
     Parameters
     ----------
@@ -33,11 +44,12 @@ def atom_usage(codes, components=None):
         max_activation : ndarray of shape (n_atoms,)
             Largest activation.
         share : ndarray of shape (n_atoms,)
-            Share of the reconstruction; sums to 1 unless all codes are 0.
+            Share of the reconstructions' variance; sums to 1, but is 0 for all atoms if no code
+            varies, as in one sample.
         dead : ndarray of shape (n_atoms,), dtype bool
             Whether an atom fires on no sample.
         atoms_for_80 : int
-            Smallest number of atoms that together have 80 % of the share.
+            Smallest number of atoms that together have 80 % of the share; 0 if there is none.
         fraction_for_80 : float
             The same as a fraction of all atoms.
 
@@ -53,12 +65,13 @@ def atom_usage(codes, components=None):
     >>> usage.frequency, usage.mean_activation, usage.dead
     (array([1. , 0. , 0.5, 0.5]), array([2., 0., 1., 2.]), array([False,  True, False, False]))
     >>> usage.share.round(2), usage.atoms_for_80, usage.fraction_for_80
-    (array([0.67, 0.  , 0.07, 0.27]), 2, 0.5)
+    (array([0.44, 0.  , 0.11, 0.44]), 2, 0.5)
     """
-    activations = activations_of(codes)
+    codes = codes_of(codes)
+    activations = abs(codes)
     n_samples, n_atoms = activations.shape
     counts = activations.count_nonzero(axis=0)
-    share = _share(activations, components)
+    share = _share(codes, components)
     atoms_for_80 = _atoms_for(0.8, share)
     return Bunch(
         frequency=counts / n_samples,
@@ -71,15 +84,28 @@ def atom_usage(codes, components=None):
     )
 
 
-def _share(activations, components):
-    """Return each atom's share of the sum of squared activations, weighted by squared norms."""
-    energy = activations.power(2).sum(axis=0)
+def _share(codes, components):
+    """Return each atom's share of the sum of the codes' variances, weighted by squared norms."""
+    spread = _spread(codes)
     if components is not None:
         components = check_array(components, dtype=np.float64, input_name="components")
-        if len(components) != len(energy):
-            raise ValueError(f"Expected {len(energy)} atoms as codes has, got {len(components)}.")
-        energy = energy * np.square(components).sum(axis=1)
-    return energy / (energy.sum() or 1)
+        if len(components) != len(spread):
+            raise ValueError(f"Expected {len(spread)} atoms as codes has, got {len(components)}.")
+        spread = spread * np.square(components).sum(axis=1)
+    return spread / (spread.sum() or 1)
+
+
+def _spread(codes):
+    """Return each column's sum of squared distances from its mean.
+
+    Stored entries and zeros are added up apart: a difference of sums of squares would leave
+    rounding where a column does not vary.
+    """
+    counts = codes.count_nonzero(axis=0)
+    mean = codes.sum(axis=0) / codes.shape[0]
+    of_stored = np.square(codes.data - mean[codes.indices])
+    of_stored = np.bincount(codes.indices, weights=of_stored, minlength=len(mean))
+    return of_stored + (codes.shape[0] - counts) * np.square(mean)
 
 
 def cumulative_share(share):

@@ -1,8 +1,13 @@
-"""UsageDisplay: how few atoms carry most of the reconstruction."""
+"""UsageDisplay: how few atoms carry most of the reconstructions' variance."""
+
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
+from ..images._typing import SparseOrDense
 from ..inspection import atom_usage
 from ..inspection._estimators import atoms_of_codes, fitted_step
 from ..inspection._placed import PlacedImages, by_place, has_places
@@ -10,11 +15,14 @@ from ..inspection._usage import cumulative_share
 from ._axes import new_axes
 from ._display import _Display
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 class UsageDisplay(_Display):
-    """Cumulative share of the reconstruction by number of atoms.
+    """Cumulative share of the reconstructions' variance by number of atoms.
 
-    The curve is the share of the reconstruction that the atoms of the largest shares have
+    The curve is the share of the variance that the atoms of the largest shares have
     together (see :func:`skl_sae.inspection.atom_usage`), with a mark at 80 %. An atom that is
     looked for at many places of an image has the share of all of them.
 
@@ -39,14 +47,14 @@ class UsageDisplay(_Display):
     >>> sae = TopKSparseAutoencoder(32, k=4, max_iter=5, random_state=0).fit(X)
     >>> display = UsageDisplay.from_estimator(sae, X)
     >>> display.ax_.get_ylabel()
-    'Share of the reconstruction'
+    'Share of the variance'
     """
 
-    def __init__(self, usage):
+    def __init__(self, usage: Bunch) -> None:
         self.usage = usage
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None):
+    def from_estimator(cls, estimator: Any, X: Any, *, ax: "Axes | None" = None) -> Self:
         """Draw how much a fitted estimator uses its atoms for the samples of X.
 
         Parameters
@@ -70,7 +78,9 @@ class UsageDisplay(_Display):
         return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
 
     @classmethod
-    def from_codes(cls, codes, components=None, *, ax=None):
+    def from_codes(
+        cls, codes: SparseOrDense, components: ArrayLike | None = None, *, ax: "Axes | None" = None
+    ) -> Self:
         """Draw how much atoms are used in codes.
 
         Parameters
@@ -89,7 +99,7 @@ class UsageDisplay(_Display):
         """
         return cls(atom_usage(codes, components)).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw the curve.
 
         Parameters
@@ -111,7 +121,7 @@ class UsageDisplay(_Display):
             label = f"{n_dead} dead"
             ax.axvspan(n_atoms - n_dead, n_atoms, color="0.5", alpha=0.2, lw=0, label=label)
             ax.legend(loc="lower right")
-        ax.set(xlabel="Atoms, largest share first", ylabel="Share of the reconstruction")
+        ax.set(xlabel="Atoms, largest share first", ylabel="Share of the variance")
         ax.set(xlim=(0, n_atoms), ylim=(0, 1.02))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))

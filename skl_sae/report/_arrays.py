@@ -1,6 +1,7 @@
 """Arrays of the report, computed for all atoms or images at once."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ..inspection._usage import cumulative_share
 
@@ -54,17 +55,44 @@ def nearest_atoms(gram, member, n_nearest):
         cosine[member[:, None] == member] = -np.inf
         groups = [np.flatnonzero(member == e) for e in members]
         nearest = np.stack([atoms[cosine[:, atoms].argmax(axis=1)] for atoms in groups], axis=1)
+        nearest, cosines = _in_order(nearest, np.take_along_axis(cosine, nearest, axis=1))
     else:
         np.fill_diagonal(cosine, -np.inf)
-        n = min(n_nearest, len(cosine))
-        # Only the nearest are sorted, below; there may be thousands.
-        nearest = np.argpartition(-cosine, n - 1, axis=1)[:, :n]
-    cosines = np.take_along_axis(cosine, nearest, axis=1)
-    order = np.argsort(-cosines, axis=1, kind="stable")
-    nearest = np.take_along_axis(nearest, order, axis=1)
-    cosines = np.take_along_axis(cosines, order, axis=1)
+        nearest, cosines = largest(cosine, n_nearest)
     # An atom itself, and for several members all of its own member, have the cosine -inf.
     return np.where(np.isfinite(cosines), nearest, -1), np.nan_to_num(cosines, neginf=0)
+
+
+def largest(values, n):
+    """Return the columns of the n largest values of each row, largest first, and these values."""
+    n = min(n, values.shape[1])
+    # Only the largest are sorted; there may be thousands.
+    columns = np.argpartition(-values, n - 1, axis=1)[:, :n]
+    return _in_order(columns, np.take_along_axis(values, columns, axis=1))
+
+
+def _in_order(columns, values):
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def cosines_to_nearest(atoms, member, gram=None):
+    """Return each atom's largest cosine with another atom of its member; NaN if it is alone.
+
+    ``gram`` are the atoms' products with one another, if they are at hand.
+    """
+    lengths = np.linalg.norm(atoms, axis=1).clip(np.finfo(np.float32).tiny)
+    result = np.full(len(atoms), np.nan)
+    for e in np.unique(member):
+        own = np.flatnonzero(member == e)
+        for part in gen_batches(len(own), 1024):
+            rows = own[part]
+            products = atoms[rows] @ atoms[own].T if gram is None else gram[np.ix_(rows, own)]
+            cosine = products / lengths[own] / lengths[rows, None]
+            cosine[np.arange(len(cosine)), np.arange(part.start, part.stop)] = -np.inf
+            if len(own) > 1:
+                result[own[part]] = cosine.max(axis=1)
+    return result
 
 
 def histograms(codes, atoms, n_bins):

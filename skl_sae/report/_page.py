@@ -12,8 +12,9 @@ import numpy as np
 
 # The page's scripts, in the order in which they run.
 _SCRIPTS = (
-    "data", "elements", "thumbnails", "places", "charts", "labels", "galleries", "address",
-    "dialog", "copy", "sums", "atom", "without", "image", "search", "start",
+    "data", "elements", "thumbnails", "places", "charts", "labels", "measures", "galleries",
+    "address", "dialog", "copy", "sums", "together", "atom", "without", "image", "table", "map",
+    "classes", "compare", "search", "start",
 )  # fmt: skip
 
 
@@ -74,13 +75,33 @@ def definitions(figures):
     )
 
 
+def models_table(names, columns):
+    """Return a table of models side by side, or nothing if there are none.
+
+    ``columns`` are the models' figures as text, by the figures' names.
+    """
+    if not names:
+        return ""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(figure)}</th>'
+        + "".join(f"<td>{html.escape(values.get(figure, ''))}</td>" for values in columns)
+        + "</tr>"
+        for figure in columns[0]
+    )
+    return (
+        '<h3>Side by side</h3><div class="scroll"><table class="plain models"><thead><tr>'
+        f'<th scope="col">Figure</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
 def parameter_rows(estimator):
     """Return the table rows of the estimator's parameters, with non-default ones marked."""
     defaults = type(estimator)().get_params(deep=False)
     rows = []
     for name, value in sorted(estimator.get_params(deep=False).items()):
-        text = _described(value)
-        changed = ' class="changed"' if text != _described(defaults[name]) else ""
+        text = described(value)
+        changed = ' class="changed"' if text != described(defaults[name]) else ""
         rows.append(
             f'<tr{changed}><th scope="row">{html.escape(name)}</th>'
             f"<td>{html.escape(text)}</td></tr>"
@@ -88,8 +109,8 @@ def parameter_rows(estimator):
     return "\n".join(rows)
 
 
-def _described(value):
-    # A parameter may be an array of initial atoms, or any text.
+def described(value):
+    """Return a parameter in words: it may be an array of initial atoms, or any text."""
     if hasattr(value, "shape"):
         return f"array of shape {tuple(value.shape)}"
     text = " ".join(repr(value).split())

@@ -3,17 +3,13 @@
 from ..inspection._placed import has_places
 
 
-def python_lines(estimator, subject, X):
+def python_lines(reading):
     """Return the lines, in which ``{n}`` stands for a number and ``{next}`` for the next one.
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder
-        Fitted estimator.
-    subject : WholeImages or ImagesOfPlaces
-        The report's images with their codes.
-    X : array-like
-        Input of the estimator, as it was given.
+    reading : Reading
+        The estimator and its codes of the images.
 
     Returns
     -------
@@ -21,12 +17,13 @@ def python_lines(estimator, subject, X):
         ``names`` is what the lines call by which name; ``atom`` and ``image`` are lists of lines;
         ``codes`` is an expression for the codes of one image as a dense array.
     """
+    estimator, subject = reading.estimator, reading.subject
     has_sparse_codes = getattr(estimator, "sparse_output", True)
     coded = "sae.transform(X[{n}:{next}])"
     return {
         "names": _names(estimator, subject),
         "atom": _atom_lines(estimator, subject),
-        "image": ["X.iloc[{n}]" if hasattr(X, "iloc") else "X[{n}]", coded],
+        "image": ["X.iloc[{n}]" if reading.is_frame else "X[{n}]", coded],
         "codes": f"{coded}.toarray()" if has_sparse_codes else f"np.array({coded})",
     }
 

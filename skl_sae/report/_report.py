@@ -1,54 +1,48 @@
-"""SAEReport: its figures, and the data from which the page's script draws."""
+"""SAEReport: a page, and the figures on it, of a fitted estimator and some images."""
 
 import html
-import math
+import json
 import tempfile
 import webbrowser
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sklearn.utils import column_or_1d, gen_batches
+from numpy.typing import ArrayLike
+from sklearn.utils import column_or_1d
 
 from .._model_file._atomic import replacing
-from ..inspection import class_selectivity
-from ..inspection._coherence import coherence_of_pictures
-from ..inspection._estimators import fitted_step
+from ..images._typing import AnyPath, Shape
 from ..inspection._placed import has_places
-from ..inspection._samples import strongest_samples
-from ..metrics import row_correlations, unexplained_of_parts
-from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
-from ._examples import examples
+from ._contents import Contents
+from ._export import as_dict
+from ._findings import Findings, Labels
 from ._labels import checked_labels, label_key
-from ._page import definitions, filled, json_for_script, packed, parameter_rows, policy, template
-from ._python import python_lines
-from ._subject import ImagesOfPlaces, Shown, WholeImages
-from ._summary import summary
-from ._thumbnails import (
-    TILES_A_SHEET,
-    TILES_ACROSS,
-    image_bytes,
-    sheets,
-    shrink,
-    signed_bytes,
-    tile_shape,
+from ._page import (
+    definitions,
+    filled,
+    json_for_script,
+    models_table,
+    parameter_rows,
+    policy,
+    template,
 )
-
-# Limits of what is shown, so that a page stays under 15 MB. Figures are of all images and atoms.
-_MOST_ATOMS, _MOST_IMAGES = 4096, 1000
-_BUDGETS = {"atom": 6_400_000, "image": 1_600_000, "guess": 1_600_000}  # bytes of thumbnails
-_N_TOP, _N_BINS, _N_NEAREST, _N_CLASSES = 12, 24, 4, 5
-_N_EXAMPLES = 6  # of each quantile
-_ROWS_AT_A_TIME = 256
+from ._python import python_lines
+from ._reading import Reading
+from ._summary import described, values_of
 
 
 class SAEReport:
     """HTML page about a fitted autoencoder's atoms and its reconstructions of given images.
 
-    The page has a summary, the training curves, the images beside their reconstructions and a
-    gallery of the atoms, which can be sorted and filtered. Opening an atom shows the images on
-    which it fires most strongly; opening an image shows the atoms that compose it, one by one.
+    The page has a summary, the training curves, the images beside their reconstructions, a gallery
+    and a map of the atoms, a table of their measures, to be sorted, filtered and copied from, the
+    classes with the atoms that mark them, and matched atoms of members or of two estimators.
+    Opening an atom shows the images on which it fires most strongly and the atoms that fire with
+    it; opening an image shows the atoms that compose it, one by one, and images of similar codes.
     The page is a single file: it loads nothing else, and shows names and labels as plain text.
+    :meth:`to_dict` has the same figures as numbers.
 
     Parameters
     ----------
@@ -61,10 +55,14 @@ class SAEReport:
         Class of each sample: numbers or str.
     image_shape : tuple or None, default=None
         Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
-        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it, and takes images of
-        another size than in fit, too.
+        channels. None is that of the images the estimator was fitted to, ``image_shape_``, or that
+        its Pipeline loads. A ConvTopKSparseAutoencoder takes images of another size, too.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
+    compare : estimator or None, default=None
+        Another fitted estimator, or a Pipeline that ends with one, which takes X too and has atoms
+        of the same size. Its atoms are matched to those of ``estimator`` one to one, as
+        :func:`skl_sae.inspection.shared_atoms` does, and the figures of both stand side by side.
     labels : dict, str, pathlib.Path or None, default=None
         Labels of atoms, {column of the codes: text}, or the path of a JSON file of them, as the
         page exports what was typed into it.
@@ -74,7 +72,8 @@ class SAEReport:
     ValueError
         If the lengths of X, y and filenames differ, image_shape does not fit X, labels are not
         text of atoms that there are, the estimator is not an autoencoder of this package, or its
-        decoder has hidden layers: the page adds up atoms.
+        decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have another
+        size.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -91,9 +90,15 @@ class SAEReport:
 
     Small atoms at all places are shown by themselves. An atom's page frames up to four places
     where it fires in an image, the strongest; an atom's activation in an image is its largest, its
-    share of the reconstructions is that of all places, and ``pooling`` makes no difference. Images
-    of normalized patches are shown with their reconstructions, but not built up atom by atom, as
-    each patch has its mean and spread put back.
+    share of the reconstructions' variance is that of all places, and ``pooling`` makes no
+    difference. Images of normalized patches are shown with their reconstructions, but not built up
+    atom by atom, as each patch has its mean and spread put back.
+
+    Atoms that fire together are told by phi, the correlation of whether they fire, of at least
+    three common images; images of similar codes by the cosine of their activations. The map places
+    each atom near the five of largest cosine with it; nearly orthogonal atoms have no such order in
+    two dimensions, and the map then says little. Figures of an ensemble's first six members stand
+    side by side, too.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
@@ -117,23 +122,35 @@ class SAEReport:
     ...     report.write_html(os.path.join(folder, "report.html"))
     ...     print(os.listdir(folder))
     ['report.html']
+
+    The figures as numbers, for a table or another program:
+
+    >>> figures = report.to_dict()
+    >>> len(figures["atoms"]), figures["summary"]["n_images"], figures["atoms"][5]["atom"]
+    (64, 200, 5)
     """
 
-    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None, labels=None):
-        estimator, X = fitted_step(estimator, X, needs="centers_")
-        _check_linear(estimator)
-        kind = ImagesOfPlaces if has_places(estimator) else WholeImages
-        self._subject = kind(estimator, X, image_shape)
-        self._X = self._subject.rows
-        self._classes, self._labels = _checked_classes(y, len(self._X))
-        self._names = _checked_names(filenames, len(self._X))
-        self._atom_labels = checked_labels(labels, len(self._subject.atoms))
-        self._python = python_lines(estimator, self._subject, X)
-        self._estimator = estimator
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        image_shape: Shape | None = None,
+        filenames: Sequence[str] | ArrayLike | None = None,
+        compare: Any = None,
+        labels: Mapping[int, str] | AnyPath | None = None,
+    ) -> None:
+        reading = Reading(estimator, X, image_shape)
+        n_samples = len(reading.subject.rows)
+        of_images = Labels(*_checked_classes(y, n_samples), _checked_names(filenames, n_samples))
+        other = None if compare is None else _checked_other(reading, compare, X, image_shape)
+        self._findings = Findings(reading, of_images, other)
+        self._atom_labels = checked_labels(labels, len(reading.subject.atoms))
 
     # --- Public methods ---
 
-    def html(self):
+    def html(self) -> str:
         """Make the page.
 
         Returns
@@ -141,28 +158,94 @@ class SAEReport:
         page : str
             Complete HTML document.
         """
-        subject = self._subject
-        usage = subject.usage()
-        correlations, unexplained = self._reconstruction_figures()
-        atoms = np.lexsort((-usage.share, -usage.frequency))[:_MOST_ATOMS]
-        images = evenly_ranked(np.nan_to_num(correlations), _MOST_IMAGES)
-        data, sprites = self._page_data(usage, correlations, atoms, images)
-        figures = summary(self._estimator, subject, usage, correlations, unexplained)
-        page = template()
+        findings, contents = self._findings, Contents(self._findings)
+        reading, page = findings.reading, template()
+        steps, sprites = contents.sprites()
         return filled(
             page,
             policy=html.escape(policy(page)),
-            subtitle=html.escape(self._subtitle(len(atoms), len(images))),
-            figures=definitions(figures),
-            parameters=parameter_rows(self._estimator),
-            data=json_for_script(data),
+            subtitle=html.escape(self._subtitle(contents.shown)),
+            figures=definitions(described(findings.summary, reading.subject.mean_words)),
+            models=models_table(
+                [name for name, _ in findings.models],
+                [values_of(figures) for _, figures in findings.models],
+            ),
+            parameters=parameter_rows(reading.estimator),
+            data=json_for_script(contents.data(steps) | self._reader_data()),
             sprites="\n".join(
                 f'<script type="text/plain" id="{name}">{content}</script>'
                 for name, content in sprites
             ),
         )
 
-    def write_html(self, path):
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report's figures, of all atoms and images, as numbers.
+
+        Returns
+        -------
+        figures : dict
+            Only dict, list, str, int, float, bool and None, which stands for undefined. Atoms are
+            numbered like the columns of the codes and images like the rows of X. Keys:
+
+            - ``format`` and ``version``: "skl_sae.report", and 1 for the keys listed here.
+            - ``estimator`` and ``parameters``: name of the class, and its parameters; what JSON
+              cannot hold is described in words.
+            - ``image_shape``: height, width and perhaps channels.
+            - ``summary``: ``n_images``, ``n_atoms`` (columns of the codes), ``n_members``,
+              ``n_trained_atoms`` (of all members), ``correlation`` (mean), ``fvu``,
+              ``active_atoms`` (mean of an image), ``most_active_atoms``, ``dead_atoms``,
+              ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
+              ``stability``.
+            - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch.
+            - ``atoms``: a dict for each atom with its number ``atom``, ``member`` (from 0) and
+              measures, see Notes.
+            - ``images``: a dict for each image with ``row``, ``correlation`` and
+              ``active_atoms``; ``name`` with filenames, ``class`` with y.
+            - ``classes``: a dict for each of two or more classes with ``name``, ``n_images``,
+              ``correlation`` (mean), its most selective ``atoms`` and their ``auc``.
+            - ``models``: for members or two estimators a dict each, with ``name`` and keys of
+              ``summary``; else empty.
+            - ``comparisons``: a dict for each two of them with ``names``, ``mean_cosine`` of
+              matched atoms, ``shared``, the share of them from the cosine ``same_from`` on,
+              ``atoms``, pairs of numbers, and their ``cosines``, the largest first.
+
+        Notes
+        -----
+        Measures of an atom are ``frequency``, ``mean_activation``, ``max_activation``, ``share``
+        and ``dead`` (see :func:`skl_sae.inspection.atom_usage`); ``place_frequency`` (of small
+        atoms, where ``frequency`` is that in images); ``smoothness`` (Moran's I, see
+        :func:`skl_sae.inspection.picture_coherence`); ``nearest_cosine`` (the largest with another
+        atom of its member); ``encoder_cosine`` (with the weights of its encoder; None if they are
+        tied); ``dead_in_training`` (in the last epoch). With two or more classes also
+        ``best_class``, ``auc`` and ``p_adjusted`` (of the class of largest AUC, see
+        :func:`skl_sae.inspection.class_selectivity`); ``accuracy`` (the balanced accuracy of
+        telling that class by one threshold on the atom, learned on one half of the images and
+        scored on the other, both ways); ``purity`` and ``dominant_class`` (share of the most
+        frequent class among the images on which the atom fires, and that class).
+        """
+        return as_dict(self._findings)
+
+    def to_json(self, path: AnyPath | None = None) -> str | None:
+        """Return the figures of :meth:`to_dict` as JSON, or write them to a file.
+
+        Parameters
+        ----------
+        path : str, pathlib.Path or None, default=None
+            Path of the file, in an existing folder; it is replaced once the new one is complete.
+
+        Returns
+        -------
+        text : str or None
+            JSON in ASCII; None if it was written.
+        """
+        text = json.dumps(self.to_dict(), allow_nan=False)
+        if path is None:
+            return text
+        with replacing(path) as file:
+            file.write(text.encode("ascii"))
+        return None
+
+    def write_html(self, path: AnyPath) -> None:
         """Write the page.
 
         An existing file is replaced once the new page is complete; its permissions are kept.
@@ -176,7 +259,7 @@ class SAEReport:
         with replacing(path) as file:
             file.write(content)
 
-    def open(self):
+    def open(self) -> Any:
         """Write the page to a temporary file, which is kept, and open it in the web browser.
 
         Returns
@@ -196,192 +279,47 @@ class SAEReport:
             f'height="800" frameborder="0" srcdoc="{html.escape(self.html())}"></iframe>'
         )
 
-    def _reconstruction_figures(self):
-        """Return each sample's correlation (NaN if constant), and the unexplained variance."""
-        correlations = np.empty(len(self._X))
-
-        def parts():
-            # Reconstructions of all samples may be too many for the memory.
-            for rows in gen_batches(len(self._X), _ROWS_AT_A_TIME):
-                reconstruction = self._subject.reconstructions(rows)
-                correlations[rows] = row_correlations(self._X[rows], reconstruction)
-                yield self._X[rows], reconstruction
-
-        unexplained = unexplained_of_parts(parts(), self._subject.mean)
-        return correlations, unexplained
-
-    def _subtitle(self, n_atoms, n_images):
-        height, width, *channels = self._subject.image_shape
-        kind = "colour" if channels == [3] else "grey"
-        n_members = len(self._estimator.centers_)
-        parts = [
-            f"{len(self._X):,} {kind} images of {height}x{width} pixels",
-            f"{n_members} member{'s' if n_members > 1 else ''} of "
-            f"{len(self._estimator.components_) // n_members:,} atoms",
-        ]
-        if has_places(self._estimator):
-            side = "x".join(map(str, self._subject.atom_shape[:2]))
-            parts[1] = f"{len(self._subject.atoms):,} atoms of {side} pixels at all places"
-        if n_images < len(self._X):
-            parts.append(f"{n_images:,} images shown, from the worst to the best")
-        if n_atoms < self._subject.activations.shape[1]:
-            parts.append(f"the {n_atoms:,} atoms used most shown")
-        return " · ".join(parts)
-
-    # --- Data of the page's script ---
-
-    def _page_data(self, usage, correlations, atoms, images):
-        """Return the data, and names and contents of the sheets of thumbnails.
-
-        ``atoms`` and ``images`` are the indices of those shown; in the data they count from 0.
-        """
-        rows = self._subject.atoms[atoms]
-        shown = Shown(images, atoms, rows, rows @ rows.T)
-        reconstructions = self._subject.reconstructions(images)
-        steps, sprites = self._sprites(rows, self._X[images], reconstructions)
-        data = self._general_data(usage) | {
-            "atoms": {
-                **self._atom_data(usage, shown),
-                "step": packed(steps / self._subject.n_members, "f4"),
-            },
-            "images": self._image_data(correlations, shown),
-        }
-        return data, sprites
-
-    def _general_data(self, usage):
-        estimator, subject = self._estimator, self._subject
+    def _reader_data(self):
+        """Return data about what readers write and copy."""
+        reading = self._findings.reading
         return {
-            "tile": tile_shape(subject.image_shape),
-            "atom_tile": tile_shape(subject.atom_shape),
-            "across": TILES_ACROSS,
-            "range": self._range(),
-            "classes": self._classes,
-            "members": subject.n_members,
             "labels": self._atom_labels,
-            "key": label_key(subject.atoms, self._atom_labels),
-            "python": self._python,
-            "curves": {
-                "loss": packed(estimator.loss_curve_, "f4"),
-                "correlation": packed(estimator.correlation_curve_, "f4"),
-                "held_out": packed(estimator.validation_scores_ or [], "f4"),
-                "share": packed(cumulative(usage.share), "f4"),
-            },
-        } | subject.general_data()
-
-    def _range(self):
-        """Return the values shown in black and in white."""
-        low, high = float(self._X.min()), float(self._X.max())
-        if 0 <= low and high <= 1:
-            return [0.0, 1.0]
-        return [low, high if low < high else low + 1]
-
-    def _sprites(self, atoms, images, reconstructions):
-        """Return one step of each atom's bytes, in units of X; and names and contents of sheets."""
-        steps, limits = np.empty(len(atoms)), self._range()
-
-        def atom_tiles(rows):
-            tiles, steps[rows] = signed_bytes(shrink(atoms[rows], self._subject.atom_shape))
-            return tiles
-
-        def image_tiles(source, rows):
-            return image_bytes(shrink(source[rows], self._subject.image_shape), *limits)
-
-        kinds = {
-            "atom": (len(atoms), atom_tiles),
-            "image": (len(images), partial(image_tiles, images)),
-            "guess": (len(images), partial(image_tiles, reconstructions)),
-        }
-        sprites = []
-        for kind, (n, tiles) in kinds.items():
-            parts = map(tiles, gen_batches(n, TILES_A_SHEET))
-            contents = sheets(parts, n, _BUDGETS[kind])
-            sprites += [(f"{kind}-{i}", content) for i, content in enumerate(contents)]
-        return steps, sprites
-
-    def _atom_data(self, usage, shown):
-        """Return figures of each atom, from all samples, and its strongest among those shown."""
-        activations, atoms = self._subject.activations, shown.atoms
-        member = atoms // (activations.shape[1] // self._subject.n_members)
-        codes = activations[shown.images][:, atoms]
-        top, strongest = strongest_samples(codes, _N_TOP)
-        weaker = examples(codes, _N_TOP, _N_EXAMPLES)
-        nearest, cosines = nearest_atoms(shown.gram, member, _N_NEAREST)
-        counts, low, high = histograms(activations, atoms, _N_BINS)
-        figures = {
-            "frequency": usage.frequency,
-            "mean": usage.mean_activation,
-            "max": usage.max_activation,
-            "share": usage.share,
-        }
-        if "place_frequency" in usage:
-            figures["place_frequency"] = usage.place_frequency
-        return {
-            "column": packed(atoms, "u4"),
-            "member": packed(member, "u2"),
-            **{name: packed(values[atoms], "f4") for name, values in figures.items()},
-            "smoothness": packed(self._smoothness(shown.rows), "f4"),
-            "top": packed(top, "i2"),
-            "top_code": packed(strongest, "f4"),
-            "nearest": packed(nearest, "i2"),
-            "cosine": packed(cosines, "f4"),
-            "histogram": packed(counts, "u4"),
-            "low": packed(low, "f4"),
-            "high": packed(high, "f4"),
-            **weaker.data(),
-            **self._subject.atom_data(shown, top=top, example=weaker.samples),
-            **self._class_data(atoms),
+            "key": label_key(reading.subject.atoms, self._atom_labels),
+            "python": python_lines(reading),
         }
 
-    def _smoothness(self, atoms):
-        """Return Moran's I of each atom as a picture; 0 where it has none."""
-        shape = self._subject.atom_shape
-        if math.prod(shape[:2]) < 2:
-            return np.zeros(len(atoms))
-        return np.nan_to_num(coherence_of_pictures(atoms, shape))
-
-    def _class_data(self, atoms):
-        """Return the classes that each atom marks best, if there are two or more."""
-        if self._classes is None or len(self._classes) < 2:
-            return {}
-        selectivity = class_selectivity(self._subject.activations, self._labels)
-        # Of thousands of classes a page shows a few for each atom.
-        best = np.argsort(-selectivity.auc[:, atoms], axis=0, kind="stable")[:_N_CLASSES]
-        figures = {
-            "auc": selectivity.auc,
-            "rate": selectivity.frequency,
-            "difference": selectivity.difference,
-            "p": selectivity.p_adjusted,
-        }
-        return {"class": packed(best.T, "u2")} | {
-            name: packed(values[best, atoms].T, "f4") for name, values in figures.items()
-        }
-
-    def _image_data(self, correlations, shown):
-        """Return figures of each image, its strongest codes, and how they add up."""
-        images = shown.images
-        data = {
-            "row": packed(images, "u4"),
-            "correlation": packed(np.nan_to_num(correlations[images]), "f4"),
-            "active": packed(np.diff(self._subject.codes.indptr)[images], "u4"),
-            **self._subject.image_data(shown),
-        }
-        if self._names is not None:
-            data["name"] = [self._names[i] for i in images]
-        if self._labels is not None:
-            data["label"] = packed(self._labels[images], "u2")
-        return data
+    def _subtitle(self, shown):
+        subject, estimator = self._findings.reading.subject, self._findings.reading.estimator
+        height, width, *channels = subject.image_shape
+        kind = "colour" if channels == [3] else "grey"
+        n_members, n_images = len(estimator.centers_), len(shown.images)
+        parts = [
+            f"{len(subject.rows):,} {kind} images of {height}x{width} pixels",
+            f"{n_members} member{'s' if n_members > 1 else ''} of "
+            f"{len(estimator.components_) // n_members:,} atoms",
+        ]
+        if has_places(estimator):
+            side = "x".join(map(str, subject.atom_shape[:2]))
+            parts[1] = f"{len(subject.atoms):,} atoms of {side} pixels at all places"
+        if n_images < len(subject.rows):
+            parts.append(f"{n_images:,} images shown, from the worst to the best")
+        if len(shown.atoms) < subject.activations.shape[1]:
+            parts.append(f"the {len(shown.atoms):,} atoms used most shown")
+        return " · ".join(parts)
 
 
 # --- Checks ---
 
 
-def _check_linear(estimator):
-    """The page adds atoms up as the reader picks them."""
-    if len(getattr(estimator, "decoder_coefs_", ())):
+def _checked_other(reading, compare, X, image_shape):
+    other = Reading(compare, X, image_shape)
+    sizes = [found.subject.atom_shape for found in (reading, other)]
+    if sizes[0] != sizes[1]:
         raise ValueError(
-            "SAEReport adds up atoms, and so needs a linear decoder, got one with hidden layers. "
-            "ReconstructionDisplay shows its reconstructions."
+            f"Expected compare with atoms of shape {sizes[0]}, as those of estimator, "
+            f"got {sizes[1]}."
         )
+    return other
 
 
 def _checked_classes(y, n_samples):

@@ -1,77 +1,85 @@
-"""Figures of the report's summary, with their explanations."""
+"""Figures of a report's summary as numbers, and as text with explanations."""
 
 import numpy as np
 
-from ..inspection import match_members
 from ..inspection._estimators import is_of_another_library
 
-# Pairs of members times n_components**3. Matching takes about a second for a tenth of this.
-_MOST_TO_MATCH = 1e11
 
-
-def summary(estimator, subject, usage, correlations, unexplained):
-    """Return name, value and explanation of each figure.
+def summary_figures(reading):
+    """Return the figures of a summary, numbers by name; None where there is none.
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder
-        Fitted estimator.
-    subject : WholeImages or ImagesOfPlaces
-        The report's images with their codes.
-    usage : Bunch
-        Result of atom_usage for them.
-    correlations : ndarray of shape (n_samples,)
-        Correlations with the reconstructions; NaN if undefined.
-    unexplained : float
-        Fraction of variance unexplained; NaN if undefined.
+    reading : Reading
+        The estimator and its codes of the images.
     """
-    varying = correlations[~np.isnan(correlations)]
-    mean = f"{varying.mean():.4f}" if len(varying) else "undefined"
-    figures = [
-        ("Correlation", mean, "of an image with its reconstruction, on average"),
-        (
-            "FVU",
-            "undefined" if np.isnan(unexplained) else f"{unexplained:.4f}",
-            f"fraction of the variance of these images, about {subject.mean_words}, "
-            "that is left unexplained",
-        ),
-        *_usage_figures(estimator, subject.codes, usage),
-    ]
-    stability = _stability(estimator)
-    if stability is not None:
-        explanation = "mean cosine of atoms matched between members"
-        figures.append(("Stability", f"{stability:.3f}", explanation))
-    return figures
-
-
-def _usage_figures(estimator, codes, usage):
-    n_atoms, n_dead = len(usage.dead), int(usage.dead.sum())
-    n_active = np.diff(codes.indptr)
-    dead = f"{n_dead:,} of {n_atoms:,} fire on none of these images"
+    subject, estimator = reading.subject, reading.estimator
+    correlations, unexplained = reading.reconstruction
+    trained = None
     if not is_of_another_library(estimator):
-        n_dead_in_training = int((estimator.atom_frequency_ == 0).sum())
-        n_trained = len(estimator.components_)
-        dead += f"; in the last epoch of training {n_dead_in_training:,} of {n_trained:,}"
-    return [
-        (
-            "Active atoms",
-            f"{n_active.mean():,.1f}",
-            f"an image, on average; {n_active.max():,} at most",
-        ),
-        ("Dead atoms", f"{100 * n_dead / n_atoms:.1f} %", dead),
-        (
-            "Atoms for 80 %",
-            f"{100 * usage.fraction_for_80:.1f} %",
-            f"{usage.atoms_for_80:,} atoms carry 80 % of the reconstructions' energy",
-        ),
-    ]
+        trained = int((estimator.atom_frequency_ == 0).sum())
+    return {
+        "n_images": len(subject.rows),
+        "n_atoms": subject.activations.shape[1],
+        "n_members": len(estimator.centers_),
+        "n_trained_atoms": len(estimator.components_),
+        **model_figures(correlations, unexplained, subject.codes, reading.usage),
+        "dead_in_training": trained,
+        "stability": None if reading.matching is None else reading.matching.stability,
+    }
 
 
-def _stability(estimator):
-    """Return the members' stability; None for one member, or if it would take long."""
-    n_members = len(estimator.centers_)
-    n_components = len(estimator.components_) // n_members
-    n_pairs = n_members * (n_members - 1) // 2
-    if not 0 < n_pairs * n_components**3 <= _MOST_TO_MATCH:
-        return None
-    return match_members(estimator).stability
+def model_figures(correlations, unexplained, codes, usage):
+    """Return the figures that two models, or members of one, have in common."""
+    varying = correlations[~np.isnan(correlations)]
+    n_active = np.diff(codes.indptr)
+    return {
+        "correlation": float(varying.mean()) if len(varying) else None,
+        "fvu": None if np.isnan(unexplained) else float(unexplained),
+        "active_atoms": float(n_active.mean()),
+        "most_active_atoms": int(n_active.max()),
+        "dead_atoms": int(usage.dead.sum()),
+        "dead_fraction": float(usage.dead.mean()),
+        "atoms_for_80": usage.atoms_for_80,
+        "fraction_for_80": usage.fraction_for_80,
+    }
+
+
+def described(figures, mean_words):
+    """Return name, value and explanation of each of the figures."""
+    values = values_of(figures)
+    dead = f"{figures['dead_atoms']:,} of {figures['n_atoms']:,} fire on none of these images"
+    if figures["dead_in_training"] is not None:
+        dead += (
+            f"; in the last epoch of training {figures['dead_in_training']:,} "
+            f"of {figures['n_trained_atoms']:,}"
+        )
+    explanations = {
+        "Correlation": "of an image with its reconstruction, on average",
+        "FVU": f"fraction of the variance of these images, about {mean_words}, "
+        "that is left unexplained",
+        "Active atoms": f"an image, on average; {figures['most_active_atoms']:,} at most",
+        "Dead atoms": dead,
+        "Atoms for 80 %": f"{figures['atoms_for_80']:,} atoms carry 80 % of the "
+        "reconstructions' variance",
+        "Stability": "mean cosine of atoms matched between members",
+    }
+    return [(name, value, explanations[name]) for name, value in values.items()]
+
+
+def values_of(figures):
+    """Return the figures of one model as text, by the names that a page gives them."""
+
+    def text(name, digits):
+        return "undefined" if figures[name] is None else f"{figures[name]:.{digits}f}"
+
+    values = {
+        "Correlation": text("correlation", 4),
+        "FVU": text("fvu", 4),
+        "Active atoms": f"{figures['active_atoms']:,.1f}",
+        "Dead atoms": f"{100 * figures['dead_fraction']:.1f} %",
+        "Atoms for 80 %": f"{100 * figures['fraction_for_80']:.1f} %",
+    }
+    if figures.get("stability") is not None:
+        values["Stability"] = f"{figures['stability']:.3f}"
+    return values

@@ -89,6 +89,11 @@ def test_sparsity_by_class_finds_a_class_that_needs_more_atoms():
     assert sparsity_by_class(codes.astype(float), rng.permutation(y)).p_value > 0.05
 
 
+def variance(codes, components):
+    """Variance of reconstructions about their mean, summed over features."""
+    return np.var(codes @ components, axis=0).sum()
+
+
 def test_atom_usage_is_that_of_loops(codes):
     components = np.random.default_rng(3).normal(size=(N_ATOMS, 5))
     usage = atom_usage(codes, components)
@@ -99,9 +104,10 @@ def test_atom_usage_is_that_of_loops(codes):
         assert usage.mean_activation[atom] == pytest.approx(fired.mean() if len(fired) else 0)
         assert usage.max_activation[atom] == column.max()
         assert usage.dead[atom] == (atom == DEAD)
-        parts = [np.square(value * components[atom]).sum() for value in column]
-        total = sum(np.square(dense[:, [j]] * components[j]).sum() for j in range(N_ATOMS))
-        assert usage.share[atom] == pytest.approx(sum(parts) / total)
+        assert usage.share[atom] == pytest.approx(
+            variance(dense[:, [atom]], components[[atom]])
+            / sum(variance(dense[:, [j]], components[[j]]) for j in range(N_ATOMS))
+        )
     assert usage.share.sum() == pytest.approx(1)
     shares = sorted(usage.share, reverse=True)
     expected = next(n for n in range(N_ATOMS + 1) if sum(shares[:n]) >= 0.8)
@@ -115,8 +121,25 @@ def test_atoms_without_components_have_unit_norm(codes):
 
 @pytest.mark.parametrize(("n_atoms", "expected"), [(1, 1), (5, 4), (10, 8), (15, 12), (7, 6)])
 def test_of_equal_atoms_four_fifths_carry_80_percent(n_atoms, expected):
-    usage = atom_usage(0.1 * np.eye(n_atoms))
+    # A sample without any, so that one atom alone varies, too.
+    usage = atom_usage(0.1 * np.eye(n_atoms + 1, n_atoms))
     assert usage.atoms_for_80 == expected
+
+
+def test_shares_of_orthogonal_atoms_are_the_variance_of_the_reconstructions(codes):
+    components = 3 * np.linalg.qr(np.random.default_rng(3).normal(size=(20, N_ATOMS)))[0].T
+    total = variance(codes.toarray(), components)
+    share = [variance(codes[:, [j]].toarray(), components[[j]]) / total for j in range(N_ATOMS)]
+    np.testing.assert_allclose(atom_usage(codes, components).share, share)
+
+
+def test_an_atom_that_fires_alike_on_all_samples_has_no_share(codes):
+    with_mean = np.column_stack([np.full(N_ROWS, 1e4 / 3), codes.toarray()])
+    usage, without = atom_usage(with_mean), atom_usage(codes)
+    assert usage.share[0] < 1e-12 and usage.frequency[0] == 1
+    np.testing.assert_allclose(usage.share[1:], without.share, rtol=1e-9)
+    assert usage.atoms_for_80 == without.atoms_for_80
+    assert not atom_usage(with_mean[:1]).share.any()
 
 
 def test_usage_of_codes_that_are_all_zero():
@@ -210,12 +233,16 @@ def test_a_dead_atom_has_no_samples(codes):
     assert rows.dtype == np.int64
 
 
-def test_signs_do_not_matter(codes, signed_codes, y):
+def test_signs_matter_to_the_share_alone(codes, signed_codes, y):
     assert (signed_codes.data < 0).any()
-    assert_same(atom_usage(codes), atom_usage(signed_codes))
+    usage, of_signed = atom_usage(codes), atom_usage(signed_codes)
+    for name in ("frequency", "mean_activation", "max_activation", "dead"):
+        np.testing.assert_array_equal(usage[name], of_signed[name])
     assert_same(class_selectivity(codes, y), class_selectivity(signed_codes, y))
     for atom in range(N_ATOMS):
         np.testing.assert_array_equal(top_samples(codes, atom), top_samples(signed_codes, atom))
+    spread = signed_codes.toarray().var(axis=0)
+    np.testing.assert_allclose(of_signed.share, spread / spread.sum())
 
 
 @pytest.mark.parametrize("convert", [

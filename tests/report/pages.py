@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import numpy as np
@@ -25,6 +26,7 @@ HOSTILE = [
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+DRAWN = "root => [...root.querySelectorAll('canvas')].every(c => c.dataset.drawn)"
 OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
@@ -83,6 +85,26 @@ def tiles(page, kind, n, shape):
         row, column = divmod(i % 256, 16)
         result.append(sheet[row * height :, column * width :][:height, :width])
     return np.array(result)
+
+
+@contextmanager
+def opened(browser, path):
+    """Open a report from disk; fails if the page complains or asks for anything."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    complaints, requests = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function(f"({DRAWN})(document)")
+    yield page
+    asked = [url for url in requests if not url.startswith("data:")]
+    hacked = page.evaluate("window.hacked")
+    context.close()
+    assert complaints == []
+    assert asked == [path.as_uri()]
+    assert hacked is None
 
 
 def bytes_of(page, selector):

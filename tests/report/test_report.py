@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skl_sae import TopKSparseAutoencoder, pearson_correlation
 from skl_sae.inspection import atom_usage, class_selectivity, picture_coherence, top_samples
-from skl_sae.report import SAEReport, _report, _subject, _summary
+from skl_sae.report import SAEReport, _contents, _reading, _subject
 
 # --- The document ---
 
@@ -31,7 +31,8 @@ def test_hostile_names_and_labels_add_no_markup(sae):
     assert parsed.tags == plain.tags
     assert not [a for a in parsed.attributes if a[1].startswith("on") or a[1] in ("src", "srcdoc")]
     assert {a[2] for a in parsed.attributes if a[1] == "href"} == {
-        "data:,", "#summary", "#training", "#images", "#atoms"
+        "data:,", "#summary", "#training", "#images", "#atoms", "#table", "#map", "#classes",
+        "#compare",
     }  # fmt: skip
     data = page_data(page)
     assert data["images"]["name"] == names
@@ -173,9 +174,9 @@ def test_examples_are_evenly_spaced_in_quantiles(sae):
 
 def test_limits(sae, monkeypatch):
     for name, value in {"_MOST_ATOMS": 10, "_MOST_IMAGES": 7}.items():
-        monkeypatch.setattr(_report, name, value)
+        monkeypatch.setattr(_contents, name, value)
     monkeypatch.setattr(_subject, "_MOST_CODES", 3)
-    monkeypatch.setattr(_summary, "_MOST_TO_MATCH", 0)
+    monkeypatch.setattr(_reading, "_MOST_TO_MATCH", 0)
     page = SAEReport(sae, X, Y, image_shape=(8, 8)).html()
     data, scores = page_data(page), sae.score_samples(X)
     assert "7 images shown" in page and "the 10 atoms used most shown" in page

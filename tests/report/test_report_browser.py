@@ -4,13 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from pages import HOSTILE, X, Y, bytes_of, needs_chromium, page_data
+from pages import DRAWN, HOSTILE, X, Y, bytes_of, needs_chromium, opened, page_data
 
 from skl_sae import pearson_correlation
 from skl_sae.inspection import top_samples
 from skl_sae.report import SAEReport, _subject
-
-DRAWN = "root => [...root.querySelectorAll('canvas')].every(c => c.dataset.drawn)"
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +22,8 @@ def report_file(sae, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, report_file):
-    """The report, opened from disk; fails if the page complains or asks for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(report_file.as_uri())
-    page.wait_for_function(f"({DRAWN})(document)")
-    yield page
-    asked = [url for url in requests if not url.startswith("data:")]
-    hacked = page.evaluate("window.hacked")
-    context.close()
-    assert complaints == []
-    assert asked == [report_file.as_uri()]
-    assert hacked is None
+    with opened(browser, report_file) as page:
+        yield page
 
 
 def shown(page, kind):

@@ -89,7 +89,7 @@ def test_lines_give_what_is_shown(parameters):
     atom, column, image = check_lines(
         python, {"sae": sae, "X": X, "codes": codes, "np": np}, codes.shape[1]
     )
-    np.testing.assert_allclose(atom, report._subject.atoms[1], rtol=1e-6)
+    np.testing.assert_allclose(atom, report._findings.reading.subject.atoms[1], rtol=1e-6)
     np.testing.assert_array_equal(dense(column), dense(codes)[:, 1])
     np.testing.assert_array_equal(image, X[2])
 

@@ -81,8 +81,8 @@ def test_figures_of_small_atoms():
     np.testing.assert_allclose(
         atoms["place_frequency"], (codes > 0).mean(axis=(0, 1))[columns], rtol=1e-5
     )
-    energy = np.square(codes).sum(axis=(0, 1))
-    np.testing.assert_allclose(atoms["share"], (energy / energy.sum())[columns], rtol=1e-4)
+    spread = codes.var(axis=(0, 1))
+    np.testing.assert_allclose(atoms["share"], (spread / spread.sum())[columns], rtol=1e-4)
     largest, top = codes.max(axis=1), atoms["top"].reshape(12, -1)
     places = atoms["top_place"].reshape(12, top.shape[1], -1)
     for j, column in enumerate(columns):

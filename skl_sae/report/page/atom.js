@@ -5,15 +5,16 @@ function atomView(j) {
     ["Use", `fires on ${percent(atoms.frequency[j])} of the images`],
     ...(PLACES ? [["Places", `fires at ${percent(atoms.place_frequency[j])} of all places`]] : []),
     ["Activation", `${figure(atoms.mean[j])} on average where it fires, ${figure(atoms.max[j])} at most`],
-    ["Share", `${percent(atoms.share[j])} of the reconstructions' energy`],
+    ["Share", `${percent(atoms.share[j])} of the reconstructions' variance`],
   ];
+  pairs.push(...measurePairs(j));
   const parts = [make("div", {class: "split"}, make("div", {}, thumbnail("atom", j, atomName(j)), colourKey("atom")),
     make("div", {}, facts(pairs), labelField(j)))];
   if (!isDead(j)) {
     parts.push(...topImages(j), ...withoutAtom(j), ...weakerImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
-  return [...parts, ...nearestAtoms(j), ...pythonOf({kind: "atom", index: j})];
+  return [...parts, ...togetherAtoms(j), ...nearestAtoms(j), ...pythonOf({kind: "atom", index: j})];
 }
 
 /** The strongest places where an atom fires in one of the images chosen for it. */

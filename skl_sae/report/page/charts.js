@@ -90,9 +90,9 @@ function drawTraining() {
   if (curves.loss.length) drawCurves(charts);
   const last = curves.share.length - 1;
   const share = Array.from(curves.share, (y, i) => [i / last, y]);
-  const frame = lineChart("Share of the reconstructions that the atoms used most carry", [share],
+  const frame = lineChart("Share of the reconstructions' variance that the first atoms carry", [share],
     "fraction of the atoms, those that carry most first", {x: [0, 1], y: [0, 1]});
   const [left, right] = [frame.x(0), frame.x(1)];
   frame.svg.append(draw("line", {class: "mark", x1: left, x2: right, y1: frame.y(0.8), y2: frame.y(0.8)}));
-  charts.append(chart("Share of the reconstructions, with 80 % marked", frame.svg));
+  charts.append(chart("Share of the reconstructions' variance, with 80 % marked", frame.svg));
 }

@@ -28,7 +28,7 @@ const N_TOLD = atoms.class ? atoms.class.length / N_ATOMS : 0; // classes kept o
 const GREY = CHANNELS === 1;
 const PLACES = data.places; // of small atoms; otherwise undefined
 const ADDED = !PLACES || PLACES.added; // whether reconstructions are sums of atoms
-const SIZES = {atom: data.atom_tile, image: data.tile, guess: data.tile};
+const SIZES = {atom: data.atom_tile, other: data.atom_tile, image: data.tile, guess: data.tile, class: data.tile};
 
 const percent = (x) => (x > 0 && x < 0.0005 ? "<0.1 %" : `${(100 * x).toFixed(x < 0.0995 ? 1 : 0)} %`);
 const figure = (x) => {
@@ -37,5 +37,5 @@ const figure = (x) => {
   const text = size >= 1e5 || size < 1e-3 ? x.toExponential(1) : size >= 100 ? x.toFixed(0) : x.toPrecision(3);
   return text.replace("-", "−");
 };
-const count = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;
+const count = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : noun.endsWith("s") ? "es" : "s"}`;
 const correlationText = (r) => r.toFixed(3).replace("-", "−");

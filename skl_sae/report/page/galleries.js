@@ -102,11 +102,15 @@ const captions = {
 };
 const notes = {
   frequency: "Below each atom its number, and on how many of the images it fires.",
-  share: "Below each atom its number, and its share of the reconstructions.",
+  share: "Below each atom its number, and its share of the reconstructions' variance.",
   smoothness: "Below each atom its number, and how alike neighbouring pixels are (Moran's I; about 0 is noise).",
   selectivity: "Below each atom its number, and how well it tells a class from the others (AUC; 0.5 is chance).",
   number: "Below each atom its number, and on how many of the images it fires.",
 };
+for (const {key, text, note} of MEASURES) {
+  captions[key] ??= text;
+  notes[key] ??= `Below each atom its number, and ${note}.`;
+}
 
 const imageGallery = gallery(find("#images"), 12, imageTile, "image", N_IMAGES);
 const atomGallery = gallery(find("#atoms"), 96, (j) => atomTile(j), "atom", N_ATOMS);
@@ -128,7 +132,7 @@ function updateAtoms() {
   const key = {
     frequency: (j) => atoms.frequency[j], share: (j) => atoms.share[j], smoothness: (j) => atoms.smoothness[j],
     selectivity: (j) => (isDead(j) ? 0 : auc(j)), number: (j) => -atoms.column[j],
-  }[sort];
+  }[sort] ?? ((j) => sortable(measureOf(sort), j));
   const order = range(N_ATOMS).filter((j) =>
     (use === "" || (use === "labelled" ? labelOf(j) !== "" : isDead(j) === (use === "dead")))
     && (member === "" || atoms.member[j] === Number(member))

@@ -20,7 +20,7 @@ function imageView(i) {
     ["Row", String(images.row[i])],
     ["Active atoms", images.active[i].toLocaleString("en-GB")],
   ];
-  return [make("div", {class: "beside"}, stage, make("div", {}, facts(pairs), colourKey("difference"))), below,
+  return [make("div", {class: "beside"}, stage, make("div", {}, facts(pairs), colourKey("difference"))), below, ...similarImages(i),
     ...pythonOf({kind: "image", index: i}, python)];
 }
 

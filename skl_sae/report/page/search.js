@@ -79,13 +79,8 @@
     const view = listed[n];
     if (!view) return;
     setOpen(false);
-    if (view.kind !== "class") show(view);
-    else {
-      find("#image-class").value = String(view.index);
-      updateImages();
-      find("#images").scrollIntoView();
-      find("#images .tile")?.focus({preventScroll: true});
-    }
+    if (view.kind === "class") showClass(view.index);
+    else show(view);
   }
 
   function searchKey(event) {

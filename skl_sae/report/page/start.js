@@ -61,3 +61,5 @@ updateImages();
 updateAtoms();
 labelsChanged();
 followAddress();
+// After the first paint.
+setTimeout(() => [startTable, startMap, startClasses, startCompare].forEach((start) => start()));

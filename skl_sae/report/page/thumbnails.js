@@ -58,7 +58,7 @@ function canvas(label, kind = "image") {
 
 function thumbnail(kind, index, label) {
   const element = canvas(label, kind);
-  pixels(kind, index).then((bytes) => paint(element, bytes, kind === "atom"));
+  pixels(kind, index).then((bytes) => paint(element, bytes, kind === "atom" || kind === "other"));
   return element;
 }
 

@@ -1,0 +1,85 @@
+"""Two models, or the members of one, side by side, with their atoms matched."""
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import normalize
+
+from ..inspection import atom_usage
+from ..inspection._matching import matched
+from ._reading import reconstruction_figures
+from ._summary import model_figures, summary_figures
+
+# Cosine from which two atoms count as the same, the default of shared_atoms.
+SAME = 0.7
+THIS, OTHER = "This estimator", "Compared estimator"
+# Members that are told apart in the summary, and whose pairs are shown.
+_MOST_MEMBERS = 6
+
+
+class Comparison(NamedTuple):
+    """Atoms of two models, matched one to one."""
+
+    names: tuple  # of both models
+    atoms: np.ndarray  # (n_pairs, 2), an index in each, of largest cosine first
+    cosines: np.ndarray  # (n_pairs,)
+    is_other: bool  # whether the second is another estimator, not a member of this one
+
+    def shared(self):
+        """Return the share of pairs that count as the same atom."""
+        return float(np.mean(self.cosines >= SAME))
+
+
+def comparisons(reading, other):
+    """Return a Comparison of the estimator and another, and of each two of its members."""
+    found = []
+    if other is not None:
+        atoms = [normalize(r.subject.atoms) for r in (reading, other)]
+        matches, cosines = matched(atoms)
+        found.append(_comparison((THIS, OTHER), matches[0, 1], cosines[0, 1], None))
+    if members_differ(reading) and reading.matching is not None:
+        matches, cosines = reading.matching.matches, reading.matching.cosines
+        n_shown = min(len(matches), _MOST_MEMBERS)
+        for e, f in combinations(range(n_shown), 2):
+            found.append(_comparison(_names(e, f), matches[e, f], cosines[e, f], (e, f)))
+    return found
+
+
+def _comparison(names, matches, cosines, members):
+    own = np.flatnonzero(matches >= 0)
+    order = own[np.argsort(-cosines[own], kind="stable")]
+    pairs = np.stack([order, matches[order]], axis=1)
+    if members is not None:  # counted on through all members, as codes have them
+        pairs += np.array(members) * len(matches)
+    return Comparison(names, pairs, cosines[order], members is None)
+
+
+def _names(*members):
+    return tuple(f"Member {e + 1}" for e in members)
+
+
+def members_differ(reading):
+    """Return whether members have columns of codes of their own."""
+    return reading.subject.n_members > 1
+
+
+def models(reading, other):
+    """Return names and figures of the models that are compared; none if there is one alone."""
+    found = [(THIS, summary_figures(reading))]
+    if other is not None:
+        found.append((OTHER, summary_figures(other)))
+    if members_differ(reading):
+        n_shown = min(reading.subject.n_members, _MOST_MEMBERS)
+        found += [(*_names(e), _member_figures(reading, e)) for e in range(n_shown)]
+    return found if len(found) > 1 else []
+
+
+def _member_figures(reading, e):
+    """Return the figures of member e by itself, decoded by its own atoms and centre."""
+    subject, centres = reading.subject, reading.estimator.centers_
+    n = len(subject.atoms) // len(centres)
+    own = slice(e * n, (e + 1) * n)
+    codes, atoms = subject.codes[:, own], subject.atoms[own]
+    figures = reconstruction_figures(subject, lambda rows: codes[rows] @ atoms + centres[e])
+    return model_figures(*figures, codes, atom_usage(codes))
