@@ -12,8 +12,9 @@ import numpy as np
 
 # The page's scripts, in the order in which they run.
 _SCRIPTS = (
-    "data", "elements", "thumbnails", "places", "charts", "measures", "galleries", "dialog",
-    "together", "atom", "image", "table", "map", "classes", "compare", "start",
+    "data", "elements", "thumbnails", "places", "charts", "labels", "measures", "galleries",
+    "address", "dialog", "copy", "sums", "together", "atom", "without", "image", "table", "map",
+    "classes", "compare", "search", "start",
 )  # fmt: skip
 
 

@@ -138,10 +138,8 @@ function showPicked() {
 /** Copy the list; where a page may not, it is selected to be copied by the keyboard. */
 async function copyPicked() {
   const field = find("#picked");
-  try {
-    await navigator.clipboard.writeText(field.value);
-    find("#picked-note").textContent = `${count(listed.picked.size, "column")} copied`;
-  } catch {
+  if (await copyText(field.value)) find("#picked-note").textContent = `${count(listed.picked.size, "column")} copied`;
+  else {
     field.focus();
     find("#picked-note").textContent = "Press Ctrl+C to copy";
   }
