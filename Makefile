@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test tests test-all test-portable benchmark docs clean
+.PHONY: demo test tests test-all test-portable test-versions benchmark docs dist check-release clean
 
-# A stamp says that an environment is complete, so that a second call installs nothing.
-.venv/installed: setup.py pyproject.toml
+# A stamp says that an environment is complete, so that a second call installs nothing. The version
+# stands in __init__.py.
+.venv/installed: setup.py pyproject.toml skl_sae/__init__.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
@@ -23,12 +24,17 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dask,ray]'
 	touch $@
 
+.venv/installed-release: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
 test: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(MAKE) --jobs 2 tests docs
 
 # Most tests use one core, and so do most examples of the site.
@@ -43,6 +49,10 @@ test-all: test .venv/installed-cluster
 test-portable: .venv/installed-test
 	$(BIN)/python tests/run_portable.py $(SETTINGS)
 
+# The wheel in empty environments, with the oldest and newest libraries; SETS=oldest is one of them.
+test-versions: dist
+	$(BIN)/python tests/run_versions.py dist $(SETS)
+
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/images.py
@@ -53,6 +63,17 @@ docs: .venv/installed-docs
 	PYTHONWARNINGS=error::UserWarning,error::FutureWarning \
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	$(BIN)/python tests/check_docs.py docs/_build/html
+	$(BIN)/python tests/check_accessibility.py docs/_build/html
+
+# What is released: a source distribution, and a wheel built from it; and the page of an index.
+dist: .venv/installed-release
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
+# The version is the same everywhere: in the package, the tag if there is one, changes and citation.
+check-release: .venv/installed-test
+	$(BIN)/python -m pytest tests/test_release.py
 
 clean:
 	rm -rf .venv build dist *.egg-info docs/_build docs/auto_examples docs/generated

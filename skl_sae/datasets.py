@@ -2,6 +2,7 @@
 
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +11,10 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 from sklearn.preprocessing import normalize
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .images._shapes import check_sides
+from .images._typing import AnyPath, RandomState, validate_params
 
 __all__ = ["load_photographs", "make_cells", "make_sparse_rows"]
 
@@ -34,7 +36,14 @@ _SCALES = (64, 160)  # smallest and largest side of a crop, in pixels of the pho
     },
     prefer_skip_nested_validation=True,
 )
-def load_photographs(n_samples=1000, size=(64, 64), mode="RGB", *, subset="train", random_state=0):
+def load_photographs(
+    n_samples: int = 1000,
+    size: tuple[int, int] = (64, 64),
+    mode: Literal["RGB", "L"] = "RGB",
+    *,
+    subset: Literal["train", "test"] = "train",
+    random_state: RandomState = 0,
+) -> Bunch:
     """Load random crops, at several scales, of scikit-learn's two sample photographs.
 
     The crops of ``subset="test"`` come from a strip of each photograph that no crop of
@@ -123,7 +132,9 @@ def _random_crop(image, size, rng):
     },
     prefer_skip_nested_validation=True,
 )
-def make_cells(folder, n_samples=39, size=600, random_state=0):
+def make_cells(
+    folder: AnyPath, n_samples: int = 39, size: int = 600, random_state: RandomState = 0
+) -> Bunch:
     """Write synthetic grey images of cells, in two classes, as PNG files.
 
     Cells of the class ``round`` are roundish, with one nucleus and a fine grain; cells of
@@ -232,8 +243,13 @@ def _cell_texture(along, spindle, rng):
     prefer_skip_nested_validation=True,
 )
 def make_sparse_rows(
-    n_samples=20000, n_features=64, n_atoms=256, n_active=5, noise=0.05, random_state=0
-):
+    n_samples: int = 20000,
+    n_features: int = 64,
+    n_atoms: int = 256,
+    n_active: int = 5,
+    noise: float = 0.05,
+    random_state: RandomState = 0,
+) -> Bunch:
     """Make samples that are sums of few atoms of a known dictionary.
 
     Atoms are random directions of unit norm. Each sample has ``n_active`` different ones, with

@@ -4,16 +4,22 @@ Sums are in float64, and over a few hundred samples at a time, so that no large 
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
+from .images._arrays import rows_of_images
+
 _ROWS_AT_A_TIME = 256  # in float64; few enough for a processor's cache
 
 
-def pearson_correlation(X, X_reconstructed, *, sample_weight=None):
+def pearson_correlation(
+    X: ArrayLike, X_reconstructed: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Mean Pearson correlation between samples and their reconstructions.
 
     The sums are centred and in float64, so a large common offset does no harm. A sample that
@@ -81,7 +87,9 @@ def check_weights(sample_weight, X):
     )
 
 
-def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
+def reconstruction_correlation(
+    estimator: Any, X: Any, y: object = None, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Score an estimator by the Pearson correlation of its reconstruction.
 
     This is a scorer: pass it as ``scoring=`` wherever scikit-learn takes one.
@@ -93,7 +101,7 @@ def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
         :class:`~sklearn.decomposition.PCA`. A Pipeline is compared at the input of its last
         step, so earlier steps need no ``inverse_transform``.
     X : array-like of shape (n_samples, n_features)
-        Samples to transform.
+        Samples to transform; for an estimator that takes them, also images.
     y : None
         Ignored.
     sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -115,6 +123,7 @@ def reconstruction_correlation(estimator, X, y=None, *, sample_weight=None):
     """
     estimator, X = unwrap_pipeline(estimator, X)
     X_reconstructed = estimator.inverse_transform(estimator.transform(X))
+    X, _ = rows_of_images(X)
     return pearson_correlation(X, X_reconstructed, sample_weight=sample_weight)
 
 

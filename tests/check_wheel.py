@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 USE = """
 import sys
+from pathlib import Path
 import numpy as np
 import skl_sae, skl_sae.datasets, skl_sae.report
 assert skl_sae.__file__.startswith(sys.argv[1]), skl_sae.__file__
+assert Path(skl_sae.__file__).with_name("py.typed").is_file()
 X = skl_sae.datasets.load_photographs(20, size=(8, 8)).data
 sae = skl_sae.TopKSparseAutoencoder(32, k=4, max_iter=2, random_state=0).fit(X)
 assert np.isfinite(sae.score(X))

@@ -13,7 +13,7 @@ INNER = {"autoencoders", "images", "metrics"}
 MODULES = ["skl_sae"] + [
     f"skl_sae.{path.stem}"
     for path in sorted(Path(skl_sae.__file__).parent.iterdir())
-    if not path.stem.startswith("_") and path.stem not in INNER
+    if not path.name.startswith("_") and path.stem not in INNER and path.suffix in ("", ".py")
 ]
 NAMES = [
     (module, name)

@@ -1,50 +1,131 @@
 """Figures that the command prints: held-out errors beside PCA's, and accuracies by class."""
 
+import time
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold
 
-from .. import pearson_correlation
+from .._model_file._safetensors import printable
 from ..inspection._estimators import training_mean
 from ..inspection._placed import has_places
-from ..metrics import fraction_of_variance_unexplained
+from ..metrics import fraction_of_variance_unexplained, row_correlations
+
+# PCA of more numbers times components than this takes more than some seconds, and a part tells how
+# many.
+_LARGE, _PART = 3e9, 8
 
 
-def fitted_pca(images, k, seed):
-    """Fit PCA with as many components as a member has active atoms, if there are as many."""
+class _Row(NamedTuple):
+    """Row of the table of held-out figures."""
+
+    name: str
+    correlation: float | None  # None where it is undefined
+    fvu: float | None
+    n_active: float  # numbers of an image's code, at most
+
+
+def held_out_figures(images, sae, codes):
+    """Return figures of the images held out, as a model's file keeps them."""
+    held_out = codes[images.test]
+    row = _row("", images, sae, sae.inverse_transform(held_out), 0)
+    return {
+        "n_learned": len(images.train), "n_images": len(images.test),
+        "n_active": held_out.nnz / len(images.test), "correlation": row.correlation, "fvu": row.fvu,
+    }  # fmt: skip
+
+
+def say_figures(progress, images, sae, codes, figures):
+    """Print held-out figures of the model, its members, and PCA with as many active numbers.
+
+    Returns
+    -------
+    pca : PCA
+        With as many components as the model has active numbers, if there are as many.
+    """
+    n_members, k = len(sae.centers_), int(sae.k_)
+    name, about = "autoencoder", "mean"
+    if n_members > 1:
+        name = "ensemble"
+    elif has_places(sae):
+        name, about = "small atoms", "channels' means"
+    rows = [_Row(name, figures["correlation"], figures["fvu"], k * n_members)]
+    pca = _fitted_pca(images, k * n_members, progress)
+    rows.append(_pca_row(pca, images, sae))
+    if n_members > 1:
+        progress.begin("Comparing members with PCA")
+        members = _member_reconstructions(sae, codes[images.test])
+        rows += [_row(f"member {i}", images, sae, m, k) for i, m in enumerate(members, 1)]
+        rows.append(_pca_row(_fitted_pca(images, k, progress), images, sae))
+    say_table(progress, ["Held out", "correlation", "FVU", "active numbers"], [
+        (row.name, figure(row.correlation), figure(row.fvu), f"{row.n_active:,}")
+        for row in rows
+    ])  # fmt: skip
+    progress.say(
+        f"FVU: fraction of variance unexplained, about the {about} of the images learned.\n"
+        f"Active numbers: at most; of an image's code {figures['n_active']:,.1f} on average."
+    )
+    return pca
+
+
+def _row(name, images, sae, reconstruction, n_active):
+    """Row of reconstructions of the images held out."""
+    test = images.data[images.test]
+    fvu = fraction_of_variance_unexplained(
+        test, reconstruction, training_mean(sae, images.data.shape[1])
+    )
+    return _Row(
+        name, _mean_correlation(test, reconstruction), None if np.isnan(fvu) else fvu, n_active
+    )  # fmt: skip
+
+
+def _mean_correlation(X, reconstruction):
+    """Mean correlation of images that vary with their reconstructions; None if there are none."""
+    correlations = row_correlations(X, reconstruction)
+    varying = correlations[~np.isnan(correlations)]
+    return float(varying.mean()) if len(varying) else None
+
+
+def _fitted_pca(images, n_components, progress):
+    """Fit PCA with so many components, if there are as many."""
     # There are no more directions than samples or features.
-    n_directions = min(k, len(images.train), images.data.shape[1])
-    return PCA(n_directions, random_state=seed).fit(images.data[images.train])
+    n_directions = min(n_components, len(images.train), images.data.shape[1])
+    name = f"Fitting PCA with {n_directions:,} components"
+    progress.begin(name)
+    train, few = images.data[images.train], len(images.train) // _PART
+    if few >= 2 * n_directions and train.size * n_directions > _LARGE:
+        # Its time grows with the samples; a part of them tells how long all will take.
+        start = time.perf_counter()
+        PCA(n_directions, random_state=images.seed).fit(train[:few])
+        progress.begin_of(name, _PART * (time.perf_counter() - start))
+    return PCA(n_directions, random_state=images.seed).fit(train)
 
 
-def say_figures(say, images, sae, codes, pca):
-    """Print held-out correlation and unexplained variance (FVU) of ensemble, members and PCA."""
-    test, held_out = images.data[images.test], codes[images.test]
-    kind, about = "ensemble", "mean"
-    if has_places(sae):
-        kind, about = "small atoms", "channels' means"
-    rows = [(kind, sae.inverse_transform(held_out), sae.k_ * len(sae.centers_))]
-    if len(sae.centers_) > 1:
-        members = _member_reconstructions(sae, held_out)
-        rows += [(f"member {i}", member, sae.k_) for i, member in enumerate(members, 1)]
-    rows.append((_name(pca), pca.inverse_transform(pca.transform(test)), pca.n_components_))
-    mean = training_mean(sae, test.shape[1])
-    table = [
-        (
-            name,
-            f"{pearson_correlation(test, reconstruction):.4f}",
-            f"{fraction_of_variance_unexplained(test, reconstruction, mean):.4f}",
-            str(n_active),
-        )
-        for name, reconstruction, n_active in rows
-    ]
-    _say_table(say, ["Held out", "correlation", "FVU", "active numbers"], table)
-    say(f"FVU: fraction of variance unexplained, about the {about} of the images learned.")
+def _pca_row(pca, images, sae):
+    test = images.data[images.test]
+    reconstruction = pca.inverse_transform(pca.transform(test))
+    return _row(_name(pca), images, sae, reconstruction, pca.n_components_)
+
+
+def figure(value):
+    """A figure as report and terminal have it."""
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def summary_of(report):
+    """Return correlation and unexplained variance of a report's images, as text."""
+    correlations, unexplained = report._reconstruction_figures()
+    varying = correlations[~np.isnan(correlations)]
+    return (
+        figure(varying.mean() if len(varying) else None),
+        figure(None if np.isnan(unexplained) else unexplained),
+    )
 
 
 def _name(pca):
-    return f"PCA, {pca.n_components_} components"
+    return f"PCA, {pca.n_components_:,} components"
 
 
 def _member_reconstructions(sae, codes):
@@ -64,9 +145,9 @@ def say_classes(progress, images, sae, codes, pca):
         if len(test):
             X = images.data[test]
             ours, pcas = sae.inverse_transform(codes[test]), pca.inverse_transform(pca.transform(X))
-            correlations = (f"{pearson_correlation(X, r):.4f}" for r in (ours, pcas))
-            rows.append((_printable(name), str(len(test)), *correlations))
-    _say_table(progress.say, ["Held out, by class", "images", "correlation", "PCA's"], rows)
+            correlations = (figure(_mean_correlation(X, r)) for r in (ours, pcas))
+            rows.append((printable(name, 200), str(len(test)), *correlations))
+    say_table(progress, ["Held out, by class", "images", "correlation", "PCA's"], rows)
     # In each fold there has to be one image of each class.
     n_folds = min(5, *np.bincount(images.target))
     if len(images.target_names) < 2 or n_folds < 2:
@@ -84,35 +165,44 @@ def _say_accuracies(progress, images, codes, pca, n_folds):
     rows = []
     for name, X in features.items():
         # Not counted as parts of one stage, because they take such different times.
-        progress.begin(f"Telling classes by {name}")
-        rows.append((name, *_accuracy(X, images.target, n_folds)))
+        progress.begin(f"Telling classes by {name}", n_folds)
+        rows.append((name, *_accuracy(X, images.target, n_folds, progress)))
     chance = np.bincount(images.target).max() / len(images.target)
     rows.append(("always the largest class", f"{chance:.3f}", ""))
     header = [f"Logistic regression, {n_folds} folds", "accuracy", "spread"]
-    _say_table(progress.say, header, rows)
+    say_table(progress, header, rows)
     progress.say("All images take part. The codes and PCA were learned without their labels.")
 
 
-def _accuracy(X, y, n_folds):
+def _accuracy(X, y, n_folds, progress):
     """Return mean and standard deviation of the accuracy over the folds, as text."""
     # Unscaled: on cells and digits, scaling made all three kinds of features worse or no better.
-    scores = cross_val_score(LogisticRegression(max_iter=1000), X, y, cv=n_folds)
-    return f"{scores.mean():.3f}", f"{scores.std():.3f}"
+    scores = []
+    for train, test in StratifiedKFold(n_folds).split(X, y):
+        classifier = LogisticRegression(max_iter=1000).fit(X[train], y[train])
+        scores.append(classifier.score(X[test], y[test]))
+        progress.add(1)
+    return f"{np.mean(scores):.3f}", f"{np.std(scores):.3f}"
 
 
-def _printable(name):
-    """Make a file's name safe for a terminal: without control characters or invalid bytes."""
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+def say_table(progress, header, rows):
+    """Print a table, its first column aligned left and the others right.
 
-
-def _say_table(say, header, rows):
-    """Print a table, its first column aligned left and the others right."""
+    Where a terminal has no room for it, each row becomes some lines.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    say()
+    progress.say()
+    if progress.columns is not None and sum(widths) + 2 * len(widths) - 2 > progress.columns:
+        progress.say(f"{header[0]}:")
+        for first, *others in rows:
+            cells = [
+                f"{name} {cell}" for name, cell in zip(header[1:], others, strict=True) if cell
+            ]
+            progress.say(f"{first}: {', '.join(cells)}")
+        return
     for row in (header, *rows):
         first, *others = (
             cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        say("  ".join([first, *others]).rstrip())
+        progress.say("  ".join([first, *others]).rstrip())

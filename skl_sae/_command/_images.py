@@ -21,6 +21,7 @@ def photographs(options, progress):
         data=np.concatenate([train.data, test.data]),
         target=None,
         image_shape=train.image_shape,
+        seed=options.seed,
         train=np.arange(800),
         test=np.arange(800, 1000),
         description=f"{len(train.data)} photograph crops of {shape} to learn, {len(test.data)} "
@@ -28,10 +29,15 @@ def photographs(options, progress):
     )
 
 
+def image_loader(options):
+    """Return the loader of the images that are learned."""
+    return ImageLoader(options.size, options.mode, aspect=options.aspect, n_jobs=-1)
+
+
 def folder_images(options, progress):
     """Load the images of a folder, and hold out a fifth, stratified by class if possible."""
-    loader = ImageLoader(options.size, options.mode, aspect=options.aspect, n_jobs=-1)
-    images = _loaded(loader, options, progress)
+    loader = image_loader(options)
+    images = loaded(loader, options, progress)
     n = len(images.data)
     if n < 2:
         raise ValueError(f"Expected at least 2 images in {options.folder!r}, found {n}.")
@@ -42,13 +48,25 @@ def folder_images(options, progress):
         stratify=images.target if _can_stratify(images.target, n_test) else None,
         random_state=options.seed,
     )
-    images.image_shape = loader.inverse_transform(images.data[:1]).shape[1:]
+    images.image_shape, images.seed = loader._image_shape(), options.seed
     shape = "x".join(map(str, images.image_shape))
     images.description = f"{n} images as {shape}: {n - n_test} to learn, {n_test} held out."
     return images
 
 
-def _loaded(loader, options, progress):
+def loaded(loader, options, progress):
+    """Load the images of a folder."""
+    images = listed(options, progress)
+    progress.begin("Reading images", len(images.filenames))
+    # Not transform, whose progress bar and warnings would appear between our lines.
+    images.data, remarks = loader._rows(images.filenames, progress.add)
+    for remark in remarks:
+        progress.note(remark)
+    return images
+
+
+def listed(options, progress):
+    """List the images of a folder, without those that cannot be read if that is not an error."""
     progress.begin("Listing images")
 
     def update(n, total):
@@ -57,10 +75,7 @@ def _loaded(loader, options, progress):
         progress.reach(n)
 
     images, remarks = search_images(options.folder, options.on_error, update)
-    progress.begin("Reading images", len(images.filenames))
-    # Not transform, whose progress bar and warnings would appear between our lines.
-    images.data, more = loader._rows(images.filenames, progress.add)
-    for remark in remarks + more:
+    for remark in remarks:
         progress.note(remark)
     return images
 

@@ -7,7 +7,9 @@ import tempfile
 from .._model_file._atomic import replacing
 from ..images._marker import EVERYTHING, MARKER, OUTPUT_FOLDER, marked
 
-FILES = ("model.safetensors", "codes.npz", "training.png", "report.html", "images.csv")
+MODEL = "model.safetensors"
+FILES = (MODEL, "codes.npz", "training.png", "report.html", "images.csv")
+TABLES = "codes.npz", "codes.csv"
 _EXPLANATION = "# Written by python -m skl_sae, which takes none of these for pictures to learn:\n"
 
 
@@ -36,8 +38,8 @@ def picture_to_be_replaced(folder, pictures):
     return path
 
 
-def check_writable(folder):
-    """Raise an OSError unless the command's files can be written there; leave nothing behind."""
+def check_writable(folder, names):
+    """Raise an OSError unless files of these names can be written there; leave nothing behind."""
     # The folder may not exist yet: what counts is the nearest one above it that does.
     parent = os.path.abspath(folder)
     while not os.path.lexists(parent):
@@ -46,7 +48,7 @@ def check_writable(folder):
         raise NotADirectoryError(f"Expected a folder, got the file {os.fsdecode(parent)!r}.")
     with tempfile.TemporaryFile(dir=parent):
         pass
-    for name in FILES:
+    for name in names:
         path = os.path.join(folder, name)
         if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError(f"Expected a regular file or none, got something else: {path!r}.")

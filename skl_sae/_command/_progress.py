@@ -4,8 +4,10 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 import threading
 import time
+from functools import partial
 
 from tqdm import tqdm
 
@@ -25,12 +27,14 @@ class Progress:
     """Context that shows on a stream which stage a command is in, from a separate thread.
 
     ``begin`` names a stage, which lasts until the next one or until ``end``; ``add`` or ``reach``
-    tell how much of it is done. ``say`` writes and flushes a permanent line.
+    tell how much of it is done. ``say`` writes and flushes a permanent line. With ``quiet`` nothing
+    is written, neither to this stream nor to another.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream=None, *, quiet=False):
         self._stream = sys.stdout if stream is None else stream
-        self._face = _Bar(self._stream) if _is_terminal(self._stream) else _Log(self._stream)
+        kind = _Nobody if quiet else _Bar if _is_terminal(self._stream) else _Log
+        self._face = kind(self._stream)
         self._lock = threading.RLock()
         self._stage = None
         self._closed = threading.Event()
@@ -49,9 +53,16 @@ class Progress:
 
     def begin(self, name, total=None, detail=None):
         """Begin a stage; ``detail(done, total)`` returns text on how much of it is done."""
+        self._begin(_Stage(name, total, detail))
+
+    def begin_of(self, name, seconds):
+        """Begin a stage that nobody can count, but of which is known about how long it takes."""
+        self._begin(_TimedStage(name, seconds))
+
+    def _begin(self, stage):
         with self._lock:
-            self._stage = _Stage(name, total, detail)
-            self._face.begin(self._stage)
+            self._stage = stage
+            self._face.begin(stage)
 
     def end(self):
         """End the stage."""
@@ -79,11 +90,19 @@ class Progress:
     def say(self, text="", stream=None):
         """Write a line to the stream, or to another one."""
         stream = self._stream if stream is None else stream
+        room = self.columns
+        if room is not None:
+            text = "\n".join(map(partial(_wrapped, room=room), text.split("\n")))
         # Names of files may hold what the stream cannot encode.
         encoding = getattr(stream, "encoding", None) or "utf-8"
         text = text.encode(encoding, "replace").decode(encoding)
         with self._lock:
             self._face.say(text, stream)
+
+    @property
+    def columns(self):
+        """Columns of a terminal that lines should fit into; None of what is no terminal."""
+        return _size(self._stream)[0] if isinstance(self._face, _Bar) else None
 
     def note(self, text):
         """Write a remark to the stream of errors."""
@@ -162,12 +181,39 @@ class _Stage:
         return f", {_duration((self.total - self.done) / rate)} left" if rate else ""
 
 
+class _TimedStage(_Stage):
+    """Stage of which is known about how long it takes."""
+
+    def __init__(self, name, seconds):
+        super().__init__(name, 100, None)
+        self._seconds = seconds
+
+    @property
+    def done(self):
+        return min(99, int(100 * (time.monotonic() - self.began) / self._seconds))
+
+    @done.setter
+    def done(self, n):
+        """The time is all that is counted."""
+
+    def figures(self):
+        left = self._seconds - (time.monotonic() - self.began)
+        return f"about {_duration(left)} left" if left >= 1 else "nearly done"
+
+
 def _duration(seconds):
     """Format a time in its two largest units."""
     minutes, seconds = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _wrapped(line, room):
+    """A line broken between words where it is too long; a path stays whole."""
+    if len(line) <= room:
+        return line
+    return textwrap.fill(line, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_terminal(stream):
@@ -182,7 +228,29 @@ def _size(stream):
     return (size.columns or 80) - 1, size.lines or 24  # some terminals report 0
 
 
-class _Log:
+class _Nobody:
+    """Progress that nobody wants to see."""
+
+    def __init__(self, stream):
+        pass
+
+    def begin(self, stage):
+        pass
+
+    def show(self, stage):
+        pass
+
+    def say(self, text, stream):
+        pass
+
+    def end(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class _Log(_Nobody):
     """Progress as lines: one when a stage begins, and one after each period of silence."""
 
     def __init__(self, stream):
@@ -208,12 +276,6 @@ class _Log:
         stream.flush()
         if stream is self._stream:
             self._written_at = time.monotonic()
-
-    def end(self):
-        pass
-
-    def close(self):
-        pass
 
 
 class _QuietBar(tqdm):

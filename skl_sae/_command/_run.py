@@ -1,48 +1,38 @@
-"""Run `python -m skl_sae`: load images, fit, print figures, and write files."""
+"""Run `fit`: load images, learn them, print figures, and write files."""
 
-import contextlib
 import csv
 import math
-import os
 import time
-import warnings
 
 import numpy as np
 import scipy.sparse as sp
 from matplotlib.figure import Figure
+from sklearn.pipeline import make_pipeline
 
-from .. import ConvTopKSparseAutoencoder, ImageAugmenter, TopKSparseAutoencoder
-from .._engine._device import resolve_device
-from .._engine.kernels._announce import compiling_announced
+from .. import ConvTopKSparseAutoencoder, ImageAugmenter, TopKSparseAutoencoder, save
+from .._engine.init._announce import starts_announced
 from .._model_file._atomic import replacing
+from .._model_file._safetensors import printable
+from .._model_file._schema import are_target_names
 from .._training._loop import check_memory
 from ..plotting import TrainingDisplay
-from ..report import SAEReport
-from ._figures import fitted_pca, say_classes, say_figures
-from ._images import folder_images, photographs
-from ._options import OptionError
-from ._output import mark
-
-_COMPILING = "Compiling, once on this machine (about ten seconds)"
+from ._coding import all_codes, check_device
+from ._figures import held_out_figures, say_classes, say_figures
+from ._images import folder_images, image_loader, photographs
+from ._options import PROGRAM, OptionError
+from ._output import MODEL, mark
+from ._page import write_report
 
 
 def run(options, progress):
     """Learn, print how well, and write all files, with progress in between."""
     _check_machine(options)
-    with (
-        _warnings_as_notes(progress),
-        compiling_announced(lambda on: progress.interrupt(_COMPILING if on else None)),
-    ):
-        _run(options, progress)
+    _run(options, progress)
 
 
 def _check_machine(options):
     """Check, before any image is read, that this machine has what the options need."""
-    try:
-        resolve_device(options.device)
-    except ValueError as error:
-        problem = f"Expected a device that this machine has, got {options.device!r}."
-        raise OptionError("--device", problem) from error
+    check_device(options.device)
     shape = *options.size, 3 if options.mode == "RGB" else 1
     n_features = math.prod(shape)
     if options.conv:
@@ -64,45 +54,27 @@ def _check_places(options, shape):
     return places.atom_size
 
 
-@contextlib.contextmanager
-def _warnings_as_notes(progress):
-    """Print each warning once, in one line, when it is raised."""
-    said = set()
-
-    def note(message, *_args, **_options):
-        text = " ".join(str(message).split())
-        if text not in said:
-            said.add(text)
-            progress.note(text)
-
-    # Not record=True, which would keep the warnings until the end.
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = note
-        yield
-
-
 def _run(options, progress):
     images = (photographs if options.folder is None else folder_images)(options, progress)
     progress.say(images.description)
     sae, seconds = _fitted(images, options, progress)
-    progress.begin("Coding all images")
-    codes = sae.transform(images.data)
+    codes = all_codes(sae, images.data, progress)
+    figures = held_out_figures(images, sae, codes)
     # Before all comparisons, so that a failure there loses nothing.
     progress.begin("Writing model and codes")
-    written = _write_files(sae, images, codes, options)
-    progress.begin("Comparing with PCA")
-    pca = fitted_pca(images, sae.k_, options.seed)
-    say_figures(progress.say, images, sae, codes, pca)
+    pipeline = _pipeline(sae, images, figures, options, progress)
+    written = _write_files(pipeline, images, codes, options)
+    pca = say_figures(progress, images, sae, codes, figures)
     if options.folder is not None and images.target is not None:
         say_classes(progress, images, sae, codes, pca)
     n_samples = len(images.train) * (1 + sae.augmenter.n_copies if options.augment else 1)
     _say_summary(progress.say, sae, n_samples * sae.n_iter_, seconds)
     progress.begin("Writing the report")
-    _write_report(sae, images, options)
+    write_report(sae, images, images.test, options)
     progress.end()
     progress.say(f"Wrote {', '.join([*written, 'report.html'])} to {options.output}.")
-    report = options.output / "report.html"
+    model, report = options.output / MODEL, options.output / "report.html"
+    progress.say(f"To code other images: {PROGRAM} transform {model} FOLDER")
     progress.say(f"To see the held-out images and the atoms, open {report}.")
 
 
@@ -115,13 +87,17 @@ def _fitted(images, options, progress):
     sae = kind(options, images.image_shape)
     # The estimator's callbacks come after epochs, which may take minutes.
     sae._watch = _step_watcher(progress, options.epochs)
-    progress.begin("Starting: initial atoms")
+    progress.begin("Starting: initial atoms", 100, _percent)
     start = time.perf_counter()
-    with progress.saying_what_is_printed():
-        sae.fit(images.data[images.train])
+    with (
+        progress.saying_what_is_printed(),
+        starts_announced(lambda done, total: progress.reach(100 * done // total)),
+    ):
+        # As images, whose shape the model keeps.
+        sae.fit(images.data[images.train].reshape(-1, *images.image_shape))
     seconds = time.perf_counter() - start
     del sae._watch
-    return sae, seconds
+    return sae.set_params(verbose=0), seconds
 
 
 def _whole_atoms(options, image_shape):
@@ -158,6 +134,10 @@ def _common(options, image_shape):
     }
 
 
+def _percent(done, total):
+    return "finishing" if done == total else f"{done} %"
+
+
 def _step_watcher(progress, n_epochs):
     """Return a function to call after each training step."""
 
@@ -186,14 +166,28 @@ def _say_summary(say, sae, n_samples, seconds):
 # --- Files ---
 
 
-def _write_files(sae, images, codes, options):
+def _pipeline(sae, images, figures, options, progress):
+    """Pipeline of what was learned, from files to codes, with what its file keeps besides."""
+    pipeline = make_pipeline(image_loader(options), sae)
+    pipeline.held_out_ = figures
+    if images.target is not None:
+        # Long ones of odd bytes are for the table of files.
+        names = [printable(name, 200) for name in images.target_names]
+        if are_target_names(names):
+            pipeline.target_names_ = names
+        else:
+            progress.note("The names of the classes are too long for the model's file.")
+    return pipeline
+
+
+def _write_files(pipeline, images, codes, options):
     """Write all files but the report; return their names."""
-    folder, written = options.output, ["model.safetensors", "codes.npz", "training.png"]
+    folder, written = options.output, [MODEL, "codes.npz", "training.png"]
     mark(folder)
-    sae.save(folder / "model.safetensors")
+    save(pipeline, folder / MODEL)
     with replacing(folder / "codes.npz") as file:
         sp.save_npz(file, codes)
-    _plot_training(sae, folder / "training.png")
+    _plot_training(pipeline[-1], folder / "training.png")
     if options.folder is not None:
         _write_names(images, folder / "images.csv")
         written.append("images.csv")
@@ -222,16 +216,3 @@ def _plot_training(sae, path):
     TrainingDisplay.from_estimator(sae, axes=figure.subplots(1, 2))
     with replacing(path) as file:
         figure.savefig(file, dpi=120, format="png")
-
-
-def _write_report(sae, images, options):
-    """Write the report on the held-out images, with names relative to the folder."""
-    test, y, filenames = images.test, None, None
-    if images.target is not None:
-        y = np.array(images.target_names, dtype=object)[images.target[test]]
-    if "filenames" in images:
-        filenames = [os.path.relpath(name, options.folder) for name in images.filenames[test]]
-    report = SAEReport(
-        sae, images.data[test], y, image_shape=images.image_shape, filenames=filenames
-    )
-    report.write_html(options.output / "report.html")

@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import scipy.sparse as sp
 
+from ..images._typing import AnyPath
 from ._atomic import replacing
 from ._safetensors import ModelFileError
 
@@ -114,7 +115,7 @@ class CodesWriter:
                     member.write(np.frombuffer(numbers, _DTYPES[name]).astype(dtype).tobytes())
 
 
-def load_codes(path):
+def load_codes(path: AnyPath) -> "sp.csr_matrix":
     """Open codes of a file as a matrix whose numbers stay there until they are asked for.
 
     Slices of its rows are ordinary matrices. So a classifier may learn by ``partial_fit`` from

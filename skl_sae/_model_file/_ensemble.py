@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ._constructor import plain_parameters
-from ._format import metadata, read_metadata, version
+from ._format import metadata, read_metadata, version, with_prefix
 from ._model import contents, examined, from_contents, warn_of_checkpoint
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
 from ._schema import (
@@ -29,6 +29,14 @@ SEEDS = "random_state", "augmenter__random_state"
 
 def write_ensemble(path, ensemble, members, *, optimizer):
     """Write a fitted ensemble of these classes of members, from name to class."""
+    config, arrays = ensemble_contents(path, ensemble, members, optimizer=optimizer)
+    write_arrays(path, arrays, metadata("ensemble", config, ensemble))
+    for member in ensemble.estimators_:
+        warn_of_checkpoint(member)
+
+
+def ensemble_contents(path, ensemble, members, *, optimizer):
+    """Configuration and arrays of a fitted ensemble, which have been checked."""
     config = {
         "parameters": plain_parameters(path, ensemble, {"estimator"}),
         "n_features": ensemble.n_features_in_,
@@ -41,7 +49,7 @@ def write_ensemble(path, ensemble, members, *, optimizer):
     for i, member in enumerate(ensemble.estimators_):
         described, own = contents(path, member, optimizer=optimizer)
         config["members"].append({"class": type(member).__name__, "config": described})
-        arrays |= {f"{i}.{name}": array for name, array in own.items()}
+        arrays |= numbered(i, own)
     if config["weights"]:
         arrays["weights"] = ensemble.estimator_weights_
     names = getattr(ensemble, "feature_names_in_", None)
@@ -49,11 +57,9 @@ def write_ensemble(path, ensemble, members, *, optimizer):
         arrays |= feature_name_arrays(names)
         config["feature_names"] = len(arrays["feature_names"])
     with trouble_with(path):  # what could not be read is not written
-        _examined(config, type(ensemble), members)
-        _check_arrays(config, arrays)
-    write_arrays(path, arrays, metadata("ensemble", config, ensemble))
-    for member in ensemble.estimators_:
-        warn_of_checkpoint(member)
+        examined_ensemble(config, type(ensemble), members)
+        check_ensemble_arrays(config, arrays)
+    return config, arrays
 
 
 def _templates_as_json(path, ensemble, members):
@@ -88,8 +94,8 @@ def _seeds(estimator):
     return {name: value for name, value in estimator.get_params().items() if name in SEEDS}
 
 
-def _examined(config, cls, members):
-    """Unfitted members of a configuration, of which all is as it should be."""
+def examined_ensemble(config, cls, members):
+    """The unfitted ensemble and its unfitted members, where all is as it should be."""
     check_ensemble(config)
     unfitted = []
     for member in config["members"]:
@@ -99,33 +105,29 @@ def _examined(config, cls, members):
         image = member["config"].get("image", {})
         n_inputs = math.prod(image.get("image_shape", own["offset"].shape))
         check("n_features", config["n_features"], n_inputs == config["n_features"])
-    return unfitted
+    return _unfitted(config, cls, unfitted), unfitted
 
 
-def _rules(config):
-    rules = {
-        f"{i}.{name}": rule
-        for i, member in enumerate(config["members"])
-        for name, rule in array_rules("model", member["config"]).items()
-    }
-    return rules | weight_rules(config) | feature_name_rules(config)
-
-
-def _check_arrays(config, arrays):
+def ensemble_rules(config):
+    """The rule of each array of an ensemble, by name."""
+    rules = weight_rules(config) | feature_name_rules(config)
     for i, member in enumerate(config["members"]):
-        check_arrays("model", member["config"], _own(arrays, i))
+        rules |= numbered(i, array_rules("model", member["config"]))
+    return rules
+
+
+def check_ensemble_arrays(config, arrays):
+    """A ValueError that names the array whose numbers are not as its rule says."""
+    for i, member in enumerate(config["members"]):
+        check_arrays("model", member["config"], with_prefix(arrays, f"{i}."))
     check_weights(config, arrays)
     if config["feature_names"] is not None:
         feature_names(arrays)
 
 
-def _own(arrays, i):
-    prefix = f"{i}."
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+def numbered(i, named):
+    """Names and values of one of several, whose names now begin with its number."""
+    return {f"{i}.{name}": value for name, value in named.items()}
 
 
 def read_ensemble(path, cls, members):
@@ -135,25 +137,31 @@ def read_ensemble(path, cls, members):
     def describe(metadata):
         found["written_by"], config = read_metadata(metadata, "ensemble", cls)
         check("format_version", metadata["format_version"], metadata["format_version"] == "2")
-        found["members"], found["config"] = _examined(config, cls, members), config
-        found["ensemble"] = _unfitted(config, cls, found["members"])
-        return {name: rule[:2] for name, rule in _rules(config).items()}
+        found["ensemble"], found["config"] = examined_ensemble(config, cls, members), config
+        return {name: rule[:2] for name, rule in ensemble_rules(config).items()}
 
     arrays = read_arrays(path, describe)[1]
-    config, ensemble = found["config"], found["ensemble"]
     with trouble_with(path):
-        _check_arrays(config, arrays)
-        fitted = [
-            from_contents(member, described["config"], _own(arrays, i))
-            for i, (member, described) in enumerate(
-                zip(found["members"], config["members"], strict=True)
-            )
-        ]
-        names = None
-        if config["feature_names"] is not None:
-            names = np.array(feature_names(arrays), dtype=object)
-        ensemble._set_members(fitted, arrays.get("weights"), config["n_features"], names)
+        check_ensemble_arrays(found["config"], arrays)
+        ensemble = ensemble_from_contents(found["ensemble"], found["config"], arrays)
     return ensemble, None if found["written_by"] == version() else found["written_by"]
+
+
+def ensemble_from_contents(unfitted, config, arrays):
+    """The ensemble, fitted as configuration and arrays say, which have been checked.
+
+    ``unfitted`` are the ensemble and its members, as `examined_ensemble` returns them.
+    """
+    ensemble, members = unfitted
+    fitted = [
+        from_contents(member, described["config"], with_prefix(arrays, f"{i}."))
+        for i, (member, described) in enumerate(zip(members, config["members"], strict=True))
+    ]
+    names = None
+    if config["feature_names"] is not None:
+        names = np.array(feature_names(arrays), dtype=object)
+    ensemble._set_members(fitted, arrays.get("weights"), config["n_features"], names)
+    return ensemble
 
 
 def _unfitted(config, cls, members):

@@ -82,7 +82,10 @@ def read_metadata(metadata, kind, cls):
         raise ValueError(f"Expected the metadata {sorted(expected)} and no others.")
     for name, wanted in (("class", cls.__name__), ("kind", kind)):
         if metadata[name] != wanted:
-            raise ValueError(f"Expected {name} {wanted!r}, got {metadata[name]!r:.40}.")
+            raise ValueError(
+                f"Expected {name} {wanted!r}, got {metadata[name]!r:.40}. "
+                "skl_sae.load reads models and Pipelines of any class."
+            )
     versions = strict_json(metadata["versions"])
     if not isinstance(versions, dict) or not isinstance(versions.get("skl_sae"), str):
         raise ValueError("Expected the version that wrote the file.")

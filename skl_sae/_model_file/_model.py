@@ -38,6 +38,7 @@ class FittedState:
     image: dict | None = None  # sizes of images and atoms, of a convolutional estimator
     n_corrections: int | None = None  # layers after the first, of a deep estimator
     decoder_coefs: list | tuple = ()  # weights of its decoder's hidden layers
+    image_shape: tuple | None = None  # of the images of fit, if known
 
 
 def write_model(path, estimator, *, optimizer):
@@ -64,6 +65,8 @@ def contents(path, estimator, *, optimizer):
     }
     if state.image is not None:
         config["image"] = state.image
+    elif state.image_shape is not None:
+        config["image_shape"] = list(state.image_shape)
     if state.n_corrections is not None:
         config["n_corrections"] = state.n_corrections
         config["decoder_sizes"] = [coef.shape[1] for coef in state.decoder_coefs[:-1]]
@@ -178,6 +181,7 @@ def _fitted_state(config, arrays):
         image=config.get("image"),
         n_corrections=config.get("n_corrections"),
         decoder_coefs=[arrays[f"decoder.{i}"] for i in range(n_decoder_arrays(config))],
+        image_shape=tuple(config["image_shape"]) if "image_shape" in config else None,
     )  # fmt: skip
 
 

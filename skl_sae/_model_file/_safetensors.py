@@ -17,6 +17,7 @@ import struct
 
 import numpy as np
 
+from ..images._typing import AnyPath
 from ._atomic import IrregularFileError, replacing
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U8": "|u1"}
@@ -43,7 +44,7 @@ class ModelFileError(ValueError):
     TopKSparseAutoencoder.load : Reads a model from a file.
     """
 
-    def __init__(self, path, reason):
+    def __init__(self, path: AnyPath, reason: str) -> None:
         reason = printable(reason, _MAX_REASON)
         super().__init__(f"{os.fsdecode(path)}: {reason}")
         self.path, self.reason = path, reason
@@ -169,6 +170,12 @@ def read_arrays(path, describe):
     """
     with opened(path) as (file, size):
         return _read(file, size, describe)
+
+
+def read_metadata_alone(path):
+    """Metadata of a file that `write_arrays` wrote, from str to str; nothing else is looked at."""
+    with opened(path) as (file, size):
+        return _checked_metadata(_read_header(file, size)[0].get("__metadata__"))
 
 
 @contextlib.contextmanager

@@ -410,6 +410,11 @@ def _are_sides(value, n):
     )  # fmt: skip
 
 
+def _shape_of_images(value, config):
+    """(H, W) or (H, W, C) of the images that whole atoms were learned from."""
+    return "image" not in config and _image_shape(value, config)
+
+
 def _n_corrections(value, config):
     """Layers after the first, all tied to the atoms of one member.
 
@@ -585,6 +590,8 @@ def check_config(kind, config):
         rules = {name: rules[name] for name in ("shape", "thresholds")} | {"image": _image} | rules
     if kind == "model" and isinstance(config, dict) and "n_corrections" in config:
         rules = rules | {"n_corrections": _n_corrections, "decoder_sizes": _decoder_sizes}
+    if kind == "model" and isinstance(config, dict) and "image_shape" in config:
+        rules = rules | {"image_shape": _shape_of_images}
     if kind == "checkpoint" and isinstance(config, dict) and "stage" in config:
         rules = rules | {"n_corrections": _n_corrections, "stage": _stage,
                          "stage_random_state": _generator}  # fmt: skip
@@ -658,8 +665,23 @@ def _size_of_images(value, config):
 def _image_shape(value, config):
     return (
         isinstance(value, list) and len(value) in (2, 3) and all(whole(side, 1) for side in value)
-        and math.prod(value) == _sizes(config)["inputs"]
+        and math.prod(value) == _n_learned(config)
     )  # fmt: skip
+
+
+def _n_learned(config):
+    """Numbers of a row that was learned; None of a transformer that has seen none."""
+    if "n_features" in config:  # of an ensemble or a transformer
+        return config["n_features"]
+    return _sizes(config)["inputs"]
+
+
+def _n_taken(config):
+    """Numbers of a row that is taken now: those of images of another size, where one is given."""
+    given = config["parameters"].get("image_shape") if "image" in config else None
+    if given is None:
+        return _n_learned(config)
+    return math.prod([*given, config["image"]["image_shape"][2]][:3])
 
 
 PARAMETERS = {
@@ -739,3 +761,129 @@ def feature_name_rules(config):
     sizes = {"name_bytes": config["feature_names"], "inputs": config["n_features"]}
     rules = {name: ARRAYS["model"][name] for name in ("feature_names", "feature_name_ends")}
     return {n: rule._replace(shape=(sizes[rule.shape[0]],)) for n, rule in rules.items()}
+
+
+# --- Pipelines ---
+
+_PIPELINE = {"steps", "verbose", "target_names", "held_out"}
+_MOST_STEPS = 16
+# Threads, whose number no file is to decide beyond what a machine has.
+_MOST_JOBS = 2**10
+_MOST_PIXELS = 2**28  # of an image before it is decoded; Pillow itself refuses fewer
+_MOST_PLACES = 2**20  # of an image
+# Of names of classes, together; a header has at most 1 MB, in which a letter may take 14 bytes.
+_MOST_LETTERS, _LONGEST_NAME = 2**15, 2**8
+HELD_OUT = {
+    "n_learned": lambda value: whole(value, 1),
+    "n_images": lambda value: whole(value, 1),
+    "n_active": lambda value: number(value, 0),
+    "correlation": lambda value: value is None or number(value, -1.01, 1.01),
+    "fvu": lambda value: value is None or number(value, 0),
+}
+
+
+def _size_of_files(value, config):
+    return _are_sides(value, 2) and 3 * math.prod(value) < _MOST_NUMBERS
+
+
+def _jobs(value, config):
+    return value is None or (whole(value, -_MOST_JOBS, _MOST_JOBS) and value != 0)
+
+
+def _places(value, config):
+    sides = [value] if isinstance(value, int) else value
+    return isinstance(sides, list) and len(sides) in (1, 2) and all(
+        whole(side, 1, _MOST_PLACES) for side in sides
+    ) and math.prod(sides) <= _MOST_PLACES  # fmt: skip
+
+
+# Parameters of transformers that are steps, beyond what these ask themselves.
+TRANSFORMERS = {
+    "ImageLoader": {
+        "size": _size_of_files,
+        "n_jobs": _jobs,
+        "max_pixels": lambda value, config: whole(value, 1, _MOST_PIXELS),
+    },
+    "ImageAugmenter": AUGMENTER,
+    "CodePooling": {"n_places": _places},
+}
+
+
+def check_transformer(name, config):
+    """A ValueError if the items of a transformer of this name are not usable."""
+    check("config", sorted(config)[:20], set(config) == {"parameters", "n_features",
+                                                         "feature_names"})  # fmt: skip
+    n_features, names, parameters = (config[k] for k in ("n_features", "feature_names",
+                                                         "parameters"))  # fmt: skip
+    takes_rows = name != "ImageLoader"  # which takes paths
+    check("n_features", n_features, n_features is None or (takes_rows and whole(n_features, 1)))
+    fine = names is None or (whole(names, 0) and n_features is not None)
+    check("feature_names", names, fine)
+    check("parameters", parameters, isinstance(parameters, dict))
+    for parameter, fine in TRANSFORMERS[name].items():
+        value = parameters.get(parameter)
+        check(parameter, value, parameter in parameters and fine(value, config))
+
+
+def check_pipeline(config):
+    """A ValueError if the items of a pipeline, without those of its steps, are not usable."""
+    check("config", sorted(config)[:20], set(config) == _PIPELINE)
+    steps, names = config["steps"], config["target_names"]
+    fine = isinstance(steps, list) and 0 < len(steps) <= _MOST_STEPS and all(
+        isinstance(step, dict) and set(step) == {"name", "class", "config"}
+        and _name_of_step(step["name"]) and isinstance(step["class"], str)
+        and isinstance(step["config"], dict) for step in steps
+    )  # fmt: skip
+    check("steps", "others", fine)
+    step_names = [step["name"] for step in steps]
+    check("steps", step_names, len(set(step_names)) == len(steps))
+    check("verbose", config["verbose"], isinstance(config["verbose"], bool))
+    check("target_names", "others", names is None or are_target_names(names))
+    held_out = config["held_out"]
+    fine = held_out is None or (
+        isinstance(held_out, dict) and set(held_out) == set(HELD_OUT)
+        and all(fine(held_out[name]) for name, fine in HELD_OUT.items())
+    )  # fmt: skip
+    check("held_out", held_out, fine)
+
+
+# Parameters of a Pipeline, which set_params takes beside the names of steps.
+_NO_STEPS = "steps", "memory", "verbose", "transform_input"
+
+
+def _name_of_step(value):
+    return _short_text(value) and "__" not in value and value not in _NO_STEPS
+
+
+def _short_text(value):
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def are_target_names(names):
+    """Whether a file can hold these as names of classes."""
+    return (
+        isinstance(names, list) and bool(names) and all(map(_short_text, names))
+        and sum(map(len, names)) <= _MOST_LETTERS
+    )  # fmt: skip
+
+
+def check_order(configs):
+    """A ValueError unless an ImageLoader is the first step only, and its rows what others take.
+
+    So that no more memory is taken for an image than the model's own numbers say.
+    """
+    (first, config), *others = configs
+    check("steps", "ImageLoader", all(name != "ImageLoader" for name, _ in others))
+    if first != "ImageLoader":
+        return
+    parameters = config["parameters"]
+    n_numbers = math.prod(parameters["size"]) * (3 if parameters["mode"] == "RGB" else 1)
+    for name, config in others:
+        n_taken = _n_taken(config)
+        if n_taken != n_numbers:
+            raise ValueError(
+                f"Expected an ImageLoader of {n_taken} numbers an image, as the {name} behind it "
+                f"takes, got {n_numbers}."
+            )
+        if name not in TRANSFORMERS:
+            return

@@ -9,6 +9,8 @@ import functools
 import itertools
 import threading
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ import torch.distributed as dist
 _ANSWERED, _TOLD = 5, 0.5
 _fits = itertools.count()  # of this process; the same on all ranks
 _local = threading.local()
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class LostRankError(RuntimeError):
@@ -30,7 +33,7 @@ def current():
     return getattr(_local, "collective", None)
 
 
-def together(fit):
+def together(fit: _Function) -> _Function:
     """Let all ranks of an initialised process group share the fits that a method makes."""
 
     @functools.wraps(fit)
@@ -40,7 +43,7 @@ def together(fit):
         with _joined():
             return fit(*args, **kwargs)
 
-    return wrapper
+    return cast(_Function, wrapper)
 
 
 def first(value):

@@ -1,6 +1,7 @@
 """BaggingSparseAutoencoder: autoencoders of different draws of the rows, averaged."""
 
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +12,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .._training._lazy import small_parts_of
 from .._training._sources import shared_generator
+from ..images._typing import RandomState
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
@@ -74,7 +76,10 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
         Atoms of all members, one below another. It is there if all are as large as the rows, as
         are ``centers_`` and ``atom_frequency_``.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
@@ -123,16 +128,16 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def __init__(
         self,
-        estimator=None,
-        n_estimators=3,
+        estimator: BaseSparseAutoencoder | None = None,
+        n_estimators: int = 3,
         *,
-        weights="uniform",
-        bootstrap=True,
-        max_samples=1.0,
-        n_jobs=None,
-        sparse_output=True,
-        random_state=None,
-    ):
+        weights: Literal["uniform", "least_squares"] = "uniform",
+        bootstrap: bool = True,
+        max_samples: int | float = 1.0,
+        n_jobs: int | None = None,
+        sparse_output: bool = True,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.weights = weights

@@ -2,11 +2,14 @@
 
 import contextlib
 import hashlib
+import math
 import warnings
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_array, gen_batches
@@ -26,11 +29,15 @@ from .._model_file._model import FittedState, read_model, write_model
 from .._training._lazy import LazySamples, lazily, parts_of, refuse_large, small_parts_of
 from .._training._loop import Size, Trainer
 from .._training._scaling import Scaling
+from ..images._arrays import rows_of_images, without_channel
+from ..images._shapes import check_sides
+from ..images._typing import AnyPath, Codes, Samples, SparseOrDense
 from ..metrics import mean_correlation, row_correlations
 from ._members import mean_of_members
 from ._sparse_output import codes_of_dask_array, is_dask_array, mean_codes, to_csr
 
-_SEEN = "n_features_in_", "feature_names_in_"  # what validation notes about the data
+# Attributes by which validation notes what the data are.
+_SEEN = "n_features_in_", "feature_names_in_", "image_shape_"
 # Parameters that decide on the codes of fitted atoms.
 _OF_CODES = (
     "aggregate", "transform_algorithm", "transform_tol", "refit", "pooling", "pooling_function",
@@ -50,15 +57,23 @@ class BaseSparseAutoencoder(
     `_get_state` and `_set_state`.
     """
 
+    if TYPE_CHECKING:  # fitted attributes of all, which are set by their names
+        components_: np.ndarray
+        centers_: np.ndarray
+        atom_frequency_: np.ndarray
+        image_shape_: tuple[int, ...] | None
+        n_features_in_: int
+        feature_names_in_: np.ndarray
+
     # --- Public methods ---
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Codes:
         """Sparse codes of the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -76,7 +91,7 @@ class BaseSparseAutoencoder(
         codes = self._codes(X)
         return codes if self.sparse_output else codes.toarray()
 
-    def transform_to(self, X, path):
+    def transform_to(self, X: Samples, path: AnyPath) -> "sp.csr_matrix":
         """Write the codes of the rows of X to a file, a block at a time.
 
         Memory holds one block, whatever the number of rows. If it is cut off, the same call goes
@@ -85,8 +100,8 @@ class BaseSparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, as :meth:`transform` takes them.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows or images, as :meth:`transform` takes them.
         path : str or path-like
             The file, by custom with the suffix ``.npz``, which is replaced if it is there.
             ``scipy.sparse.load_npz`` reads it into memory, :func:`skl_sae.load_codes` leaves
@@ -134,13 +149,15 @@ class BaseSparseAutoencoder(
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
-    def fit_transform(self, X, y=None, sample_weight=None):
+    def fit_transform(
+        self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Codes:
         """Fit to X, then return its codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -154,7 +171,7 @@ class BaseSparseAutoencoder(
         self._refuse_sparse_frames()
         return self.fit(X, y, sample_weight).transform(X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes.
 
         Parameters
@@ -165,7 +182,8 @@ class BaseSparseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features), float32
-            The mean of the members' reconstructions.
+            The mean of the members' reconstructions, as rows also after a fit on images:
+            ``X_original.reshape(-1, *sae.image_shape_)`` are images.
         """
         X = self._validate_codes(X)
         atoms = self.components_
@@ -178,13 +196,13 @@ class BaseSparseAutoencoder(
         rows += self.centers_.mean(axis=0)
         return rows
 
-    def score_samples(self, X):
+    def score_samples(self, X: Samples) -> np.ndarray:
         """Pearson correlation of each row with its reconstruction.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -195,13 +213,13 @@ class BaseSparseAutoencoder(
         X = self._validate_rows(X, reset=False)
         return np.nan_to_num(self._correlations(X), nan=0.0)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean Pearson correlation of rows with their reconstructions.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -223,7 +241,7 @@ class BaseSparseAutoencoder(
             [row_correlations(part.reshape(len(part), -1), rows) for part, rows in reconstructed]
         )
 
-    def save(self, path, *, optimizer=False):
+    def save(self, path: AnyPath, *, optimizer: bool = False) -> None:
         """Write the fitted model to one file, from which :meth:`load` reads it.
 
         The file is replaced as a whole or not at all, also when the machine stops half-way.
@@ -272,7 +290,7 @@ class BaseSparseAutoencoder(
         write_model(path, self, optimizer=optimizer)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: AnyPath) -> Self:
         """Read a model that :meth:`save` wrote; safe also with files from strangers.
 
         Nothing in the file is run. Its size, format, version, parameters and the names, shapes
@@ -311,14 +329,34 @@ class BaseSparseAutoencoder(
     # --- Validation ---
 
     def _validate_rows(self, X, *, reset):
+        """Rows, float32 or lazy, of rows or of images, whose shape fit notes."""
+        X, shape = rows_of_images(lazily(X))
+        if not reset and shape is not None and self.image_shape_ not in (None, shape):
+            raise ValueError(
+                f"Expected images of shape {self.image_shape_}, as in fit, got {shape}."
+            )
+        X = self._validate_plain_rows(X, reset=reset)
+        if reset:
+            self.image_shape_ = self._shape_of_augmenter(X.shape[1]) if shape is None else shape
+        return X
+
+    def _shape_of_augmenter(self, n_features):
+        """Shape of the images that an augmenter takes rows of n_features for; None if unknown."""
+        shape = getattr(getattr(self, "augmenter", None), "image_shape", None)
+        try:
+            shape = check_sides("image_shape", shape, ("height", "width", "channels"))
+        except (TypeError, ValueError):  # something else, or its own to refuse
+            return None
+        return without_channel(shape) if math.prod(shape) == n_features else None
+
+    def _validate_plain_rows(self, X, *, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
-                f"Found array with dim {X.ndim}, while dim <= 2 is required by "
-                f"{type(self).__name__}. Give each image as one row: X.reshape(len(X), -1)."
+                "Expected rows (n_samples, n_features) or images (n_samples, H, W) or "
+                f"(n_samples, H, W, C), got an array of shape {tuple(X.shape)}."
             )
-        X = lazily(X)
         if isinstance(X, LazySamples):
             return self._validate_lazy(X, reset=reset)
         # A float64 number too large for float32 becomes inf, which is refused just after.
@@ -346,8 +384,10 @@ class BaseSparseAutoencoder(
         container = _get_output_config("transform", self)["dense"]
         if self.sparse_output and container != "default":
             raise ValueError(
-                f"{container.capitalize()} output does not support sparse data. Set "
-                "sparse_output=False to output dataframes, or set_output(transform='default')."
+                f"{container.capitalize()} output does not support sparse data. "
+                f"{type(self).__name__}.set_params(sparse_output=False) outputs dataframes; "
+                "set_output(transform='default') of this estimator outputs CSR codes, also where "
+                "that of its Pipeline, or sklearn.set_config(transform_output=...), is another."
             )
 
     # --- Codes ---
@@ -479,6 +519,7 @@ class BaseSparseAutoencoder(
             self.atom_frequency_,
             getattr(self, "feature_names_in_", None),
             None if trainer is None else trainer.model,
+            image_shape=self.image_shape_,
         )
 
     def _set_state(self, state):
@@ -489,7 +530,7 @@ class BaseSparseAutoencoder(
         self.k_, self.n_iter_ = state.k, state.n_iter
         self.best_validation_score_ = state.best_validation_score
         self.atom_frequency_ = state.frequency
-        self.n_features_in_ = state.parameters.shape[2]
+        self.n_features_in_, self.image_shape_ = state.parameters.shape[2], state.image_shape
         if state.feature_names is not None:
             self.feature_names_in_ = state.feature_names
         if state.model is not None:
@@ -517,6 +558,8 @@ class BaseSparseAutoencoder(
         super().__setstate__(state)
         if getattr(self, "_tied", False):
             self.encoder_ = self.components_  # one array, which joblib stores twice
+        if self.__sklearn_is_fitted__():  # pickles of earlier versions
+            vars(self).setdefault("image_shape_", None)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "components_")
@@ -524,6 +567,7 @@ class BaseSparseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
         return tags
 
 

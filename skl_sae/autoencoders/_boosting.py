@@ -1,6 +1,7 @@
 """BoostingSparseAutoencoder: autoencoders of which each learns what those before left over."""
 
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._training._lazy import LazySamples
 from .._training._sources import shared_generator
+from ..images._typing import RandomState
 from ._base import BaseSparseAutoencoder
 from ._ensemble import (
     EnsembleSparseAutoencoder,
@@ -79,7 +81,10 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
         Atoms of all stages, one below another. It is there if all are as large as the rows, as
         are ``centers_`` and ``atom_frequency_``.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
@@ -135,15 +140,15 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def __init__(
         self,
-        estimator=None,
-        n_estimators=3,
+        estimator: BaseSparseAutoencoder | list[tuple[str, BaseSparseAutoencoder]] | None = None,
+        n_estimators: int | None = 3,
         *,
-        refit=False,
-        transform_algorithm="stages",
-        transform_tol=None,
-        sparse_output=True,
-        random_state=None,
-    ):
+        refit: bool = False,
+        transform_algorithm: Literal["stages", "omp"] = "stages",
+        transform_tol: float | None = None,
+        sparse_output: bool = True,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.refit = refit

@@ -1,12 +1,15 @@
 """ConvTopKSparseAutoencoder: sparse codes of images by small atoms at all places."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
@@ -27,7 +30,9 @@ from .._training._architecture import (
 )
 from .._training._lazy import LazySamples, lazily, parts_of
 from .._training._loop import Size, check_memory
+from ..images._arrays import rows_of_images, without_channel
 from ..images._shapes import check_sides
+from ..images._typing import AnyPath, RandomState, Shape, SparseOrDense
 from ._sparse_output import pooled, to_csr
 from ._trained import TrainedSparseAutoencoder
 
@@ -65,7 +70,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Number of atoms.
     image_shape : tuple (H, W) or (H, W, C), or None, default=None
         Shape of the images that rows hold, in C order. Arrays of shape (n, H, W) or (n, H, W, C)
-        need none. None takes rows for images of one line, (1, n_features).
+        need none. None takes rows for images of the shape that the augmenter has, or else for
+        images of one line, (1, n_features).
     kernel_size : int or tuple of 2 ints, default=8
         Height and width of an atom; at most those of the images.
     stride : int, tuple of 2 ints or None, default=None
@@ -138,7 +144,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     random_state : int, RandomState instance or None, default=None
         Determines initial atoms, the order of images, those held out and random patches.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------
@@ -215,37 +221,37 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def __init__(
         self,
-        n_components=128,
+        n_components: int = 128,
         *,
-        image_shape=None,
-        kernel_size=8,
-        stride=None,
-        k=None,
-        pooling=None,
-        pooling_function="mean",
-        normalize=False,
-        tied="auto",
-        init="pca",
-        transform_algorithm="topk",
-        transform_tol=None,
-        refit=False,
-        learning_rate="auto",
-        batch_size=32,
-        max_iter=30,
-        aux_coef=0.25,
-        augmenter=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        tol=1e-4,
-        checkpoint=None,
-        checkpoint_interval=1,
-        sparse_output=True,
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Shape | None = None,
+        kernel_size: int | tuple[int, int] = 8,
+        stride: int | tuple[int, int] | None = None,
+        k: int | float | None = None,
+        pooling: int | tuple[int, int] | None = None,
+        pooling_function: Literal["mean", "max"] = "mean",
+        normalize: bool = False,
+        tied: bool | Literal["auto"] = "auto",
+        init: Literal["pca", "orthogonal", "random"] | ArrayLike = "pca",
+        transform_algorithm: Literal["topk", "omp"] = "topk",
+        transform_tol: float | None = None,
+        refit: bool = False,
+        learning_rate: float | Literal["auto"] = "auto",
+        batch_size: int = 32,
+        max_iter: int = 30,
+        aux_coef: float = 0.25,
+        augmenter: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        checkpoint: AnyPath | None = None,
+        checkpoint_interval: int | float = 1,
+        sparse_output: bool = True,
+        device: str | torch.device = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.n_components = n_components
         self.image_shape = image_shape
         self.kernel_size = kernel_size
@@ -278,7 +284,7 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Public methods ---
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct images from codes.
 
         Parameters
@@ -307,7 +313,9 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         ]
         return np.concatenate(parts)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: Sequence[str] | ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the columns: atom, and row and column of the place or part.
 
         Parameters
@@ -341,17 +349,19 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def _validate_rows(self, X, *, reset):
         """Images (n, H, W, C), float32 or lazy, of rows or of an array of images."""
-        X, shape = _rows_of_images(lazily(X))
+        X, shape = rows_of_images(lazily(X))
         shape = self.image_shape if shape is None else shape
         if shape is not None:
             shape = _with_channels(check_sides("image_shape", shape, _SIDES))
         if reset or shape in (None, self._fitted_shape):
-            X = super()._validate_rows(X, reset=reset)
+            X = self._validate_plain_rows(X, reset=reset)
         elif not isinstance(X, LazySamples):  # of another size, which is no fault
             X = check_array(X, dtype=np.float32, order="C", input_name="X")
         n_features = math.prod(X.shape[1:])
         if shape is None:
-            shape = (1, n_features, 1) if reset else self._fitted_shape
+            shape = self._fitted_shape
+            if reset:
+                shape = _with_channels(self._shape_of_augmenter(n_features) or (1, n_features))
         if math.prod(shape) != n_features:
             raise ValueError(
                 f"Expected rows of {math.prod(shape)} numbers, as image_shape={shape} says, got "
@@ -586,32 +596,18 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
         sizes = (tuple(image[name]) for name in ("image_shape", "atom_shape", "stride"))
         places = Places(*sizes, inside=self._spread is not None)
         vars(self).update(_image_attributes(places, state.parameters.shape[1]))
-        super()._set_state(state)
+        super()._set_state(replace(state, image_shape=self.image_shape_))
         self.n_features_in_ = places.n_features
 
 
 _SIDES = "height", "width", "channels"
 
 
-def _rows_of_images(X):
-    """Rows of an array of images, and the images' shape; of anything else, that and None."""
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    shape = getattr(X, "shape", ())
-    if len(shape) not in (3, 4):
-        return X, None
-    if not shape[0] or not math.prod(shape):
-        raise ValueError(f"Expected at least one image, got an array of shape {shape}.")
-    if isinstance(X, LazySamples):
-        return X, shape[1:]
-    return np.asarray(X).reshape(shape[0], -1), shape[1:]
-
-
 def _image_attributes(places, n_components):
     """Fitted attributes that say where atoms are looked for."""
     return {
-        "image_shape_": _without_channels(places.image_shape),
-        "atom_shape_": _without_channels(places.atom_shape),
+        "image_shape_": without_channel(places.image_shape),
+        "atom_shape_": without_channel(places.atom_shape),
         "maps_shape_": (*places.counts, n_components),
         "_stride": places.stride,
     }
@@ -619,11 +615,6 @@ def _image_attributes(places, n_components):
 
 def _with_channels(shape):
     return tuple(shape) if len(shape) == 3 else (*shape, 1)
-
-
-def _without_channels(shape):
-    """(H, W) of images of one channel."""
-    return tuple(shape[:2]) if shape[2] == 1 else tuple(shape)
 
 
 def _pair(name, value):

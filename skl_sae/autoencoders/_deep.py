@@ -3,10 +3,12 @@
 import math
 from dataclasses import replace
 from numbers import Integral
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -18,6 +20,7 @@ from .._training._architecture import FlatArchitecture
 from .._training._deep import DeepArchitecture, StageTrainer
 from .._training._interactions import Coded, trained_interactions
 from .._training._loop import Size, check_memory
+from ..images._typing import AnyPath, RandomState, Samples, SparseOrDense
 from ._sizes import number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
@@ -124,7 +127,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Determines the initial atoms, the order of the samples, those held out and the augmenter's
         random_state.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------
@@ -165,7 +168,10 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Fraction of the last epoch's samples on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
@@ -232,33 +238,33 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        n_encoder_layers=3,
-        decoder_hidden_layer_sizes=(),
-        activation="relu",
-        k=None,
-        init="pca",
-        transform_algorithm="topk",
-        transform_tol=None,
-        refit=False,
-        learning_rate="auto",
-        batch_size=32,
-        max_iter=30,
-        aux_coef=0.25,
-        augmenter=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        tol=1e-4,
-        checkpoint=None,
-        checkpoint_interval=1,
-        sparse_output=True,
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        n_encoder_layers: int = 3,
+        decoder_hidden_layer_sizes: tuple[int, ...] | list[int] = (),
+        activation: Literal["relu"] = "relu",
+        k: int | float | None = None,
+        init: Literal["pca", "orthogonal", "random"] | ArrayLike = "pca",
+        transform_algorithm: Literal["topk", "omp"] = "topk",
+        transform_tol: float | None = None,
+        refit: bool = False,
+        learning_rate: float | Literal["auto"] = "auto",
+        batch_size: int = 32,
+        max_iter: int = 30,
+        aux_coef: float = 0.25,
+        augmenter: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        checkpoint: AnyPath | None = None,
+        checkpoint_interval: int | float = 1,
+        sparse_output: bool = True,
+        device: str | torch.device = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.n_components = n_components
         self.n_encoder_layers = n_encoder_layers
         self.decoder_hidden_layer_sizes = decoder_hidden_layer_sizes
@@ -331,15 +337,17 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
                     "decoder_hidden_layer_sizes=()."
                 )
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Go on learning with one pass over the rows of X.
 
         As :meth:`TopKSparseAutoencoder.partial_fit`, on all layers of the encoder at once.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, of which at least 1.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, of which at least 1, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -402,7 +410,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Reconstruction ---
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes, by the hidden layers too where there are any.
 
         Parameters

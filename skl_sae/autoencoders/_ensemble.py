@@ -2,16 +2,20 @@
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context, clone
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
 from .._training._lazy import LazySamples, parts_of
+from ..images._typing import AnyPath, Codes, Samples, SparseOrDense, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, _warn_of_version, whole_or_unchanged
 from ._members import mean_of_members
@@ -28,13 +32,13 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
     @together
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit clones of the estimators to the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, such as flattened images.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images, as :meth:`TopKSparseAutoencoder.fit` takes them.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -55,19 +59,20 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             fitted = self._fit_members(members, X, sample_weight, context)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
         vars(self).update(fitted)
+        self.image_shape_ = shape_of_members(self.estimators_)
         return self
 
     @abstractmethod
     def _fit_members(self, members, X, sample_weight, context):
         """Fitted attributes, of which ``estimators_``, from names and unfitted clones."""
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Codes:
         """Sparse codes of the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images as in :meth:`fit`.
 
         Returns
         -------
@@ -76,7 +81,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return super().transform(X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes.
 
         Parameters
@@ -91,7 +96,9 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return self._decoded(sp.csr_matrix(self._validate_codes(X)))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: Sequence[str] | ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the columns.
 
         Parameters
@@ -114,7 +121,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             for column in member.get_feature_names_out()
         ], dtype=object)  # fmt: skip
 
-    def save(self, path, *, optimizer=False):
+    def save(self, path: AnyPath, *, optimizer: bool = False) -> None:
         """Write the fitted ensemble to one file, from which :meth:`load` reads it.
 
         The file holds what the members' own files would, and is as these are; see
@@ -137,7 +144,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         write_ensemble(path, self, _members_of_files(), optimizer=optimizer)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: AnyPath) -> Self:
         """Read an ensemble that :meth:`save` wrote; safe also with files from strangers.
 
         Parameters
@@ -164,10 +171,11 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     def _set_members(self, members, weights, n_features, feature_names):
         """Take what a file has; a ValueError if it is not of this class."""
         self.estimators_, self.n_features_in_ = members, n_features
+        self.image_shape_ = shape_of_members(members)
         if feature_names is not None:
             self.feature_names_in_ = feature_names
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters, and with deep=True those of the estimators.
 
         Parameters
@@ -183,7 +191,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         """
         return self._get_params("estimator", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, or of those that it is made of.
 
         Parameters
@@ -201,17 +209,17 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     # --- What tools read, of flat members ---
 
     @property
-    def components_(self):
+    def components_(self) -> np.ndarray:
         """Atoms (n_features_out, n_features) of all members, where all are as large as a row."""
         return np.concatenate([_atoms(member) for member in self._flat("components_")])
 
     @property
-    def centers_(self):
+    def centers_(self) -> np.ndarray:
         """Centres of all members, where all have atoms as large as a row."""
         return np.concatenate([member.centers_ for member in self._flat("centers_")])
 
     @property
-    def atom_frequency_(self):
+    def atom_frequency_(self) -> np.ndarray:
         """Use of the atoms in training, where all are as large as a row."""
         return np.concatenate([member.atom_frequency_ for member in self._flat("atom_frequency_")])
 
@@ -264,8 +272,17 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         return "estimators_" in vars(self)
 
 
+def shape_of_members(members):
+    """Shape of the images that members learned, all from the same rows; None if none knows it."""
+    return next((m.image_shape_ for m in members if m.image_shape_ is not None), None)
+
+
 def fit_member(member, X, sample_weight, context, ensemble):
-    """Fit a member in its part of the ensemble's callbacks."""
+    """Fit a member in its part of the ensemble's callbacks, to images where these are known."""
+    shape = ensemble.image_shape_
+    if shape is not None:
+        is_lazy = isinstance(X, LazySamples)
+        X = X.as_images(shape) if is_lazy else X.reshape(len(X), *shape)
     with context.propagate_callback_context(member):
         context.call_on_fit_task_begin(estimator=ensemble, X=X)
         member.fit(X, sample_weight=sample_weight)

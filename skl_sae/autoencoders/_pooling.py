@@ -1,15 +1,19 @@
 """CodePooling: codes of places to codes of images."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_array, validate_data
 
 from ..images._shapes import check_sides
+from ..images._typing import Codes, SparseOrDense, _fit_context
 from ._sparse_output import one_a_column, part_of_places
 
 
@@ -70,13 +74,19 @@ class CodePooling(TransformerMixin, BaseEstimator):
         "parts": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
     }
 
-    def __init__(self, n_places, function="max", *, parts=None):
+    def __init__(
+        self,
+        n_places: int | tuple[int, int],
+        function: Literal["max", "mean"] = "max",
+        *,
+        parts: int | tuple[int, int] | None = None,
+    ) -> None:
         self.n_places = n_places
         self.function = function
         self.parts = parts
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: SparseOrDense, y: object = None) -> Self:
         """Check the parameters and the number of rows; there is nothing to learn.
 
         Parameters
@@ -96,7 +106,7 @@ class CodePooling(TransformerMixin, BaseEstimator):
         self._n_images(X)
         return self
 
-    def transform(self, X):
+    def transform(self, X: SparseOrDense) -> Codes:
         """Pool codes.
 
         Parameters
@@ -120,7 +130,9 @@ class CodePooling(TransformerMixin, BaseEstimator):
         pool = self._pooled_sparse if sp.issparse(X) else self._pooled_dense
         return pool(X, part, n_images)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: Sequence[str] | ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the names of the columns: those of the input, with parts followed by the part's.
 
         Parameters

@@ -1,9 +1,13 @@
 """TopKSparseAutoencoder: sparse codes of samples by linear Top-K sparse autoencoders."""
 
 import dataclasses
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils._param_validation import (
     Interval,
@@ -13,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
+from ..images._typing import AnyPath, RandomState
 from ._sizes import checked_prefixes, number_active, number_of_atoms
 from ._trained import TrainedSparseAutoencoder
 
@@ -157,7 +162,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Determines the initial atoms, the order of the rows, the rows held out and the
         augmenter's random_state.
     verbose : bool or int, default=0
-        Whether to print progress once per epoch.
+        Whether to print progress once per epoch, and per call of partial_fit.
 
     Attributes
     ----------
@@ -194,7 +199,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Fraction of the last epoch's rows on which an atom fired (under partial_fit, of the
         last call's). 0 is a dead atom, NaN an atom that :mod:`skl_sae.interop` read.
     n_features_in_ : int
-        Number of features seen in fit.
+        Number of features seen in fit, H * W * C of images.
+    image_shape_ : tuple (H, W) or (H, W, C), or None
+        Shape of the images seen in fit, or that its augmenter was given; None where these were
+        rows and nothing tells it. Displays and reports take it from here.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where all are strings.
 
@@ -268,36 +276,36 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        k=None,
-        sparsity="topk",
-        n_estimators=1,
-        prefixes=None,
-        tied="auto",
-        init="pca",
-        consistency=0.0,
-        aggregate="concat",
-        transform_algorithm="topk",
-        transform_tol=None,
-        refit=False,
-        learning_rate="auto",
-        batch_size=32,
-        max_iter=30,
-        aux_coef=0.25,
-        augmenter=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        tol=1e-4,
-        checkpoint=None,
-        checkpoint_interval=1,
-        sparse_output=True,
-        device="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        k: int | float | None = None,
+        sparsity: Literal["topk", "batch_topk"] = "topk",
+        n_estimators: int = 1,
+        prefixes: Sequence[int] | None = None,
+        tied: bool | Literal["auto"] = "auto",
+        init: Literal["pca", "orthogonal", "random"] | ArrayLike = "pca",
+        consistency: float = 0.0,
+        aggregate: Literal["concat", "mean"] = "concat",
+        transform_algorithm: Literal["topk", "omp"] = "topk",
+        transform_tol: float | None = None,
+        refit: bool = False,
+        learning_rate: float | Literal["auto"] = "auto",
+        batch_size: int = 32,
+        max_iter: int = 30,
+        aux_coef: float = 0.25,
+        augmenter: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        checkpoint: AnyPath | None = None,
+        checkpoint_interval: int | float = 1,
+        sparse_output: bool = True,
+        device: str | torch.device = "auto",
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.n_components = n_components
         self.k = k
         self.sparsity = sparsity
@@ -329,7 +337,7 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Prefixes ---
 
-    def prefix(self, n_components):
+    def prefix(self, n_components: int) -> "TopKSparseAutoencoder":
         """Estimator of the first atoms of each member alone.
 
         Parameters

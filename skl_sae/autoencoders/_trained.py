@@ -4,10 +4,11 @@ import functools
 import os
 import warnings
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -27,6 +28,7 @@ from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
 from .._training._sources import ArrayRows, shared_generator
+from ..images._typing import Samples, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, whole_or_unchanged
 
@@ -50,6 +52,17 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
     A subclass has the parameters of the training, and says by `_check_size` what model they ask
     for, by `_settings` what the trainer is told, and by `_architecture` of which kind it is.
     """
+
+    if TYPE_CHECKING:
+        encoder_: np.ndarray
+        encoder_bias_: np.ndarray
+        n_components_: int
+        k_: int
+        n_iter_: int
+        loss_curve_: list[float]
+        correlation_curve_: list[float]
+        validation_scores_: list[float] | None
+        best_validation_score_: float | None
 
     # Of the parameters that all kinds of model have.
     _parameter_constraints: dict = {
@@ -95,13 +108,16 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     @together
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the atoms from the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, such as flattened images. Computed in float32.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, or images: an array, a list of arrays (H, W) or (H, W, C), or a list of
+            Pillow's images, all of one size and mode. Numbers of arrays are taken as they are, also
+            uint8 from 0 to 255; Pillow's images become floats in [0, 1], upright and without
+            transparency, as :class:`~skl_sae.ImageLoader` gives them. Computed in float32.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -202,7 +218,9 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     @together
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Go on learning with one pass over the rows of X.
 
         The first call on an unfitted estimator takes the scale of the data and the initial
@@ -212,8 +230,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows, of which at least 1.
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            The rows, of which at least 1, or images as in :meth:`fit`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -248,6 +266,8 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             "validation_scores_": None,
             "best_validation_score_": None,
         })  # fmt: skip
+        if self.verbose and is_first():
+            print(f"Call {self.n_iter_}  loss {loss:.4f}  correlation {correlation:.4f}")
         return self
 
     def _partial_trainer(self, X, rows, start):

@@ -1,10 +1,11 @@
 """ImageAugmenter: random variants of images, by one homography and one resampling each."""
 
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils._set_output import _get_output_config
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._engine._device import check_fits
 from .._engine._threads import share_operators
+from ._arrays import rows_of_images, without_channel
 from ._homography import (
     CORNERS,
     change_light,
@@ -23,6 +25,7 @@ from ._homography import (
     shift_maps,
 )
 from ._shapes import check_sides
+from ._typing import RandomState, Samples, Shape, _fit_context
 
 # Pixels resampled at a time; their coordinates take about ten times the bytes of grey pixels.
 _PIXELS_AT_A_TIME = 2**18
@@ -124,19 +127,19 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        image_shape,
+        image_shape: Shape,
         *,
-        n_copies=5,
-        rotation=15,
-        translation=0.1,
-        perspective=0.2,
-        crop=0.1,
-        horizontal_flip=True,
-        vertical_flip=True,
-        brightness=0.2,
-        contrast=0.2,
-        random_state=None,
-    ):
+        n_copies: int = 5,
+        rotation: float = 15,
+        translation: float = 0.1,
+        perspective: float = 0.2,
+        crop: float = 0.1,
+        horizontal_flip: bool = True,
+        vertical_flip: bool = True,
+        brightness: float = 0.2,
+        contrast: float = 0.2,
+        random_state: RandomState = None,
+    ) -> None:
         self.image_shape = image_shape
         self.n_copies = n_copies
         self.rotation = rotation
@@ -150,13 +153,13 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Samples, y: object = None) -> Self:
         """Check the parameters and the shape of X; there is nothing to learn.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
         y : None
             Ignored.
 
@@ -173,32 +176,32 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._validate_rows(X, reset=True)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> np.ndarray | Any:
         """Return X unchanged: only training samples are varied.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The same rows.
+            The same, as rows.
         """
         check_is_fitted(self)
         return self._validate_rows(X, reset=False)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Samples, y: object = None) -> np.ndarray | Any:
         """Return the rows of X, followed by n_copies blocks of one variant of each.
 
         The labels of the result are ``np.tile(y, 1 + n_copies)``.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows, values in [0, 1].
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or (n_samples, H, W, C)
+            Images or their rows, values in [0, 1]; also a list of Pillow's images.
         y : None
             Ignored.
 
@@ -207,7 +210,7 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows : ndarray of shape ((1 + n_copies) * n_samples, n_features)
             Images and variants, in the dtype of X if it is float32 or float64, else float32.
         """
-        index = getattr(X, "index", None)
+        index = X.index if hasattr(X, "iloc") else None
         X = self._validate_rows(X, reset=True)
         check_fits(
             (1 + self.n_copies) * X.nbytes + self.n_copies * len(X) * _MAP_BYTES,
@@ -243,8 +246,11 @@ class ImageAugmenter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         share_operators(vary, [(i, batch) for i in range(n_copies) for batch in batches])
 
     def _validate_rows(self, X, *, reset):
+        X, given = rows_of_images(X)
         X = validate_data(self, X, dtype=[np.float32, np.float64], order="C", reset=reset)
         shape = self._image_shape()
+        if given not in (None, without_channel(shape)):
+            raise ValueError(f"Expected images of image_shape={self.image_shape}, got {given}.")
         if X.shape[1] != np.prod(shape):
             raise ValueError(
                 f"Expected rows of {np.prod(shape)} features for image_shape="

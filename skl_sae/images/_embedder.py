@@ -2,25 +2,28 @@
 
 import copy
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from .._engine._device import resolve_device
+from ._arrays import rows_of_images
 from ._network import output_of, rows_of, running
 from ._rows import LazyRows
 from ._shapes import check_sides
+from ._typing import Samples, Shape, _fit_context
 
 _SIDES = "height", "width", "channels"
 
@@ -117,16 +120,16 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __init__(
         self,
-        model,
+        model: Callable[..., Any],
         *,
-        image_shape=None,
-        layer=None,
-        pooling="mean",
-        mean=None,
-        std=None,
-        batch_size=32,
-        device="auto",
-    ):
+        image_shape: Shape | None = None,
+        layer: str | None = None,
+        pooling: Literal["mean", "max", "cls"] | None = "mean",
+        mean: float | ArrayLike | None = None,
+        std: float | ArrayLike | None = None,
+        batch_size: int = 32,
+        device: str | torch.device = "auto",
+    ) -> None:
         self.model = model
         self.image_shape = image_shape
         self.layer = layer
@@ -137,7 +140,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Samples, y: object = None) -> Self:
         """Check the parameters, by one image through the network; there is nothing to learn.
 
         Parameters
@@ -155,13 +158,14 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._rows(self._images(X, reset=True), range(1))
         return self
 
-    def transform(self, X):
+    def transform(self, X: Samples) -> Any:
         """Run images through the network.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, H * W * C), (n_samples, H, W) or (n_samples, H, W, C)
-            Images; also :class:`LazyRows`, as :meth:`ImageLoader.lazy` gives them.
+            Images; also a list of Pillow's, which become floats in [0, 1]; also :class:`LazyRows`,
+            as :meth:`ImageLoader.lazy` gives them.
 
         Returns
         -------
@@ -181,7 +185,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self._lazy(images)
         return self._rows(images, range(len(images.source)))
 
-    def lazy(self, X):
+    def lazy(self, X: Samples) -> LazyRows:
         """Make rows of activations that are computed when they are asked for, by fit and transform.
 
         An autoencoder learns from more places than memory holds. Each of its epochs runs all
@@ -222,14 +226,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             if reset:
                 self.n_features_in_ = math.prod(X.shape[1:])
             return self._seen(X, X.shape)
+        X, given = rows_of_images(X)
         X = X if hasattr(X, "shape") else np.asarray(X)
-        if len(X.shape) in (3, 4) and not math.prod(X.shape):
-            raise ValueError(f"Expected at least one image, got an array of shape {X.shape}.")
-        shape, options = X.shape, {"dtype": np.float32, "order": "C"}
-        if len(shape) in (3, 4):
-            X = np.asarray(X).reshape(shape[0], -1)
+        options = {"dtype": np.float32, "order": "C"}
+        shape = X.shape if given is None else (len(X), *given)
         # Arrays of images may have another size than those of fit.
-        if reset or (len(shape) == 2 and hasattr(self, "n_features_in_")):
+        if reset or (given is None and hasattr(self, "n_features_in_")):
             X = validate_data(self, X, reset=reset, **options)
         else:
             X = check_array(X, input_name="X", **options)

@@ -4,23 +4,31 @@ import contextlib
 import os
 import stat
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from ._loader import ImageLoader, ImageLoadError, file_status
 from ._marker import MARKER, OUTPUT_FOLDER, marked
 from ._pillow import truncation_refused
+from ._typing import AnyPath, validate_params
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @validate_params(
-    {"folder": [str, os.PathLike], "on_error": [StrOptions({"raise", "warn"})]},
+    {
+        "folder": [str, os.PathLike],
+        "on_error": [StrOptions({"raise", "warn"})],
+        "return_X_y": ["boolean"],
+    },
     prefer_skip_nested_validation=True,
 )
-def find_images(folder, *, on_error="raise"):
+def find_images(
+    folder: AnyPath, *, on_error: Literal["raise", "warn"] = "raise", return_X_y: bool = False
+) -> Any:
     """List the images of a folder, with its sub-folders as classes.
 
     Files are recognised by their suffix, in upper or lower case: .bmp, .gif, .jpeg, .jpg, .png,
@@ -28,7 +36,7 @@ def find_images(folder, *, on_error="raise"):
     so is everything that is not a regular file. Links are followed, but each real file is listed
     once.
 
-    Output of ``python -m skl_sae`` is skipped: folders named ``skl_sae_output``, and the files
+    Output of the command ``skl-sae`` is skipped: folders named ``skl_sae_output``, and the files
     that a marker ``.skl_sae_output`` lists in its own folder, which are all files if the folder
     holds nothing but output. The given folder itself is never skipped.
 
@@ -42,6 +50,8 @@ def find_images(folder, *, on_error="raise"):
         beside folders of images. "warn" reads every file and leaves out unreadable ones, with
         one warning that names them; images beside folders of images are left out, with one
         warning that counts them.
+    return_X_y : bool, default=False
+        Whether to return ``(filenames, target)`` instead of a Bunch.
 
     Returns
     -------
@@ -54,6 +64,9 @@ def find_images(folder, *, on_error="raise"):
             Class of each image; None if the images are not in sub-folders.
         target_names : list of str
             Names of the classes.
+
+    (filenames, target) : tuple, if ``return_X_y`` is True
+        The first two of these.
 
     Raises
     ------
@@ -76,7 +89,7 @@ def find_images(folder, *, on_error="raise"):
     images, remarks = search_images(folder, on_error)
     for remark in remarks:
         warnings.warn(remark, UserWarning, stacklevel=3)
-    return images
+    return (images.filenames, images.target) if return_X_y else images
 
 
 def search_images(folder, on_error, update=None):

@@ -5,12 +5,15 @@ import errno
 import os
 import stat
 import warnings
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Literal, Self
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from PIL import Image, UnidentifiedImageError
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm import tqdm
@@ -18,6 +21,7 @@ from tqdm import tqdm
 from ._pillow import FORMATS, PILLOW_ERRORS, decoded, truncation_refused
 from ._rows import LazyRows
 from ._shapes import check_sides
+from ._typing import AnyPath, _fit_context
 
 MAX_PIXELS = 2**26
 _FILES_PER_TASK = 16
@@ -86,14 +90,14 @@ class ImageLoader(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        size=(64, 64),
-        mode="RGB",
+        size: tuple[int, int] | list[int] = (64, 64),
+        mode: Literal["RGB", "L"] = "RGB",
         *,
-        aspect="stretch",
-        max_pixels=MAX_PIXELS,
-        n_jobs=None,
-        verbose=0,
-    ):
+        aspect: Literal["stretch", "crop", "pad"] = "stretch",
+        max_pixels: int = MAX_PIXELS,
+        n_jobs: int | None = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.size = size
         self.mode = mode
         self.aspect = aspect
@@ -102,7 +106,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike | Sequence[AnyPath], y: object = None) -> Self:
         """Check the parameters and the paths; there is nothing to learn.
 
         Parameters
@@ -122,7 +126,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         as_paths(X)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike | Sequence[AnyPath]) -> np.ndarray:
         """Load files.
 
         Parameters
@@ -150,7 +154,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
             warnings.warn(remark, UserWarning, stacklevel=3)
         return rows
 
-    def lazy(self, X, *, as_images=False):
+    def lazy(self, X: ArrayLike | Sequence[AnyPath], *, as_images: bool = False) -> LazyRows:
         """Make rows of files that are loaded when they are asked for, by fit and transform.
 
         Memory holds 32 MB of images at a time, however many there are. Each epoch loads them
@@ -161,8 +165,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         X : array-like of shape (n_samples,) or (n_samples, 1)
             Paths, as in :meth:`transform`.
         as_images : bool, default=False
-            Whether the shape is that of images, which
-            :class:`~skl_sae.ConvTopKSparseAutoencoder` takes, instead of rows.
+            Whether the shape is that of images instead of rows, so that an estimator knows it.
 
         Returns
         -------
@@ -218,7 +221,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         )
         return rows, [remark]
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Convert rows to images.
 
         Parameters
@@ -237,7 +240,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
             raise ValueError(f"Expected rows of {np.prod(shape)} numbers, got {X.shape[1]}.")
         return np.rint(X.clip(0, 1) * 255).astype(np.uint8).reshape(-1, *shape)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Name the pixels: pixel_row_column, in colour with _r, _g or _b.
 
         Parameters

@@ -45,6 +45,20 @@ def decoded(image, size, mode, aspect):
     return np.asarray(image if transpose is None else image.transpose(transpose))
 
 
+def pixels_of(image):
+    """Pixels (H, W) or (H, W, 3) in [0, 1] of an image of Pillow, as `ImageLoader` gives them.
+
+    Grey remains grey, all else becomes colour.
+    """
+    image.load()
+    transpose = _upright_transpose(image)  # not earlier: load itself transposes a TIFF file
+    is_grey = image.mode in ("1", "L") or image.mode.startswith("I;16")
+    image = _converted(image, "L" if is_grey and not image.has_transparency_data else "RGB")
+    if transpose is not None:
+        image = image.transpose(transpose)
+    return np.asarray(image, np.float32) / 255
+
+
 def _upright_transpose(image):
     """Return the transposition that EXIF asks for; None if there is none or it is damaged."""
     try:

@@ -1,6 +1,9 @@
 """LazyRows: rows that a function reads when they are asked for."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 
 class LazyRows:
@@ -18,7 +21,7 @@ class LazyRows:
         one at a time.
     shape : tuple of int
         (n_samples, n_features); or (n_samples, height, width) or (n_samples, height, width,
-        channels), as :class:`ConvTopKSparseAutoencoder` takes it.
+        channels), by which an estimator knows the shape of images.
     dtype : dtype, default=numpy.float32
         Real numbers that the rows are converted to. Small ones, such as uint8, take less memory.
     n_at_once : int or None, default=None
@@ -48,18 +51,25 @@ class LazyRows:
            [3., 6.]], dtype=float32)
     """
 
-    def __init__(self, read, shape, dtype=np.float32, *, n_at_once=None):
+    def __init__(
+        self,
+        read: Callable[[int, int], ArrayLike],
+        shape: tuple[int, ...],
+        dtype: DTypeLike = np.float32,
+        *,
+        n_at_once: int | None = None,
+    ) -> None:
         self.read, self.shape, self.dtype = read, tuple(shape), np.dtype(dtype)
         self.ndim = len(self.shape)
         self.chunks = None if n_at_once is None else (n_at_once, *self.shape[1:])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LazyRows(shape={self.shape}, dtype={self.dtype})"
 
-    def __getitem__(self, part):
+    def __getitem__(self, part: slice) -> np.ndarray:
         if not isinstance(part, slice):
             raise TypeError(f"Expected a slice, as in X[10:20], got X[{part!r:.40}].")
         start, stop, step = part.indices(len(self))

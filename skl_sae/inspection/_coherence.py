@@ -5,9 +5,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_array, gen_batches
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import RandomState, Shape, SparseOrDense, validate_params
 from ._activations import activations_of
 from ._intervals import resampled
 
@@ -21,7 +23,15 @@ _CODES_AT_A_TIME = 2**22  # places times atoms; their neighbours' sums have up t
     },
     prefer_skip_nested_validation=True,
 )
-def spatial_coherence(codes, shape, *, min_active=5, max_share=0.9, baseline=None, random_state=0):
+def spatial_coherence(
+    codes: SparseOrDense,
+    shape: tuple[int, ...],
+    *,
+    min_active: int = 5,
+    max_share: float = 0.9,
+    baseline: SparseOrDense | None = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure whether atoms are active at neighbouring places of images (Moran's I).
 
     For the activations :math:`a_p` of an atom at the :math:`n` places of an image, with mean
@@ -108,7 +118,13 @@ def spatial_coherence(codes, shape, *, min_active=5, max_share=0.9, baseline=Non
     return Bunch(atoms=atoms, n_images=n_images, **results)
 
 
-def picture_coherence(components, image_shape, *, baseline=None, random_state=0):
+def picture_coherence(
+    components: ArrayLike,
+    image_shape: Shape,
+    *,
+    baseline: ArrayLike | None = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure whether atoms are smooth as pictures (Moran's I).
 
     It is :func:`spatial_coherence` of an atom's pixels instead of its activations: near 1 for an

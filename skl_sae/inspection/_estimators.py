@@ -1,9 +1,11 @@
 """Helpers to read fitted estimators."""
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..autoencoders._members import mean_of_members
+from ..images._arrays import rows_of_images, without_channel
 from ..metrics import unwrap_pipeline
 
 
@@ -24,15 +26,28 @@ def fitted_step(estimator, X=None, *, needs):
     return estimator, X
 
 
-def shape_of(estimator, shape, attribute):
-    """Return a shape that is given, or the one that the estimator has as an attribute."""
-    if shape is None:
-        shape = getattr(estimator, attribute, None)
+def shape_of(estimator, shape, attributes=("image_shape_",)):
+    """Return a shape that is given, or the one that a fitted estimator knows.
+
+    It is the first of its attributes; or that of the images which a Pipeline loads, if its last
+    step gets them as they are loaded or varied.
+    """
+    last, _ = unwrap_pipeline(estimator)
+    known = [shape, *(getattr(last, name, None) for name in attributes), _shape_of_steps(estimator)]
+    shape = next((shape for shape in known if shape is not None), None)
     if shape is None:
         raise ValueError(
-            f"Expected image_shape=..., as {type(estimator).__name__} has no {attribute}, got None."
+            f"Expected image_shape=..., as {type(last).__name__} was fitted to rows and does not "
+            "know the shape of their images, got None."
         )
     return shape
+
+
+def _shape_of_steps(estimator):
+    """Return the shape of images that all steps but the last load or vary; None if unknown."""
+    steps = estimator[:-1] if isinstance(estimator, Pipeline) else ()
+    shapes = [getattr(step, "_image_shape", lambda: None)() for step in steps]
+    return without_channel(shapes[0]) if shapes and None not in shapes else None
 
 
 def training_mean(estimator, n_features=None):
@@ -108,7 +123,7 @@ def coded(estimator, X):
     """Return samples at the last step, their codes and reconstructions, with a row each."""
     last, X = unwrap_pipeline(estimator, X)
     codes = last.transform(X)
-    return _as_rows(X), codes, _as_rows(last.inverse_transform(codes))
+    return as_rows(X), codes, as_rows(last.inverse_transform(codes))
 
 
 def training_mean_or(estimator, rows):
@@ -119,7 +134,7 @@ def training_mean_or(estimator, rows):
     return getattr(last, "mean_", rows.mean(axis=0, dtype=np.float64))
 
 
-def _as_rows(X):
+def as_rows(X):
     """Return samples, or images, as rows."""
-    X = np.asarray(X)
-    return X.reshape(len(X), -1)
+    rows, _ = rows_of_images(X)
+    return np.asarray(rows)

@@ -1,5 +1,7 @@
 """match_members: which atoms of the members correspond."""
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.preprocessing import normalize
@@ -7,7 +9,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 
-def match_members(*estimators):
+def match_members(*estimators: Any) -> Bunch:
     """Match the atoms of different members or estimators, and measure how similar they are.
 
     The atoms of each pair of members are matched one to one such that the sum of the cosines

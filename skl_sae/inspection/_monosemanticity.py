@@ -2,15 +2,23 @@
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_array, gen_batches
 
+from ..images._typing import RandomState, SparseOrDense
 from ._activations import activations_of
 from ._intervals import resampled
 
 _FEATURES_AT_A_TIME = 64  # so that sums of some thousand atoms stay in a processor's cache
 
 
-def monosemanticity(codes, embeddings, *, baseline=None, random_state=0):
+def monosemanticity(
+    codes: SparseOrDense,
+    embeddings: ArrayLike,
+    *,
+    baseline: SparseOrDense | None = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure how alike the samples are that activate an atom (monosemanticity score).
 
     The score of atom :math:`j` is the mean cosine of the embeddings of all pairs of samples,

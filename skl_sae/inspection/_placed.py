@@ -2,15 +2,19 @@
 
 import copy
 import math
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..images._typing import SparseOrDense
 from ..metrics import unwrap_pipeline
 from ._activations import activations_of
 
 
-def atom_activations(estimator, codes, function="max"):
+def atom_activations(
+    estimator: Any, codes: SparseOrDense, function: Literal["max", "mean"] = "max"
+) -> Any:
     """Pool codes of all places into one column an atom, as functions of codes take them.
 
     Parameters

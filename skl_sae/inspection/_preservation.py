@@ -1,15 +1,28 @@
 """preservation: what a fitted predictor loses on reconstructions."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import Bunch, check_array, column_or_1d
 from sklearn.utils.validation import check_consistent_length
 
+from ..images._typing import RandomState
 from ._estimators import coded, training_mean_or
 from ._intervals import resampled
 
 
-def preservation(estimator, predictor, X, y, *, mean=None, baseline=None, random_state=0):
+def preservation(
+    estimator: Any,
+    predictor: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    mean: ArrayLike | None = None,
+    baseline: Any = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure how much of a predictor's work survives on reconstructions.
 
     A predictor that was fitted to original samples is scored on samples it has not seen: as they

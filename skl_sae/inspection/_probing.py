@@ -1,16 +1,19 @@
 """sparse_probing: how much a classifier learns from few atoms."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import RandomState, SparseOrDense, validate_params
 from ._intervals import of_splits
 from ._selectivity import _classes
 
@@ -25,8 +28,15 @@ from ._selectivity import _classes
     prefer_skip_nested_validation=True,
 )
 def sparse_probing(
-    codes, y, k=(1, 2, 5, 10, 20, 50), *, baseline=None, n_splits=5, test_size=0.25, random_state=0
-):
+    codes: SparseOrDense,
+    y: ArrayLike,
+    k: int | Sequence[int] = (1, 2, 5, 10, 20, 50),
+    *,
+    baseline: SparseOrDense | None = None,
+    n_splits: int = 5,
+    test_size: int | float = 0.25,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure the accuracy of a linear classifier on the k best atoms (k-sparse probing).
 
     Samples are split at random, stratified by class. In the training part of each split, and

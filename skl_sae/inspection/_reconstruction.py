@@ -1,16 +1,27 @@
 """reconstruction_figures: in which respects reconstructions differ from samples."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from ..images._typing import RandomState
 from ._estimators import coded, training_mean_or
 from ._intervals import resampled
 
 _NAMES = "fvu", "cosine", "length_ratio", "bias", "n_active"
 
 
-def reconstruction_figures(estimator, X, *, mean=None, baseline=None, random_state=0):
+def reconstruction_figures(
+    estimator: Any,
+    X: Any,
+    *,
+    mean: ArrayLike | None = None,
+    baseline: Any = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     r"""Measure in which respects reconstructions differ from samples.
 
     With samples :math:`x` and reconstructions :math:`\hat x`, both less the mean of the training

@@ -3,15 +3,16 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import SparseOrDense, validate_params
 from ._activations import activations_of, check_atom
 
 
 @validate_params(
     {"n": [Interval(Integral, 1, None, closed="left")]}, prefer_skip_nested_validation=True
 )
-def top_samples(codes, atom, n=10):
+def top_samples(codes: SparseOrDense, atom: int, n: int = 10) -> np.ndarray:
     """Find the samples on which an atom fires most strongly.
 
     Parameters

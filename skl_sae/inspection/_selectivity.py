@@ -4,15 +4,17 @@ from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from scipy.stats import false_discovery_control
 from sklearn.utils import Bunch, column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import SparseOrDense, validate_params
 from ._activations import activations_of
 
 
-def class_selectivity(codes, y):
+def class_selectivity(codes: SparseOrDense, y: ArrayLike) -> Bunch:
     """Measure how well each atom separates each class from the others.
 
     The AUC of a class and an atom is the probability that the atom's activation is larger on
@@ -112,7 +114,7 @@ def class_selectivity(codes, y):
 @validate_params(
     {"n": [Interval(Integral, 1, None, closed="left")]}, prefer_skip_nested_validation=True
 )
-def discriminative_atoms(selectivity, n=5):
+def discriminative_atoms(selectivity: Bunch, n: int = 5) -> np.ndarray:
     """Select the atoms that mark each class best: those of the largest AUC.
 
     Atoms of an AUC near 0 identify a class too, by not firing on it; they are not selected.

@@ -1,13 +1,16 @@
 """shared_atoms and dictionary_recovery: which atoms are found again."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.preprocessing import normalize
 from sklearn.utils import Bunch, check_array
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import RandomState, validate_params
 from ._estimators import fitted_step
 from ._intervals import resampled
 from ._matching import matched
@@ -18,7 +21,9 @@ _A_COSINE = [Interval(Real, 0, 1, closed="right")]
 @validate_params(
     {"estimators": ["array-like"], "threshold": _A_COSINE}, prefer_skip_nested_validation=True
 )
-def shared_atoms(estimators, threshold=0.7, *, baseline=None, random_state=0):
+def shared_atoms(
+    estimators: Any, threshold: float = 0.7, *, baseline: Any = None, random_state: RandomState = 0
+) -> Bunch:
     """Measure which share of the atoms is found again from another seed.
 
     The atoms of each pair of estimators are matched one to one such that the sum of the cosines
@@ -131,7 +136,14 @@ def _check_sizes(atoms, others):
 
 
 @validate_params({"threshold": _A_COSINE}, prefer_skip_nested_validation=True)
-def dictionary_recovery(components, dictionary, threshold=0.9, *, baseline=None, random_state=0):
+def dictionary_recovery(
+    components: ArrayLike,
+    dictionary: ArrayLike,
+    threshold: float = 0.9,
+    *,
+    baseline: ArrayLike | None = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     """Measure how much of a known dictionary was learned.
 
     Learned atoms are matched one to one with atoms of the dictionary that have a cosine of at

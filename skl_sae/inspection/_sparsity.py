@@ -3,10 +3,12 @@
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import kruskal, t
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ..images._typing import SparseOrDense, validate_params
 from ._activations import activations_of
 from ._selectivity import _classes
 
@@ -15,7 +17,9 @@ from ._selectivity import _classes
     {"confidence_level": [Interval(Real, 0, 1, closed="neither")]},
     prefer_skip_nested_validation=True,
 )
-def sparsity_by_class(codes, y, *, confidence_level=0.95):
+def sparsity_by_class(
+    codes: SparseOrDense, y: ArrayLike, *, confidence_level: float = 0.95
+) -> Bunch:
     """Compare the numbers of active atoms that samples of different classes have.
 
     The mean of each class has a confidence interval by Student's t, and the hypothesis that the

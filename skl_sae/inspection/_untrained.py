@@ -1,7 +1,11 @@
 """untrained_twin: an estimator like a fitted one, but for what it learned."""
 
+from typing import Any
+
 from sklearn.base import clone
 from sklearn.utils import check_random_state
+
+from ..images._typing import RandomState
 
 # Parameters of a fit that learns nothing but the mean and the scale: Adam's steps are then below
 # the last bit of float32.
@@ -11,7 +15,7 @@ _NOTHING_LEARNED = {
 }  # fmt: skip
 
 
-def untrained_twin(estimator, X, *, random_state=0):
+def untrained_twin(estimator: Any, X: Any, *, random_state: RandomState = 0) -> Any:
     """Make an estimator like another one, with random atoms in place of learned ones.
 
     It is what measures take as ``baseline``. The twin has the same parameters and number of

@@ -1,12 +1,14 @@
 """atom_usage: how often and how strongly atoms fire."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_array
 
+from ..images._typing import SparseOrDense
 from ._activations import codes_of
 
 
-def atom_usage(codes, components=None):
+def atom_usage(codes: SparseOrDense, components: ArrayLike | None = None) -> Bunch:
     r"""Compute how often and how strongly each atom fires, and its share of the reconstruction.
 
     The share of atom :math:`j` is the part of the reconstructions' variance that it carries,

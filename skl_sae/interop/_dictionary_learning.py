@@ -1,10 +1,13 @@
 """Folders of dictionary_learning: config.json and ae.pt, a state dict."""
 
 import os
+from typing import Any
 
 import numpy as np
 
 from .._model_file._safetensors import opened, trouble_with
+from ..autoencoders._topk import TopKSparseAutoencoder
+from ..images._typing import AnyPath
 from ._files import (
     check_shapes,
     k_of,
@@ -36,7 +39,7 @@ _WITH_K = "AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE"
 _TAKING_X = "JumpReluAutoEncoder", "AutoEncoderNew"
 
 
-def to_dictionary_learning(estimator, folder, member=0):
+def to_dictionary_learning(estimator: Any, folder: AnyPath, member: int = 0) -> None:
     """Write a member as a folder that dictionary_learning loads, with the same codes.
 
     With sparsity="topk" it is an ``AutoEncoderTopK``, with "batch_topk" a ``BatchTopKSAE``, or
@@ -104,7 +107,7 @@ def _as_stored(w):
     return "AutoEncoderTopK" if w.thresholds is None else "BatchTopKSAE", arrays
 
 
-def from_dictionary_learning(folder):
+def from_dictionary_learning(folder: AnyPath) -> TopKSparseAutoencoder:
     """Read a folder that dictionary_learning wrote, as a fitted autoencoder with the same codes.
 
     Classes are ``AutoEncoderTopK``, ``BatchTopKSAE``, ``MatryoshkaBatchTopKSAE`` with all its

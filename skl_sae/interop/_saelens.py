@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .._model_file._safetensors import (
     write_arrays,
 )
 from .._model_file._schema import number, whole
+from ..autoencoders._topk import TopKSparseAutoencoder
+from ..images._typing import AnyPath
 from ._files import (
     k_of,
     new_folder,
@@ -36,7 +39,7 @@ _NOT_AFFINE = {
 }
 
 
-def to_saelens(estimator, folder, member=0):
+def to_saelens(estimator: Any, folder: AnyPath, member: int = 0) -> None:
     """Write a member as a folder that SAELens 6 loads: its codes and reconstructions are the same.
 
     With sparsity="topk" it is an SAE of the architecture "topk"; with "batch_topk" of the
@@ -98,7 +101,7 @@ def to_saelens(estimator, folder, member=0):
     write_json(os.path.join(folder, _CONFIG), config)
 
 
-def from_saelens(folder):
+def from_saelens(folder: AnyPath) -> TopKSparseAutoencoder:
     """Read a folder that SAELens wrote, as a fitted autoencoder with the same codes.
 
     Architectures are "topk", "jumprelu" (as which SAELens saves batch top-k and Matryoshka SAEs)

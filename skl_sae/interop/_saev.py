@@ -2,10 +2,13 @@
 
 import json
 import os
+from typing import Any
 
 import numpy as np
 
 from .._model_file._safetensors import opened, trouble_with
+from ..autoencoders._topk import TopKSparseAutoencoder
+from ..images._typing import AnyPath
 from ._files import (
     check_shapes,
     named,
@@ -35,7 +38,7 @@ _OF_CLASS = {
 }  # fmt: skip
 
 
-def to_saev(estimator, folder, member=0):
+def to_saev(estimator: Any, folder: AnyPath, member: int = 0) -> None:
     """Write a member as a file that saev loads.
 
     Codes and reconstructions are the same, but for this: top-k of saev keeps negative activations
@@ -103,7 +106,7 @@ def to_saev(estimator, folder, member=0):
     write_state(path, arrays, json.dumps(header).encode() + b"\n")
 
 
-def from_saev(folder):
+def from_saev(folder: AnyPath) -> TopKSparseAutoencoder:
     """Read a file that saev wrote, as a fitted autoencoder.
 
     Codes are the same, but that negative activations are 0, which top-k of saev keeps on a sample

@@ -1,15 +1,18 @@
 """Folders of sparsify, one for each hookpoint: cfg.json and sae.safetensors."""
 
 import os
+from typing import Any
 
 from .._model_file._safetensors import read_foreign_arrays, trouble_with, write_arrays
+from ..autoencoders._topk import TopKSparseAutoencoder
+from ..images._typing import AnyPath
 from ._files import k_of, new_folder, read_json, size_of, value_of, write_json
 from ._weights import Weights, estimator_of, weights_of
 
 _CONFIG, _ARRAYS = "cfg.json", "sae.safetensors"
 
 
-def to_sparsify(estimator, folder, member=0):
+def to_sparsify(estimator: Any, folder: AnyPath, member: int = 0) -> None:
     """Write a member as a folder that sparsify loads: its codes and reconstructions are the same.
 
     Parameters
@@ -64,7 +67,7 @@ def to_sparsify(estimator, folder, member=0):
     })  # fmt: skip
 
 
-def from_sparsify(folder):
+def from_sparsify(folder: AnyPath) -> TopKSparseAutoencoder:
     """Read a folder that sparsify wrote, as a fitted autoencoder with the same codes.
 
     Where the atoms there have another common norm than 1, activations are multiplied by it.

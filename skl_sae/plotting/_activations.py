@@ -1,13 +1,20 @@
 """ActivationDisplay: how strongly atoms fire."""
 
 import math
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from numpy.typing import ArrayLike
 
+from ..images._typing import SparseOrDense
 from ..inspection._activations import activations_of, check_atom
 from ..inspection._placed import image_activations
 from ._axes import new_axes
 from ._display import _Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class ActivationDisplay(_Display):
@@ -42,12 +49,20 @@ class ActivationDisplay(_Display):
     'log'
     """
 
-    def __init__(self, activations, n_codes):
+    def __init__(self, activations: ArrayLike, n_codes: int) -> None:
         self.activations = activations
         self.n_codes = n_codes
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, atom=None, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        atom: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the activations of a fitted estimator's atoms on the samples of X.
 
         Parameters
@@ -71,7 +86,14 @@ class ActivationDisplay(_Display):
         return cls.from_codes(image_activations(estimator, X), atom=atom, ax=ax, **kwargs)
 
     @classmethod
-    def from_codes(cls, codes, *, atom=None, ax=None, **kwargs):
+    def from_codes(
+        cls,
+        codes: SparseOrDense,
+        *,
+        atom: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the activations in codes.
 
         Parameters
@@ -101,7 +123,7 @@ class ActivationDisplay(_Display):
             activations = activations[:, [atom]]
         return cls(activations.data, math.prod(activations.shape)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, bins=50):
+    def plot(self, ax: "Axes | None" = None, *, bins: int | str | ArrayLike = 50) -> Self:
         """Draw the histogram.
 
         Parameters
@@ -119,11 +141,19 @@ class ActivationDisplay(_Display):
         ax = new_axes() if ax is None else ax
         counts, edges = np.histogram(self.activations, bins=bins)
         ax.set_yscale("log", nonpositive="clip")
-        # From half a code, so that a bin of one code is visible on a logarithmic axis.
-        ax.stairs(counts, edges, fill=True, baseline=0.5)
-        ax.set_ylim(0.5, 2 * max(counts.max(), 1))
+        # From less than a code, so that a bin of one code is visible on a logarithmic axis.
+        ax.stairs(counts, edges, fill=True, baseline=0.7)
+        ax.set_ylim(0.7, 2 * max(counts.max(), 1))
+        _tick_whole_numbers(ax.yaxis, counts.max())
         percent = 100 * len(self.activations) / self.n_codes
         ax.set_title(f"{percent:.1f} % of the codes are not 0", fontsize="medium")
         ax.set(xlabel="Activation", ylabel="Number of codes")
         ax.grid(alpha=0.3)
         return self._drawn_on(ax)
+
+
+def _tick_whole_numbers(axis, largest):
+    """Label powers of ten, and 2 and 5 of them if there are few."""
+    axis.set_major_locator(LogLocator(subs=(1,) if largest > 100 else (1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_locator(NullLocator())

@@ -1,10 +1,19 @@
 """AtomDisplay: atoms as pictures."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..images._typing import Shape
 from ..inspection._estimators import atoms_of_member, fitted_step, shape_of, sorted_atoms
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 
 class AtomDisplay(_Display):
@@ -56,16 +65,25 @@ class AtomDisplay(_Display):
     (4, 4)
     """
 
-    def __init__(self, components, *, image_shape, captions=None):
+    def __init__(
+        self, components: ArrayLike, *, image_shape: Shape, captions: Sequence[str] | None = None
+    ) -> None:
         self.components = components
         self.image_shape = image_shape
         self.captions = captions
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, image_shape=None, order="use", n_atoms=64, member=None, ax=None,
-        **kwargs,
-    ):  # fmt: skip
+        cls,
+        estimator: Any,
+        *,
+        image_shape: Shape | None = None,
+        order: Literal["use"] | ArrayLike | None = "use",
+        n_atoms: int | None = 64,
+        member: int | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw atoms of a fitted estimator, with their indices in ``components_``.
 
         Parameters
@@ -74,8 +92,9 @@ class AtomDisplay(_Display):
             Fitted autoencoder, or a Pipeline that ends with one. PCA and other estimators
             with ``components_`` need another order than "use".
         image_shape : tuple of (int, int) or (int, int, int), default=None
-            Height, width and, in colour, 3. None is the estimator's ``atom_shape_``, if it has
-            one.
+            Height, width and, in colour, 3. None is that of the estimator's atoms: of small ones
+            ``atom_shape_``, of others that of the images it was fitted to, ``image_shape_``, or
+            that its Pipeline loads.
         order : "use", None or array-like of int, default="use"
             Order of the atoms: "use" begins with those that fired on most training samples of
             the last epoch; None keeps the order of ``components_``; indices select these
@@ -99,8 +118,8 @@ class AtomDisplay(_Display):
         ValueError
             If there is no such member or atom, or image_shape does not fit.
         """
-        estimator, _ = fitted_step(estimator, needs="components_")
-        image_shape = shape_of(estimator, image_shape, "atom_shape_")
+        given, (estimator, _) = estimator, fitted_step(estimator, needs="components_")
+        image_shape = shape_of(given, image_shape, ("atom_shape_", "image_shape_"))
         all_atoms = atoms_of_member(estimator, member)
         atoms = sorted_atoms(estimator, all_atoms, order)
         if order is None or isinstance(order, str):  # atoms given by index are all shown
@@ -114,7 +133,14 @@ class AtomDisplay(_Display):
         display.ax_.set_title(title, fontsize="medium")
         return display
 
-    def plot(self, ax=None, *, scale="diverging", cmap=None, n_columns=None):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        scale: Literal["diverging", "picture"] | tuple[float, float] = "diverging",
+        cmap: "str | Colormap | None" = None,
+        n_columns: int | None = None,
+    ) -> Self:
         """Draw the atoms.
 
         Parameters

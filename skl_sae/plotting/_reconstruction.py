@@ -1,16 +1,23 @@
 """ReconstructionDisplay: images beside their reconstructions and strongest atoms."""
 
 from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.utils import _safe_indexing, check_array
 
-from ..inspection._estimators import atoms_of_codes, fitted_step, shape_of
+from ..images._typing import Shape, SparseOrDense
+from ..inspection._estimators import atoms_of_codes, coded, fitted_step, shape_of
 from ..inspection._placed import PlacedImages, has_places
 from ..metrics import row_correlations
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 
 class ReconstructionDisplay(_Display):
@@ -56,7 +63,15 @@ class ReconstructionDisplay(_Display):
     (3,)
     """
 
-    def __init__(self, X, X_reconstructed, *, image_shape, codes=None, components=None):
+    def __init__(
+        self,
+        X: ArrayLike,
+        X_reconstructed: ArrayLike,
+        *,
+        image_shape: Shape,
+        codes: SparseOrDense | None = None,
+        components: Any = None,
+    ) -> None:
         self.X = X
         self.X_reconstructed = X_reconstructed
         self.image_shape = image_shape
@@ -64,7 +79,16 @@ class ReconstructionDisplay(_Display):
         self.components = components
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape=None, n_images=5, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        image_shape: Shape | None = None,
+        n_images: int = 5,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw a fitted estimator's reconstructions of the first samples of X.
 
         Parameters
@@ -73,10 +97,11 @@ class ReconstructionDisplay(_Display):
             Fitted autoencoder, PCA or similar; or a Pipeline that ends with one, for which
             the input of its last step is shown.
         X : array-like of shape (n_samples, n_features)
-            Samples to transform; for an estimator that takes them, also an array of images.
+            Samples to transform; for an estimator that takes them, also images.
         image_shape : tuple of (int, int) or (int, int, int), default=None
-            Height, width and, in colour, 3. None is that of the estimator's images, if it knows
-            it; small atoms take images of another size, too.
+            Height, width and, in colour, 3. None is that of the images the estimator was fitted to,
+            ``image_shape_``, or that its Pipeline loads; small atoms take images of another size,
+            too.
         n_images : int, default=5
             Largest number of samples.
         ax : matplotlib Axes or None, default=None
@@ -91,12 +116,21 @@ class ReconstructionDisplay(_Display):
         """
         # First, so that no others are transformed. X may be a DataFrame, or a list of paths.
         X = _safe_indexing(X, slice(n_images))
-        estimator, X = fitted_step(estimator, X, needs="components_")
-        of_images = _placed if has_places(estimator) else _whole
-        return cls(**of_images(estimator, X, image_shape)).plot(ax, **kwargs)
+        last, X_last = fitted_step(estimator, X, needs="components_")
+        if has_places(last):
+            return cls(**_placed(last, X_last, image_shape)).plot(ax, **kwargs)
+        return cls(**_whole(last, X_last, shape_of(estimator, image_shape))).plot(ax, **kwargs)
 
     @classmethod
-    def from_predictions(cls, X, X_reconstructed, *, image_shape, ax=None, **kwargs):
+    def from_predictions(
+        cls,
+        X: ArrayLike,
+        X_reconstructed: ArrayLike,
+        *,
+        image_shape: Shape,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw images and reconstructions of any origin, without atoms.
 
         Parameters
@@ -119,7 +153,9 @@ class ReconstructionDisplay(_Display):
         """
         return cls(X, X_reconstructed, image_shape=image_shape).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, n_atoms=4, cmap=None):
+    def plot(
+        self, ax: "Axes | None" = None, *, n_atoms: int = 4, cmap: "str | Colormap | None" = None
+    ) -> Self:
         """Draw a row of pictures for each image.
 
         Parameters
@@ -194,11 +230,11 @@ def _name_of(components):
 
 def _whole(estimator, X, image_shape):
     """Return what a display takes of atoms as large as images."""
-    codes = estimator.transform(X)
+    rows, codes, reconstructions = coded(estimator, X)
     return {
-        "X": X,
-        "X_reconstructed": estimator.inverse_transform(codes),
-        "image_shape": shape_of(estimator, image_shape, "image_shape_"),
+        "X": rows,
+        "X_reconstructed": reconstructions,
+        "image_shape": image_shape,
         "codes": codes,
         "components": atoms_of_codes(estimator),
     }

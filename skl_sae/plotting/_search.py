@@ -1,13 +1,20 @@
 """SearchDisplay: scores of a parameter search."""
 
+from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Self
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from ._axes import label_cells, new_axes
 from ._display import _Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 _MARKERS = "osD^vPX*"
 
@@ -51,7 +58,16 @@ class SearchDisplay(_Display):
     (('n_components', 'k'), (3, 2))
     """
 
-    def __init__(self, scores, deviations, *, groups, values, names, score_name="Correlation"):
+    def __init__(
+        self,
+        scores: ArrayLike,
+        deviations: ArrayLike,
+        *,
+        groups: Sequence[Any],
+        values: Sequence[Any],
+        names: tuple[str, str],
+        score_name: str = "Correlation",
+    ) -> None:
         self.scores = scores
         self.deviations = deviations
         self.groups = groups
@@ -60,7 +76,7 @@ class SearchDisplay(_Display):
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, search, **kwargs):
+    def from_estimator(cls, search: Any, **kwargs: Any) -> Self:
         """Draw the scores of a fitted search.
 
         Parameters
@@ -81,15 +97,15 @@ class SearchDisplay(_Display):
     @classmethod
     def from_results(
         cls,
-        cv_results,
+        cv_results: Mapping[str, Any],
         *,
-        x="k",
-        group="n_components",
-        scoring="score",
-        score_name="Correlation",
-        ax=None,
-        **kwargs,
-    ):
+        x: str = "k",
+        group: str | None = "n_components",
+        scoring: str = "score",
+        score_name: str = "Correlation",
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the scores in a search's ``cv_results_``.
 
         If other parameters were searched too, the best of their combinations is shown.
@@ -135,7 +151,9 @@ class SearchDisplay(_Display):
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, kind="curves", cmap="viridis"):
+    def plot(
+        self, ax: "Axes | None" = None, *, kind: str = "curves", cmap: "str | Colormap" = "viridis"
+    ) -> Self:
         """Draw the scores.
 
         Parameters

@@ -1,11 +1,21 @@
 """SelectivityDisplay: the atoms that mark each class best."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+
+from ..images._typing import SparseOrDense
 from ..inspection import class_selectivity, discriminative_atoms
 from ..inspection._placed import image_activations
 from ._axes import label_cells, new_axes
 from ._display import _Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 
 class SelectivityDisplay(_Display):
@@ -42,11 +52,13 @@ class SelectivityDisplay(_Display):
     (10, 20)
     """
 
-    def __init__(self, selectivity):
+    def __init__(self, selectivity: Bunch) -> None:
         self.selectivity = selectivity
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: ArrayLike, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
         """Draw the selectivity of a fitted estimator's atoms on the samples of X.
 
         Parameters
@@ -70,7 +82,9 @@ class SelectivityDisplay(_Display):
         return cls.from_codes(image_activations(estimator, X), y, ax=ax, **kwargs)
 
     @classmethod
-    def from_codes(cls, codes, y, *, ax=None, **kwargs):
+    def from_codes(
+        cls, codes: SparseOrDense, y: ArrayLike, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
         """Draw the selectivity of the atoms of codes.
 
         Parameters
@@ -91,7 +105,14 @@ class SelectivityDisplay(_Display):
         """
         return cls(class_selectivity(codes, y)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, n_atoms=3, display_labels=None, cmap="PuOr_r"):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        n_atoms: int = 3,
+        display_labels: Sequence[str] | None = None,
+        cmap: "str | Colormap" = "PuOr_r",
+    ) -> Self:
         """Draw the table.
 
         Parameters

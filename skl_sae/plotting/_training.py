@@ -1,10 +1,17 @@
 """TrainingDisplay: loss and correlation by epoch."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from ..inspection._estimators import fitted_step
 from ._axes import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class TrainingDisplay:
@@ -38,13 +45,18 @@ class TrainingDisplay:
     ['Training loss', 'Correlation']
     """
 
-    def __init__(self, loss_curve, correlation_curve, validation_scores=None):
+    def __init__(
+        self,
+        loss_curve: ArrayLike,
+        correlation_curve: ArrayLike,
+        validation_scores: ArrayLike | None = None,
+    ) -> None:
         self.loss_curve = loss_curve
         self.correlation_curve = correlation_curve
         self.validation_scores = validation_scores
 
     @classmethod
-    def from_estimator(cls, estimator, *, axes=None):
+    def from_estimator(cls, estimator: Any, *, axes: "Sequence[Axes] | None" = None) -> Self:
         """Draw the curves of a fitted autoencoder.
 
         Parameters
@@ -65,7 +77,7 @@ class TrainingDisplay:
         )
         return display.plot(axes)
 
-    def plot(self, axes=None):
+    def plot(self, axes: "Sequence[Axes] | None" = None) -> Self:
         """Draw the curves.
 
         Parameters

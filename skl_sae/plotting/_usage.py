@@ -1,14 +1,22 @@
 """UsageDisplay: how few atoms carry most of the reconstructions' variance."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
+from ..images._typing import SparseOrDense
 from ..inspection import atom_usage
 from ..inspection._estimators import atoms_of_codes, fitted_step
 from ..inspection._placed import PlacedImages, by_place, has_places
 from ..inspection._usage import cumulative_share
 from ._axes import new_axes
 from ._display import _Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class UsageDisplay(_Display):
@@ -42,11 +50,11 @@ class UsageDisplay(_Display):
     'Share of the variance'
     """
 
-    def __init__(self, usage):
+    def __init__(self, usage: Bunch) -> None:
         self.usage = usage
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None):
+    def from_estimator(cls, estimator: Any, X: Any, *, ax: "Axes | None" = None) -> Self:
         """Draw how much a fitted estimator uses its atoms for the samples of X.
 
         Parameters
@@ -70,7 +78,9 @@ class UsageDisplay(_Display):
         return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
 
     @classmethod
-    def from_codes(cls, codes, components=None, *, ax=None):
+    def from_codes(
+        cls, codes: SparseOrDense, components: ArrayLike | None = None, *, ax: "Axes | None" = None
+    ) -> Self:
         """Draw how much atoms are used in codes.
 
         Parameters
@@ -89,7 +99,7 @@ class UsageDisplay(_Display):
         """
         return cls(atom_usage(codes, components)).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw the curve.
 
         Parameters

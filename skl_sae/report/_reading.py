@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from ..inspection import match_members
-from ..inspection._estimators import fitted_step
+from ..inspection._estimators import fitted_step, shape_of
 from ..inspection._placed import has_places
 from ..metrics import row_correlations, unexplained_of_parts
 from ._subject import ImagesOfPlaces, WholeImages
@@ -38,10 +38,13 @@ class Reading:
     """
 
     def __init__(self, estimator, X, image_shape):
-        estimator, X = fitted_step(estimator, X, needs="centers_")
+        given, (estimator, X) = estimator, fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
-        kind = ImagesOfPlaces if has_places(estimator) else WholeImages
-        self.estimator, self.subject = estimator, kind(estimator, X, image_shape)
+        self.estimator = estimator
+        if has_places(estimator):
+            self.subject = ImagesOfPlaces(estimator, X, image_shape)
+        else:
+            self.subject = WholeImages(estimator, X, shape_of(given, image_shape))
 
     @cached_property
     def usage(self):

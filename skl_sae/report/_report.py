@@ -4,12 +4,16 @@ import html
 import json
 import tempfile
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
 from .._model_file._atomic import replacing
+from ..images._typing import AnyPath, Shape
 from ..inspection._placed import has_places
 from ._contents import Contents
 from ._export import as_dict
@@ -49,8 +53,8 @@ class SAEReport:
         Class of each sample: numbers or str.
     image_shape : tuple or None, default=None
         Shape of an image: (height, width) if grey, or (height, width, channels) with 1 or 3
-        channels. Needed but for a ConvTopKSparseAutoencoder, which knows it, and takes images of
-        another size than in fit, too.
+        channels. None is that of the images the estimator was fitted to, ``image_shape_``, or that
+        its Pipeline loads. A ConvTopKSparseAutoencoder takes images of another size, too.
     filenames : array-like of shape (n_samples,), default=None
         Name of each sample.
     compare : estimator or None, default=None
@@ -120,7 +124,16 @@ class SAEReport:
     (64, 200, 5)
     """
 
-    def __init__(self, estimator, X, y=None, *, image_shape=None, filenames=None, compare=None):
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        image_shape: Shape | None = None,
+        filenames: Sequence[str] | ArrayLike | None = None,
+        compare: Any = None,
+    ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)
         labels = Labels(*_checked_classes(y, n_samples), _checked_names(filenames, n_samples))
@@ -129,7 +142,7 @@ class SAEReport:
 
     # --- Public methods ---
 
-    def html(self):
+    def html(self) -> str:
         """Make the page.
 
         Returns
@@ -157,7 +170,7 @@ class SAEReport:
             ),
         )
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the report's figures, of all atoms and images, as numbers.
 
         Returns
@@ -204,7 +217,7 @@ class SAEReport:
         """
         return as_dict(self._findings)
 
-    def to_json(self, path=None):
+    def to_json(self, path: AnyPath | None = None) -> str | None:
         """Return the figures of :meth:`to_dict` as JSON, or write them to a file.
 
         Parameters
@@ -224,7 +237,7 @@ class SAEReport:
             file.write(text.encode("ascii"))
         return None
 
-    def write_html(self, path):
+    def write_html(self, path: AnyPath) -> None:
         """Write the page.
 
         An existing file is replaced once the new page is complete; its permissions are kept.
@@ -238,7 +251,7 @@ class SAEReport:
         with replacing(path) as file:
             file.write(content)
 
-    def open(self):
+    def open(self) -> Any:
         """Write the page to a temporary file, which is kept, and open it in the web browser.
 
         Returns

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
 
+from ..images._arrays import rows_of_images
 from ..images._shapes import checked_image_shape
 from ..inspection import atom_activations, atom_usage
 from ..inspection._estimators import atoms_of_codes, is_of_another_library, training_mean
@@ -65,9 +66,7 @@ class WholeImages:
     mean_words = "the mean of the training images"
 
     def __init__(self, estimator, X, image_shape):
-        self.rows = check_array(X, dtype=np.float32, input_name="X")
-        if image_shape is None:
-            raise ValueError("Expected image_shape=..., the shape of an image, got None.")
+        self.rows = check_array(rows_of_images(X)[0], dtype=np.float32, input_name="X")
         self.image_shape = checked_image_shape(image_shape, self.rows.shape[1])
         self.atom_shape = self.image_shape
         codes = estimator.transform(X)  # not self.rows: the names of a DataFrame are checked

@@ -324,6 +324,17 @@ def test_given_atoms_of_one_member(X, estimator):
     np.testing.assert_allclose(estimator.components_, atoms, atol=1e-5)
 
 
+def test_verbose_prints_a_line_a_call(X, estimator, capsys):
+    for _ in range(2):
+        estimator.set_params(verbose=1).partial_fit(X)
+    loss, correlation = estimator.loss_curve_[-1], estimator.correlation_curve_[-1]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == f"Call 2  loss {loss:.4f}  correlation {correlation:.4f}"
+    estimator.set_params(verbose=0).partial_fit(X)
+    assert capsys.readouterr().out == ""
+
+
 def test_verbose_prints_a_line_an_epoch(X, estimator, capsys):
     estimator.set_params(verbose=1, early_stopping=True).fit(X)
     lines = capsys.readouterr().out.splitlines()

@@ -16,12 +16,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from skl_sae import (
-    ConvTopKSparseAutoencoder,
-    ImageLoader,
-    TopKSparseAutoencoder,
-    find_images,
-)
+from skl_sae import ImageLoader, find_images, load
 from skl_sae import __main__ as command
 from skl_sae._command import _figures, _images, _run
 from skl_sae._command._output import FILES, mark
@@ -34,13 +29,21 @@ SMALL = ["--n-components", "32", "--k", "4", "--members", "2", "--epochs", "1"]
 def test_main_path(tmp_path, capsys):
     assert command.main([*SMALL, "--output", str(tmp_path / "a" / "b")]) == 0
     out = capsys.readouterr().out
-    for text in ("64x64x3", "ensemble", "member 2", "PCA, 4 components", "dead", "rows a second"):
+    for text in (
+        "64x64x3",
+        "ensemble",
+        "member 2",
+        "PCA, 4 components",
+        "PCA, 8 components",
+        "dead",
+        "rows a second",
+    ):
         assert text in out
     codes = sp.load_npz(tmp_path / "a" / "b" / "codes.npz")
     assert codes.shape == (1000, 64)
     assert codes.format == "csr"
     assert codes.getnnz(axis=1).max() <= 8
-    model = TopKSparseAutoencoder.load(tmp_path / "a" / "b" / "model.safetensors")
+    model = load(tmp_path / "a" / "b" / "model.safetensors")[-1]
     rows = load_photographs(800, (64, 64)).data
     np.testing.assert_allclose(model.transform(rows).toarray(), codes[:800].toarray(), atol=1e-3)
     image = np.asarray(Image.open(tmp_path / "a" / "b" / "training.png"))
@@ -107,7 +110,7 @@ def test_small_atoms_of_a_folder(cells, tmp_path, capsys):
     options = ["--size", "18x15", "--mode", "L", "--k", "30", "--augment", "--output"]
     assert command.main([str(cells), *CONV, *options, str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    model = ConvTopKSparseAutoencoder.load(tmp_path / "model.safetensors")
+    model = load(tmp_path / "model.safetensors")[-1]
     assert model.components_.shape == (16, 36) and model.maps_shape_ == (7, 6, 16)
     codes = sp.load_npz(tmp_path / "codes.npz")
     assert codes.shape == (20, 7 * 6 * 16) and codes.getnnz(axis=1).max() == 30
@@ -128,7 +131,7 @@ def test_small_atoms_of_a_folder(cells, tmp_path, capsys):
 def test_small_atoms_of_photographs_by_default(tmp_path, capsys):
     arguments = ["--conv", "--size", "16", "--epochs", "1", "--output", str(tmp_path)]
     assert command.main(arguments) == 0
-    model = ConvTopKSparseAutoencoder.load(tmp_path / "model.safetensors")
+    model = load(tmp_path / "model.safetensors")[-1]
     assert (model.n_components_, model.atom_shape_, model.k_) == (128, (8, 8, 3), 32)
     assert model._stride == (4, 4)
 
@@ -243,7 +246,7 @@ def test_fault_116_an_output_is_replaced_whole_or_not_at_all(cells, tmp_path, mo
 
 def assert_whole(output, n_rows):
     """Each file of an output folder can be read to its end."""
-    TopKSparseAutoencoder.load(output / "model.safetensors")
+    load(output / "model.safetensors")
     assert sp.load_npz(output / "codes.npz").shape[0] == n_rows
     with Image.open(output / "training.png") as image:
         image.load()

@@ -35,6 +35,17 @@ def test_classes_and_order(tmp_path):
     assert found.target.dtype == np.int64
 
 
+def test_names_and_classes_alone(tmp_path):
+    for name in ("a/1.png", "b/2.png"):
+        save(tmp_path / name)
+    found, (filenames, target) = find_images(tmp_path), find_images(tmp_path, return_X_y=True)
+    np.testing.assert_array_equal(filenames, found.filenames)
+    np.testing.assert_array_equal(target, found.target)
+    assert find_images(tmp_path / "a", return_X_y=True)[1] is None
+    with pytest.raises(ValueError, match="return_X_y"):
+        find_images(tmp_path, return_X_y=2)
+
+
 def test_flat_folder(tmp_path):
     save(tmp_path / "a.png")
     found = find_images(str(tmp_path))

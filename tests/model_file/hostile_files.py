@@ -20,11 +20,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from sklearn.pipeline import make_pipeline
 
+import skl_sae
 from skl_sae import (
+    CodePooling,
     ConvTopKSparseAutoencoder,
     DeepTopKSparseAutoencoder,
     ImageAugmenter,
+    ImageLoader,
     ModelFileError,
     TopKSparseAutoencoder,
 )
@@ -279,7 +284,9 @@ def estimator(name, **others):
 
 
 def kind(name):
-    """The class of a file of this name."""
+    """The class of a file of this name; of a Pipeline's, the module that loads it."""
+    if name.startswith("pipeline"):
+        return skl_sae
     kinds = {"conv": ConvTopKSparseAutoencoder, "deep": DeepTopKSparseAutoencoder}
     return kinds.get(name.partition(".")[0].split()[0], TopKSparseAutoencoder)
 
@@ -300,7 +307,20 @@ def write_bases(folder):
             if name == "untied":
                 model.partial_fit(X)
             model.save(folder / f"{name}.model", optimizer=True)
+    _write_pipelines(folder)
     return sorted(path.name for path in folder.iterdir())
+
+
+def _write_pipelines(folder):
+    """Pipelines of rows and of files, of which there is an image in a folder of its own."""
+    augmenter, sae = ImageAugmenter((3, 4), n_copies=1), estimator("early", augmenter=None)
+    of_rows = make_pipeline(augmenter, sae.fit(rows()), CodePooling((2, 2), parts=2))
+    of_rows[0].fit(rows())
+    skl_sae.save(of_rows, folder / "pipeline of rows.model")
+    ensemble = skl_sae.BaggingSparseAutoencoder(estimator("tied"), 2, random_state=0).fit(rows())
+    of_files = make_pipeline(ImageLoader((3, 4), "L"), ensemble)
+    of_files.target_names_ = ["one", "another"]
+    skl_sae.save(of_files, folder / "pipeline of files.model")
 
 
 def _write_checkpoint(path, name, X):
@@ -377,6 +397,7 @@ def main(folder, scratch):
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(scratch / "work")
+    Image.new("L", (8, 8), 99).save(scratch / "image.png")
     (scratch / "saved").unlink(missing_ok=True)  # of a child that died
     for name in sys.stdin.read().splitlines():
         tell("begin", name)
@@ -417,6 +438,8 @@ def try_model(path, saved):
         assert str(path) in str(error)
         return "refused"
     X, outcome = rows(), "used"
+    if kind(path.name) is skl_sae:
+        return use_pipeline(model, X, saved)
     uses = [
         lambda: there_and_back(model, X),
         # Hidden layers of a decoder refuse to go on.
@@ -437,6 +460,25 @@ def try_model(path, saved):
         else:
             if number == 3:
                 kind(path.name).load(saved)
+    return outcome
+
+
+def use_pipeline(pipeline, X, saved):
+    """Code rows, or a file, save it and load it."""
+    if isinstance(pipeline[0], ImageLoader):
+        X = ["../image.png"] * 30
+    outcome = "used"
+    for use in (
+        lambda: pipeline.transform(X),
+        lambda: skl_sae.save(pipeline, saved, optimizer=True),
+        lambda: skl_sae.load(saved),
+    ):
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                use()
+        except DOCUMENTED as error:
+            check_text(str(error))
+            outcome = "error later"
     return outcome
 
 

@@ -31,6 +31,7 @@ from skl_sae._training._loop import Trainer
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "model_format_1.safetensors"
+by_0_1 = pytest.mark.filterwarnings("ignore:The model was written by skl_sae 0.1.0")
 PARAMETERS = {
     "plain": {},
     "untied, by batch": {"tied": False, "sparsity": "batch_topk"},
@@ -138,8 +139,10 @@ def test_other_tools_can_read_the_file(X, estimator, path):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_golden_models(version):
-    """Written once; whatever changes, they must load and code as they did."""
-    loaded = TopKSparseAutoencoder.load(DATA / f"model_format_{version}.safetensors")
+    """Written once, by 0.1.0; whatever changes, they must load and code as they did."""
+    with pytest.warns(UserWarning, match=r"written by skl_sae 0\.1\.0") as caught:
+        loaded = TopKSparseAutoencoder.load(DATA / f"model_format_{version}.safetensors")
+    assert len(caught) == 1
     assert (loaded.n_components, loaded.k, loaded.n_estimators) == (8, 2, 2)
     assert not loaded.tied and loaded.sparsity == "batch_topk"
     assert loaded.augmenter.image_shape == (3, 4)
@@ -511,6 +514,7 @@ def test_fault_108_no_path_is_kept(X, estimator, path, tmp_path):
     assert TopKSparseAutoencoder.load(path).checkpoint is None
 
 
+@by_0_1
 def test_fault_108_a_path_in_a_file_is_not_followed(path, tmp_path):
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -567,6 +571,7 @@ HUGE = ("n_components", "n_estimators", "k", "batch_size", "max_iter", "n_iter_n
         "consistency")  # fmt: skip
 
 
+@by_0_1
 @pytest.mark.parametrize("name", HUGE)
 @pytest.mark.parametrize("value", [10**400, 10**12, 2**62], ids=["10**400", "10**12", "2**62"])
 def test_fault_110_huge_parameters(path, name, value, capsys):

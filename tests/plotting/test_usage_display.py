@@ -40,6 +40,19 @@ def test_codes_that_are_all_zero_can_be_drawn(ax):
         figure.draw_without_rendering()
 
 
+@pytest.mark.parametrize("n_codes", [1, 7, 60, 4000])
+def test_counts_of_activations_have_whole_ticks(n_codes):
+    display = ActivationDisplay(np.ones(n_codes), 2 * n_codes).plot(bins=3)
+    display.figure_.canvas.draw()
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    places = display.ax_.get_yticks()
+    low, high = display.ax_.get_ylim()
+    shown = [(p, t) for p, t in zip(places, labels, strict=True) if low <= p <= high]
+    assert shown[0] == (1, "1")
+    assert all(t.replace(",", "") == f"{p:g}" for p, t in shown)
+    assert not display.ax_.yaxis.get_minorticklocs().size
+
+
 def test_mean_codes_are_weighted_by_mean_atoms(estimator, X):
     estimator.set_params(aggregate="mean").fit(X)
     atoms = estimator.components_.reshape(2, 16, -1).mean(axis=0)

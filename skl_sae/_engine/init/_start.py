@@ -8,6 +8,7 @@ import torch
 from .._parameters import Parameters
 from .._sparsity import dense_codes, fitting_threshold, top_k
 from .._threads import one_thread, product
+from ._announce import announced
 from ._principal import Layout, sparse_directions, useful_layout
 
 # Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
@@ -98,6 +99,8 @@ def _fill_principal(members, rows, code, generator, judges, choices):
             choice, start = next(starts)
         else:
             judged_by = drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row)
+            n_starts = len(allowed)
+            starts = announced(starts, i * n_starts, len(members) * n_starts)
             choice, start = least_error(starts, *judged_by)
         chosen.append(choice)
         for part, of_start in zip(member, start, strict=True):

@@ -1,0 +1,113 @@
+"""Run `transform` and `report`: a saved model, and other images."""
+
+import csv
+import os
+import webbrowser
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._model_file._atomic import replacing
+from ..metrics import row_correlations
+from ._coding import autoencoder_of, can_be_inverted, loaded_pipeline, parts_of_files, said_of
+from ._figures import say_table, summary_of
+from ._images import listed, loaded
+from ._options import OptionError
+from ._page import write_report
+
+
+def transform(options, progress):
+    """Write the codes of a folder's images."""
+    pipeline = loaded_pipeline(options, progress)
+    progress.say(said_of(pipeline))
+    images = listed(options, progress)
+    os.makedirs(options.output, exist_ok=True)
+    parts, labels, n_done = [], _class_names(images), 0
+    with _table(options.output / "codes.csv") as file:
+        table = csv.writer(file)
+        table.writerow(["row", "filename", "class", "correlation", "active", "codes"])
+        for names, rows, codes in parts_of_files(pipeline, images.filenames, progress):
+            correlations = _correlations(pipeline, rows, codes)
+            table.writerows(_lines(n_done, names, labels, correlations, codes))
+            parts.append(codes)
+            n_done += len(names)
+    progress.begin("Writing codes")
+    codes = sp.vstack(parts, format="csr")
+    with replacing(options.output / "codes.npz") as file:
+        sp.save_npz(file, codes)
+    progress.end()
+    _say_classes(pipeline, images, progress)
+    n, width = codes.shape
+    progress.say(
+        f"{n:,} codes of {width:,} numbers, {codes.nnz / n:,.1f} of them active on average."
+    )
+    progress.say(f"Wrote codes.npz and codes.csv to {options.output}.")
+
+
+def _table(path):
+    """File of a table; names of files of any bytes are preserved."""
+    return replacing(path, "w", newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def _class_names(images):
+    if images.target is None:
+        return [""] * len(images.filenames)
+    return [images.target_names[label] for label in images.target]
+
+
+def _correlations(pipeline, rows, codes):
+    """Return the correlation of each image with its reconstruction, as text; empty if unknown."""
+    sae = autoencoder_of(pipeline)
+    if sae is None:
+        return [""] * len(rows)
+    if can_be_inverted(sae):
+        correlations = row_correlations(rows, sae.inverse_transform(codes))
+    else:
+        correlations = sae.score_samples(rows)
+    return ["" if np.isnan(value) else f"{value:.4f}" for value in correlations]
+
+
+def _lines(first, names, labels, correlations, codes):
+    """Yield lines of the table: an image's largest codes first, as column:value."""
+    for i, (name, correlation) in enumerate(zip(names, correlations, strict=True)):
+        columns, values = (
+            part[codes.indptr[i] : codes.indptr[i + 1]] for part in (codes.indices, codes.data)
+        )
+        order = np.argsort(-abs(values), kind="stable")
+        text = " ".join(f"{c}:{v:.6g}" for c, v in zip(columns[order], values[order], strict=True))
+        yield [first + i, name, labels[first + i], correlation, len(values), text]
+
+
+def _say_classes(pipeline, images, progress):
+    """Tell classes that the model has not learned."""
+    known = getattr(pipeline, "target_names_", None)
+    if known is None or images.target is None:
+        return
+    new = [name for name in images.target_names if name not in known]
+    if new:
+        progress.note(f"{len(new)} class(es) that the model has not learned, such as {new[0]!r}.")
+
+
+def report(options, progress):
+    """Write a report on a folder's images."""
+    pipeline = loaded_pipeline(options, progress)
+    progress.say(said_of(pipeline))
+    sae, loader = autoencoder_of(pipeline), pipeline[0]
+    if sae is None or not hasattr(sae, "centers_"):
+        raise OptionError(
+            "MODEL", "Expected an ImageLoader and one autoencoder, which a report can show, got "
+            f"{' and '.join(type(step).__name__ for step in pipeline)}: {str(options.model)!r}.",
+        )  # fmt: skip
+    images = loaded(loader, options, progress)
+    images.image_shape = loader._image_shape()
+    os.makedirs(options.output, exist_ok=True)
+    progress.begin("Writing the report")
+    written = write_report(sae, images, np.arange(len(images.data)), options)
+    figures = summary_of(written)
+    progress.end()
+    _say_classes(pipeline, images, progress)
+    say_table(progress, ["Images", "correlation", "FVU"], [(f"{len(images.data):,}", *figures)])
+    path = options.output / "report.html"
+    progress.say(f"Wrote {path}.")
+    if options.open:
+        webbrowser.open(path.resolve().as_uri())

@@ -1,0 +1,34 @@
+"""The report as axe-core sees it, in a browser."""
+
+import pytest
+from check_accessibility import COLOURS, WIDTHS, problems
+from pages import X, Y, needs_chromium
+
+from skl_sae.report import SAEReport
+
+
+@pytest.fixture(scope="module")
+def address(sae, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    SAEReport(sae, X, Y, image_shape=(8, 8)).write_html(path)
+    return path.as_uri()
+
+
+@pytest.fixture(params=[(c, w) for c in COLOURS for w in WIDTHS], ids=", ".join)
+def page(request, browser, address):
+    colours, width = request.param
+    size = {"width": WIDTHS[width], "height": 900}
+    page = browser.new_page(viewport=size, color_scheme=colours)
+    page.goto(address)
+    yield page
+    page.close()
+
+
+@needs_chromium
+def test_browser_finds_no_error_of_accessibility(page):
+    assert problems(page) == []
+    for kind in ("atoms", "images"):
+        page.locator(f".grid.{kind} > .tile").first.click()
+        page.locator("dialog").wait_for(state="visible")
+        assert problems(page) == []
+        page.keyboard.press("Escape")
