@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from check_accessibility import problems
 from pages import DRAWN, HOSTILE, X, Y, fitted, needs_chromium, opened, page_data
 
 from skl_sae.report import SAEReport
@@ -198,12 +197,6 @@ def test_matched_atoms(page, data):
     page.select_option("#compare-pair", "1")
     assert tiles.count() == 24
     assert entry["names"] == ["This estimator", "Compared estimator"]
-
-
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_no_error_of_accessibility(page, colours):
-    page.emulate_media(color_scheme=colours)
-    assert problems(page) == []
 
 
 def test_narrow_and_dark(page):
