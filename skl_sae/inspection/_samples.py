@@ -1,6 +1,7 @@
 """top_samples: where atoms fire most strongly."""
 
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
@@ -65,14 +66,31 @@ def strongest_samples(codes, n):
     values : ndarray of shape (n_atoms, n)
         Their codes; 0 if there are fewer.
     """
-    entries = codes.tocoo()
-    order = np.lexsort((entries.row, -np.abs(entries.data), entries.col))
-    atom = entries.col[order]
+    entries = by_strength(codes)
+    atom = entries.atom
     # An entry's rank is its distance from the atom's first.
-    rank = np.arange(len(order)) - np.searchsorted(atom, np.arange(codes.shape[1]))[atom]
+    rank = np.arange(len(atom)) - entries.first[atom]
     kept = rank < n
     indices = np.full((codes.shape[1], n), -1)
     values = np.zeros(indices.shape)
-    indices[atom[kept], rank[kept]] = entries.row[order][kept]
-    values[atom[kept], rank[kept]] = entries.data[order][kept]
+    indices[atom[kept], rank[kept]] = entries.sample[kept]
+    values[atom[kept], rank[kept]] = entries.value[kept]
     return indices, values
+
+
+class Entries(NamedTuple):
+    """Codes that are not 0, atom by atom, the strongest of each first."""
+
+    atom: np.ndarray  # column of each
+    sample: np.ndarray  # row of each
+    value: np.ndarray
+    first: np.ndarray  # where each atom's begin, and the end (n_atoms + 1)
+
+
+def by_strength(codes):
+    """Sort the entries of codes by atom, then by absolute value, equal ones by sample."""
+    entries = codes.tocoo()
+    order = np.lexsort((entries.row, -np.abs(entries.data), entries.col))
+    atom = entries.col[order]
+    first = np.searchsorted(atom, np.arange(codes.shape[1] + 1))
+    return Entries(atom, entries.row[order], entries.data[order], first)

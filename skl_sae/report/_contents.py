@@ -8,6 +8,7 @@ from sklearn.utils import gen_batches
 from ..inspection._samples import strongest_samples
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._compare import SAME
+from ._examples import examples
 from ._map import arranged
 from ._page import packed
 from ._subject import Shown
@@ -28,6 +29,7 @@ _MOST_ATOMS, _MOST_IMAGES, _MOST_CLASSES = 4096, 1000, 256
 _BUDGETS = {"atom": 6_000_000, "image": 1_600_000, "guess": 1_600_000, "class": 400_000}
 _BUDGETS_OF_TWO = {"atom": 3_600_000, "other": 2_400_000}
 _N_TOP, _N_BINS, _N_NEAREST, _N_CLASSES, _N_TOGETHER = 12, 24, 4, 5, 6
+_N_EXAMPLES = 6  # of each quantile
 # Names of measures in the page's data, where they differ.
 _SHORT = {"mean_activation": "mean", "max_activation": "max"}
 # Measures that the page has for several classes, and those that are numbers of classes.
@@ -103,7 +105,9 @@ class Contents:
         subject, shown = self._subject, self.shown
         activations, atoms = subject.activations, shown.atoms
         member = self._findings.members[atoms]
-        top, strongest = strongest_samples(activations[shown.images][:, atoms], _N_TOP)
+        codes = activations[shown.images][:, atoms]
+        top, strongest = strongest_samples(codes, _N_TOP)
+        weaker = examples(codes, _N_TOP, _N_EXAMPLES)
         nearest, cosines = nearest_atoms(shown.gram, member, _N_NEAREST)
         counts, low, high = histograms(activations, atoms, _N_BINS)
         together, phi = fired_together(activations[:, atoms], _N_TOGETHER)
@@ -111,17 +115,18 @@ class Contents:
             "column": packed(atoms, "u4"),
             "member": packed(member, "u2"),
             **self._measure_data(),
-            "top": packed(top, "i4"),
+            "top": packed(top, "i2"),
             "top_code": packed(strongest, "f4"),
-            "nearest": packed(nearest, "i4"),
+            "nearest": packed(nearest, "i2"),
             "cosine": packed(cosines, "f4"),
-            "together": packed(together, "i4"),
+            "together": packed(together, "i2"),
             "phi": packed(phi, "f4"),
             "place": packed(arranged(_cosines(shown.gram)), "f4"),
             "histogram": packed(counts, "u4"),
             "low": packed(low, "f4"),
             "high": packed(high, "f4"),
-            **subject.atom_data(shown, top),
+            **weaker.data(),
+            **subject.atom_data(shown, top=top, example=weaker.samples),
             **self._class_data(),
         }
 
@@ -167,7 +172,7 @@ class Contents:
             "row": packed(images, "u4"),
             "correlation": packed(np.nan_to_num(self._reading.reconstruction[0][images]), "f4"),
             "active": packed(np.diff(subject.codes.indptr)[images], "u4"),
-            "similar": packed(similar, "i4"),
+            "similar": packed(similar, "i2"),
             "likeness": packed(likeness, "f4"),
             **subject.image_data(self.shown),
         }

@@ -12,8 +12,9 @@ import numpy as np
 
 # The page's scripts, in the order in which they run.
 _SCRIPTS = (
-    "data", "elements", "thumbnails", "places", "charts", "measures", "galleries", "dialog",
-    "together", "atom", "image", "table", "map", "classes", "compare", "start",
+    "data", "elements", "thumbnails", "places", "charts", "labels", "measures", "galleries",
+    "address", "dialog", "copy", "sums", "together", "atom", "without", "image", "table", "map",
+    "classes", "compare", "search", "start",
 )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def models_table(names, columns):
         for figure in columns[0]
     )
     return (
-        '<h3>Side by side</h3><div class="scroll"><table class="plain models"><thead><tr>'
+        '<h2>Side by side</h2><div class="scroll"><table class="plain models"><thead><tr>'
         f'<th scope="col">Figure</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

@@ -35,12 +35,14 @@ class Reading:
         Last step of the Pipeline.
     subject : WholeImages or ImagesOfPlaces
         The images with their codes.
+    is_frame : bool
+        Whether the last step takes a data frame.
     """
 
     def __init__(self, estimator, X, image_shape):
         given, (estimator, X) = estimator, fitted_step(estimator, X, needs="centers_")
         _check_linear(estimator)
-        self.estimator = estimator
+        self.estimator, self.is_frame = estimator, hasattr(X, "iloc")
         if has_places(estimator):
             self.subject = ImagesOfPlaces(estimator, X, image_shape)
         else:

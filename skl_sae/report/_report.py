@@ -4,7 +4,7 @@ import html
 import json
 import tempfile
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..inspection._placed import has_places
 from ._contents import Contents
 from ._export import as_dict
 from ._findings import Findings, Labels
+from ._labels import checked_labels, label_key
 from ._page import (
     definitions,
     filled,
@@ -27,6 +28,7 @@ from ._page import (
     policy,
     template,
 )
+from ._python import python_lines
 from ._reading import Reading
 from ._summary import described, values_of
 
@@ -61,13 +63,17 @@ class SAEReport:
         Another fitted estimator, or a Pipeline that ends with one, which takes X too and has atoms
         of the same size. Its atoms are matched to those of ``estimator`` one to one, as
         :func:`skl_sae.inspection.shared_atoms` does, and the figures of both stand side by side.
+    labels : dict, str, pathlib.Path or None, default=None
+        Labels of atoms, {column of the codes: text}, or the path of a JSON file of them, as the
+        page exports what was typed into it.
 
     Raises
     ------
     ValueError
-        If the lengths of X, y and filenames differ, image_shape does not fit X, or the
-        estimator is not an autoencoder of this package, or its decoder has hidden layers: the
-        page adds up atoms. Also if the atoms of compare have another size.
+        If the lengths of X, y and filenames differ, image_shape does not fit X, labels are not
+        text of atoms that there are, the estimator is not an autoencoder of this package, or its
+        decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have another
+        size.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -133,12 +139,14 @@ class SAEReport:
         image_shape: Shape | None = None,
         filenames: Sequence[str] | ArrayLike | None = None,
         compare: Any = None,
+        labels: Mapping[int, str] | AnyPath | None = None,
     ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)
-        labels = Labels(*_checked_classes(y, n_samples), _checked_names(filenames, n_samples))
+        of_images = Labels(*_checked_classes(y, n_samples), _checked_names(filenames, n_samples))
         other = None if compare is None else _checked_other(reading, compare, X, image_shape)
-        self._findings = Findings(reading, labels, other)
+        self._findings = Findings(reading, of_images, other)
+        self._atom_labels = checked_labels(labels, len(reading.subject.atoms))
 
     # --- Public methods ---
 
@@ -163,7 +171,7 @@ class SAEReport:
                 [values_of(figures) for _, figures in findings.models],
             ),
             parameters=parameter_rows(reading.estimator),
-            data=json_for_script(contents.data(steps)),
+            data=json_for_script(contents.data(steps) | self._reader_data()),
             sprites="\n".join(
                 f'<script type="text/plain" id="{name}">{content}</script>'
                 for name, content in sprites
@@ -270,6 +278,15 @@ class SAEReport:
             '<iframe title="Sparse autoencoder report" sandbox="allow-scripts" width="100%" '
             f'height="800" frameborder="0" srcdoc="{html.escape(self.html())}"></iframe>'
         )
+
+    def _reader_data(self):
+        """Return data about what readers write and copy."""
+        reading = self._findings.reading
+        return {
+            "labels": self._atom_labels,
+            "key": label_key(reading.subject.atoms, self._atom_labels),
+            "python": python_lines(reading),
+        }
 
     def _subtitle(self, shown):
         subject, estimator = self._findings.reading.subject, self._findings.reading.estimator

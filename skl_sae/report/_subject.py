@@ -61,8 +61,11 @@ class WholeImages:
         What variance is about.
     mean_words : str
         The same in words.
+    is_as_fitted : bool
+        Whether the estimator as it is codes these images and inverts their codes.
     """
 
+    is_as_fitted = True
     mean_words = "the mean of the training images"
 
     def __init__(self, estimator, X, image_shape):
@@ -95,7 +98,7 @@ class WholeImages:
         """Data of the page's script about all atoms and images."""
         return {"centre": packed(shrink(self.centre[None], self.image_shape), "f4")}
 
-    def atom_data(self, shown, top):
+    def atom_data(self, shown, **samples):
         """Data of the page's script about each atom."""
         return {}
 
@@ -134,6 +137,9 @@ class ImagesOfPlaces:
             self.mean_words = "their mean of each channel"
             means = self.rows.reshape(-1, shape[2]).mean(axis=0, dtype=np.float64)
             self.mean = np.tile(means, self.rows.shape[1] // shape[2])
+        self.is_as_fitted = (
+            estimator.pooling is None and estimator._places_now().image_shape == shape
+        )
         self._placed, self._estimator = placed, estimator
 
     def usage(self):
@@ -156,20 +162,21 @@ class ImagesOfPlaces:
                 "columns": int(atoms.counts[1]),
                 "first": list(map(int, atoms.first)),
                 "stride": list(map(int, atoms.stride)),
+                "atoms": len(self.atoms),
                 "atom": list(map(int, self.atom_shape[:2])),
                 "image": list(map(int, self.image_shape[:2])),
                 "added": self.can_be_added,
             },
         }
 
-    def atom_data(self, shown, top):
-        """Return the strongest places of each atom in its strongest images.
+    def atom_data(self, shown, **samples):
+        """Return the strongest places of each atom in images that were chosen for it.
 
         Parameters
         ----------
         shown : Shown
             Images and atoms.
-        top : ndarray of shape (n_atoms, n_top)
+        **samples : ndarray of shape (n_atoms, ...)
             Positions in ``shown.images``, or -1.
         """
         n_atoms = len(self.atoms)
@@ -180,13 +187,14 @@ class ImagesOfPlaces:
         columns = by_image.row // n_places * n_atoms + by_image.col
         entries = by_image.data, (by_image.row % n_places, columns)
         shape = n_places, len(shown.images) * n_atoms
-        wanted = (top * n_atoms + shown.atoms[:, None]).ravel()
-        places = np.full((len(wanted), _MOST_MARKED), -1)
-        found = top.ravel() >= 0
-        if found.any():
-            chosen = sp.csc_array(sp.coo_array(entries, shape=shape))[:, wanted[found]]
-            places[found] = strongest_samples(chosen, _MOST_MARKED)[0]
-        return {"top_place": packed(places, "i4")}
+        by_image = sp.csc_array(sp.coo_array(entries, shape=shape))
+        dtype = "i2" if n_places < 2**15 else "i4"
+        return {
+            f"{name}_place": packed(
+                _strongest_places(by_image, n_atoms, shown.atoms, chosen), dtype
+            )
+            for name, chosen in samples.items()
+        }
 
     def image_data(self, shown):
         """Return each image's strongest codes with their places, and how they add up."""
@@ -211,6 +219,17 @@ class ImagesOfPlaces:
         pieces = self.atoms[columns % len(self.atoms)].reshape(-1, *self.atom_shape)
         pieces = pieces * values.reshape(-1, 1, 1, 1).astype(np.float64)
         return placed_curve(row.reshape(shape), self.centre.reshape(shape), pieces, corners)
+
+
+def _strongest_places(by_image, n_atoms, atoms, chosen):
+    """Return the strongest places of each atom in the images chosen for it; -1 for no image."""
+    chosen = chosen.reshape(len(atoms), -1)
+    wanted = (chosen * n_atoms + atoms[:, None]).ravel()
+    places = np.full((len(wanted), _MOST_MARKED), -1)
+    found = chosen.ravel() >= 0
+    if found.any():
+        places[found] = strongest_samples(by_image[:, wanted[found]], _MOST_MARKED)[0]
+    return places
 
 
 def _strongest_data(strongest):

@@ -74,6 +74,8 @@ def estimators(X: np.ndarray, y: np.ndarray) -> None:
     codes.toarray()
     sae.transform_to(X, "codes.npz")
     load_codes("codes.npz")
+    skl_sae.save(sae, "pipeline.safetensors", optimizer=False)
+    skl_sae.load("pipeline.safetensors").transform(X)
     TopKSparseAutoencoder(sparsity="gated")  # type: ignore[arg-type]
     TopKSparseAutoencoder(k="8")  # type: ignore[arg-type]
     TopKSparseAutoencoder(atoms=64)  # type: ignore[call-arg]

@@ -9,7 +9,7 @@ import webbrowser
 import numpy as np
 import pandas as pd
 import pytest
-from pages import HOSTILE, Parser, X, Y, fitted, page_data, tiles
+from pages import DIGITS, HOSTILE, Parser, X, Y, fitted, page_data, tiles
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -148,6 +148,28 @@ def test_atoms_add_up_to_the_reconstruction(parameters):
         assert images["correlation"][i] == pytest.approx(shown[-1] / 32767, abs=1e-3)
         expected = (guesses[i] - low) / (high - low) * 255
         np.testing.assert_allclose(guess_bytes[i].ravel(), expected.clip(0, 255), atol=0.6)
+
+
+def test_examples_are_evenly_spaced_in_quantiles(sae):
+    data = page_data(SAEReport(sae, DIGITS.data[:600], image_shape=(8, 8)).html())
+    codes, atoms = sae.transform(DIGITS.data[:600]).toarray(), data["atoms"]
+    samples, values = (atoms[n].reshape(48, 3, 6) for n in ("example", "example_code"))
+    sizes, limits = atoms["example_size"].reshape(48, 3), atoms["example_limit"].reshape(48, 3, 2)
+    for j, column in enumerate(atoms["column"]):
+        ranked = sorted(np.flatnonzero(codes[:, column]), key=lambda i: (-codes[i, column], i))
+        quarter = len(ranked) // 4
+        for b, (start, end) in enumerate(
+            [(0, quarter), (quarter, len(ranked) - quarter), (len(ranked) - quarter, len(ranked))]
+        ):
+            band = ranked[max(start, 12) : end]
+            assert sizes[j, b] == len(band)
+            n = min(len(band), 6)
+            expected = [band[int((t + 0.5) * len(band) / n)] for t in range(n)]
+            assert samples[j, b].tolist() == expected + [-1] * (6 - n)
+            np.testing.assert_allclose(values[j, b, :n], codes[expected, column], rtol=1e-6)
+            ends = codes[[band[0], band[-1]], column] if band else [0, 0]
+            np.testing.assert_allclose(limits[j, b], ends, rtol=1e-6)
+    assert (sizes.max(axis=0) > 6).all() and (sizes == 0).any()
 
 
 def test_limits(sae, monkeypatch):

@@ -108,7 +108,7 @@ def test_browser_builds_an_image_up(page, report_file, sae):
     np.testing.assert_allclose(bytes_of(page, built), guess.clip(0, 16) / 16 * 255, atol=0.6)
 
     first, last = data["images"]["indptr"][4:6]
-    slider, output = page.locator("dialog input[type=range]"), page.locator("dialog output")
+    slider, output = page.locator("dialog .slider input"), page.locator("dialog output")
     assert slider.get_attribute("max") == str(last - first)
     total = sae.centers_.mean(axis=0)
     for step in range(last - first + 1):
@@ -195,6 +195,6 @@ def test_browser_shows_what_was_not_counted_one_by_one(browser, sae, tmp_path, m
     built = bytes_of(page, "dialog .views figure:nth-child(2) canvas")
     scale = X[:20].max()
     np.testing.assert_allclose(built, guess.clip(0, scale) / scale * 255, atol=0.6)
-    page.locator("dialog input[type=range]").press("ArrowLeft")
+    page.locator("dialog .slider input").press("ArrowLeft")
     assert f"3 of {n_active} atoms" in page.locator("dialog output").inner_text()
     page.close()

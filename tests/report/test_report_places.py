@@ -95,6 +95,13 @@ def test_figures_of_small_atoms():
             fires = codes[i, :, column]
             assert len(found) == min(4, np.count_nonzero(fires))
             np.testing.assert_allclose(fires[found], np.sort(fires)[::-1][: len(found)])
+    assert (atoms["example"] >= 0).sum() > 20
+    places = atoms["example_place"].reshape(12, atoms["example"].size // 12, -1)
+    for j, t in np.argwhere(atoms["example"].reshape(12, -1) >= 0):
+        fires = codes[atoms["example"].reshape(12, -1)[j, t], :, columns[j]]
+        found = places[j, t][places[j, t] >= 0]
+        np.testing.assert_allclose(fires[found], np.sort(fires)[::-1][: len(found)])
+        assert fires[found[0]] == pytest.approx(atoms["example_code"].reshape(12, -1)[j, t])
     usage = atom_usage(atom_activations(sae, sae.transform(IMAGES)))
     assert (
         sorted(columns) == list(range(12)) and usage.dead.sum() == (atoms["frequency"] == 0).sum()
@@ -168,7 +175,7 @@ def check_steps(page, data, sae, images):
     total = np.broadcast_to(sae.centers_[0], shape).astype(np.float64)
     order = data["atoms"]["column"]
     for step in range(last - first):
-        page.locator("dialog input[type=range]").fill(str(step))
+        page.locator("dialog .slider input").fill(str(step))
         expected = _shrunk(total, data["tile"])[..., 0].clip(0, 1) * 255
         got = bytes_of(page, built).reshape(data["tile"][:2])
         np.testing.assert_allclose(got, expected, atol=6)
@@ -185,7 +192,7 @@ def check_steps(page, data, sae, images):
     assert box["x"] - outer["x"] == pytest.approx(left / shape[1] * outer["width"], abs=1)
     assert box["y"] - outer["y"] == pytest.approx(top / shape[0] * outer["height"], abs=1)
     assert box["width"] == pytest.approx(6 / shape[1] * outer["width"], abs=1)
-    page.locator("dialog input[type=range]").press("End")
+    page.locator("dialog .slider input").press("End")
     assert not frames.first.is_visible()
 
 

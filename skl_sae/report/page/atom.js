@@ -8,35 +8,59 @@ function atomView(j) {
     ["Share", `${percent(atoms.share[j])} of the reconstructions' variance`],
   ];
   pairs.push(...measurePairs(j));
-  const parts = [make("div", {class: "split"}, thumbnail("atom", j, atomName(j)), facts(pairs))];
+  const parts = [make("div", {class: "split"}, make("div", {}, thumbnail("atom", j, atomName(j)), colourKey("atom")),
+    make("div", {}, facts(pairs), labelField(j)))];
   if (!isDead(j)) {
-    parts.push(...topImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
+    parts.push(...topImages(j), ...withoutAtom(j), ...weakerImages(j), make("div", {class: "pair"}, ...[classTable(j), activations(j)]
       .filter((part) => part.length).map((part) => make("div", {}, ...part))));
   }
-  return [...parts, ...togetherAtoms(j), ...nearestAtoms(j)];
+  return [...parts, ...togetherAtoms(j), ...nearestAtoms(j), ...pythonOf({kind: "atom", index: j})];
 }
 
-/** A top image with frames at the strongest places where the atom fires. */
-function where(picture, entry) {
-  if (!PLACES) return picture;
-  const n = atoms.top_place.length / atoms.top.length;
-  return framed(picture, Array.from(atoms.top_place.slice(entry * n, (entry + 1) * n)).filter((place) => place >= 0));
+/** The strongest places where an atom fires in one of the images chosen for it. */
+function placesOf(list, entry) {
+  const n = atoms[`${list}_place`].length / atoms[list].length;
+  return Array.from(atoms[`${list}_place`].slice(entry * n, (entry + 1) * n)).filter((place) => place >= 0);
 }
+
+/** An image on which an atom fires, with its activation; those of small atoms have frames. */
+function firingTile(list, entry) {
+  const i = atoms[list][entry];
+  const picture = thumbnail("image", i, imageName(i));
+  return tileOf({kind: "image", index: i}, {title: imageName(i)},
+    PLACES ? framed(picture, placesOf(list, entry)) : picture,
+    make("div", {class: "caption"}, make("span", {class: "name"}, unseen(`${imageName(i)} `), imageClass(i) ?? ""),
+      make("span", {}, unseen(", activation "), figure(atoms[`${list}_code`][entry]))));
+}
+
+/** The entries of an atom, or of one of its parts, that stand for an image. */
+const entriesOf = (list, part, n) => range(n).map((t) => part * n + t).filter((entry) => atoms[list][entry] >= 0);
 
 function topImages(j) {
-  const n = atoms.top.length / N_ATOMS;
-  const found = range(n).filter((t) => atoms.top[j * n + t] >= 0);
-  if (!found.length) return section("Images on which it fires most strongly", make("p", {class: "muted"}, "None of those shown on this page."));
-  return section("Images on which it fires most strongly", make("div", {class: "grid small top"}, ...found.map((t) => {
-    const i = atoms.top[j * n + t];
-    const code = figure(atoms.top_code[j * n + t]);
-    return make("button", {
-      class: "tile", type: "button", "data-image": i, title: imageName(i),
-      "aria-label": `${imageName(i)}, activation ${code}`, click: () => show({kind: "image", index: i}),
-    },
-    where(thumbnail("image", i, imageName(i)), j * n + t),
-    make("div", {class: "caption"}, make("span", {class: "name"}, imageClass(i) ?? ""), make("span", {}, code)));
-  })));
+  const found = entriesOf("top", j, atoms.top.length / N_ATOMS);
+  const title = "Images on which it fires most strongly";
+  if (!found.length) return section(title, make("p", {class: "muted"}, "None of those shown on this page."));
+  return section(title, make("div", {class: "grid small top"}, ...found.map((entry) => firingTile("top", entry))));
+}
+
+const BANDS = ["Upper quarter", "Middle half", "Lower quarter"];
+
+/** Images from the quantiles of an atom's activations, evenly spaced in rank. */
+function weakerImages(j) {
+  const n = atoms.example.length / N_ATOMS / BANDS.length;
+  const bands = BANDS.flatMap((name, b) => {
+    const band = j * BANDS.length + b;
+    const found = entriesOf("example", band, n);
+    if (!found.length) return [];
+    const [high, low] = [0, 1].map((end) => figure(atoms.example_limit[2 * band + end]));
+    const number = found.length === atoms.example_size[band] ? count(found.length, "image")
+      : `${found.length} of ${count(atoms.example_size[band], "image")}`;
+    return [make("h4", {}, name, make("span", {class: "muted"}, ` · ${number}, activations from ${high} to ${low}`)),
+      make("div", {class: "grid small examples"}, ...found.map((entry) => firingTile("example", entry)))];
+  });
+  if (!bands.length) return [];
+  return section("Images on which it fires less strongly", make("p", {class: "note"},
+    "The strongest alone flatter an atom. These are the other images of this page on which it fires, by their activation."), ...bands);
 }
 
 function classTable(j) {

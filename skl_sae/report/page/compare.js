@@ -36,12 +36,9 @@ function pairTile(entry, p) {
   const [left, right] = [entry.left[p], entry.right[p]];
   const kind = entry.other ? "other" : "atom";
   const second = entry.other ? data.compare.column[right] : atoms.column[right];
-  const cosine = correlationText(entry.cosine[p]);
-  const name = `${atomName(left)} and atom ${second} of ${entry.names[1].toLowerCase()}`;
-  return make("button", {
-    class: "tile", type: "button", "data-pair": p, "aria-label": `${name}, cosine ${cosine}`,
-    click: () => show({kind: "atom", index: left}),
-  },
-  make("div", {class: "two"}, thumbnail("atom", left, atomName(left)), thumbnail(kind, right, `Atom ${second}`)),
-  make("div", {class: "caption"}, make("span", {}, `${atoms.column[left]} · ${second}`), make("span", {}, cosine)));
+  const name = `${atomName(left)} and atom ${second} of ${entry.names[1].toLowerCase()}, cosine `;
+  return tileOf({kind: "atom", index: left}, {"data-atom": false, "data-pair": p},
+    make("div", {class: "two"}, thumbnail("atom", left, atomName(left)), thumbnail(kind, right, `Atom ${second}`)),
+    make("div", {class: "caption"}, make("span", {"aria-hidden": "true"}, `${atoms.column[left]} · ${second}`),
+      make("span", {}, unseen(name), correlationText(entry.cosine[p]))));
 }

@@ -9,7 +9,9 @@ function unpack(value) {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   const entries = Object.entries(value);
   if (entries.length === 1 && TYPES[entries[0][0]]) {
-    const bytes = Uint8Array.from(atob(entries[0][1]), (letter) => letter.charCodeAt(0));
+    const letters = atob(entries[0][1]);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < bytes.length; i += 1) bytes[i] = letters.charCodeAt(i); // faster than from()
     return new TYPES[entries[0][0]](bytes.buffer);
   }
   return Object.fromEntries(entries.map(([name, part]) => [name, unpack(part)]));

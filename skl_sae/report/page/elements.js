@@ -13,3 +13,6 @@ function fill(element, attributes, children) {
 const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 const draw = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+/** Words for those who hear the page. */
+const unseen = (text) => make("span", {class: "unseen"}, text);

@@ -65,28 +65,32 @@ function paintTriple(i, shown) {
 const triple = (i) => paintTriple(i,
   ["Original", "Reconstruction", "Difference"].map((name) => canvas(`${name} of ${shortName(i)}`)));
 
+/** A button with pictures that opens something. Its name is its text, without the pictures'. */
+function tileOf({kind, index}, attributes, ...content) {
+  const tile = make("button", {
+    class: "tile", type: "button", [`data-${kind}`]: index, click: () => show({kind, index}), ...attributes,
+  }, ...content);
+  for (const picture of tile.querySelectorAll("canvas")) picture.setAttribute("aria-hidden", "true");
+  return tile;
+}
+
 function imageTile(i) {
-  const r = correlationText(images.correlation[i]);
   const label = imageClass(i);
-  return make("button", {
-    class: "tile", type: "button", "data-image": i, title: imageName(i),
-    "aria-label": `${imageName(i)}, correlation ${r}${label === null ? "" : `, class ${label}`}`,
-    click: () => show({kind: "image", index: i}),
-  },
-  make("div", {class: "triple"}, ...triple(i)),
-  make("div", {class: "caption"},
-    make("span", {class: "name"}, label === null ? shortName(i) : `${shortName(i)} · ${label}`),
-    make("span", {}, r)));
+  return tileOf({kind: "image", index: i}, {title: imageName(i)},
+    make("div", {class: "triple"}, ...triple(i)),
+    make("div", {class: "caption"},
+      make("span", {class: "name"}, label === null ? shortName(i) : `${shortName(i)} · ${label}`),
+      make("span", {}, unseen(", correlation "), correlationText(images.correlation[i]))));
 }
 
 function atomTile(j, caption = captions[find("#atom-sort").value](j)) {
-  return make("button", {
-    class: isDead(j) ? "tile silent" : "tile", type: "button", "data-atom": j,
-    "aria-label": `${atomName(j)}, ${isDead(j) ? "dead" : `fires on ${percent(atoms.frequency[j])} of the images`}`,
-    click: () => show({kind: "atom", index: j}),
-  },
-  thumbnail("atom", j, atomName(j)),
-  make("div", {class: "caption"}, make("span", {}, String(atoms.column[j])), make("span", {}, caption)));
+  const tile = tileOf({kind: "atom", index: j}, isDead(j) ? {class: "tile silent"} : {},
+    thumbnail("atom", j, atomName(j)),
+    make("div", {class: "caption"}, make("span", {}, unseen("Atom "), String(atoms.column[j])),
+      make("span", {}, unseen(", "), caption)),
+    make("div", {class: "label name"}));
+  nameTile(tile, j);
+  return tile;
 }
 
 const captions = {
@@ -130,7 +134,7 @@ function updateAtoms() {
     selectivity: (j) => (isDead(j) ? 0 : auc(j)), number: (j) => -atoms.column[j],
   }[sort] ?? ((j) => sortable(measureOf(sort), j));
   const order = range(N_ATOMS).filter((j) =>
-    (use === "" || isDead(j) === (use === "dead"))
+    (use === "" || (use === "labelled" ? labelOf(j) !== "" : isDead(j) === (use === "dead")))
     && (member === "" || atoms.member[j] === Number(member))
     && (label === "" || (!isDead(j) && atoms.class[j * N_TOLD] === Number(label))));
   find("#atom-note").textContent = notes[sort];

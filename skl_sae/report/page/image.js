@@ -1,152 +1,210 @@
-// An image's details, its reconstruction built up atom by atom.
+// An image's details: its reconstruction built up of its atoms, each of which can be changed.
+
+const AT_FIRST = 24; // atoms that are listed before "more"
+const edits = new Map(); // of each image: which atoms are on, their factors, the slider
 
 function imageView(i) {
   const label = imageClass(i);
   const names = ["Original", ADDED ? "Built up" : "Reconstruction", "Difference"];
   const views = names.map((name) => canvas(`${name}, ${imageName(i)}`));
-  const slider = make("input", {type: "range", min: 0, max: 0, step: 1, "aria-label": "Atoms added up"});
-  const output = make("output");
-  const list = make("div", {class: "grid small"});
-  const curve = make("div", {class: "charts"});
   const frames = PLACES ? [0, 1].map(() => make("div", {class: "frame", hidden: ""})) : [];
-  if (ADDED) buildUp(i).then((built) => connect(built, views, slider, output, list, curve, frames));
-  else showWhole(i, views, list, frames);
   const pictures = views.map((view, v) => (frames[v] ? make("div", {class: "framed"}, view, frames[v]) : view));
+  const stage = make("div", {class: "stage"},
+    make("div", {class: "views"}, ...pictures.map((view, v) => make("figure", {}, make("figcaption", {}, names[v]), view))));
+  const [below, python] = [make("div", {}), make("div", {})];
+  if (ADDED) buildUp(i).then((built) => fillEditor(new Editor(built, views, frames), stage, below, python));
+  else showWhole(i, views, frames, stage, below);
   const pairs = [
     ["Correlation", correlationText(images.correlation[i])],
     ...(label === null ? [] : [["Class", make("span", {class: "name"}, label)]]),
     ["Row", String(images.row[i])],
     ["Active atoms", images.active[i].toLocaleString("en-GB")],
   ];
-  return [
-    make("div", {class: "beside"},
-      make("div", {},
-        make("div", {class: "views"}, ...pictures.map((view, v) => make("figure", {}, make("figcaption", {}, names[v]), view))),
-        ADDED ? make("div", {class: "slider"}, slider, output) : make("p", {class: "note"},
-          "Patches are normalized: each has its own mean and spread put back, so atoms do not simply add up.")),
-      facts(pairs)),
-    ...section("Its atoms, the strongest first, with their activations", list),
-    ...(ADDED ? section("As they add up", curve) : []),
-    ...similarImages(i),
-  ];
+  return [make("div", {class: "beside"}, stage, make("div", {}, facts(pairs), colourKey("difference"))), below, ...similarImages(i),
+    ...pythonOf({kind: "image", index: i}, python)];
 }
 
-/** The tiles of an image's atoms; those of small atoms frame their places while they are pointed at. */
-function ownAtoms(i, frames, shown) {
-  const [first, last] = [images.indptr[i], images.indptr[i + 1]];
-  return Array.from(images.atom.slice(first, last), (j, s) => {
-    const tile = atomTile(j, figure(images.code[first + s]));
-    if (frames.length) {
-      const point = (place) => frames.forEach((frame) => moveFrame(frame, place));
-      for (const name of ["pointerenter", "focus"]) tile.addEventListener(name, () => point(images.place[first + s]));
-      for (const name of ["pointerleave", "blur"]) tile.addEventListener(name, () => point(shown()));
-    }
-    return tile;
-  });
+/** The tile of the atom of an entry; that of a small atom frames its place while it is pointed at. */
+function ownTile(entry, frames, shown) {
+  const tile = atomTile(images.atom[entry], figure(images.code[entry]));
+  if (frames.length) {
+    const point = (place) => frames.forEach((frame) => moveFrame(frame, place));
+    for (const name of ["pointerenter", "focus"]) tile.addEventListener(name, () => point(images.place[entry]));
+    for (const name of ["pointerleave", "blur"]) tile.addEventListener(name, () => point(shown()));
+  }
+  return tile;
 }
 
 /** Show an image whose atoms do not add up. */
-function showWhole(i, views, list, frames) {
+function showWhole(i, views, frames, stage, below) {
   paintTriple(i, views);
-  list.append(...ownAtoms(i, frames, () => null));
+  stage.append(make("p", {class: "note"},
+    "Patches are normalized: each has its own mean and spread put back, so atoms do not simply add up."));
+  const entries = range(images.indptr[i + 1] - images.indptr[i]).map((s) => images.indptr[i] + s);
+  below.append(...section("Its atoms, the strongest first, with their activations",
+    make("div", {class: "grid small"}, ...entries.map((entry) => ownTile(entry, frames, () => null)))));
 }
 
-/** What is needed to add up an image's atoms: codes and bytes of each, and both pictures. */
-async function buildUp(i) {
-  const [first, last] = [images.indptr[i], images.indptr[i + 1]];
-  const indices = Array.from(images.atom.slice(first, last));
-  const bytes = await Promise.all(indices.map((j) => pixels("atom", j)));
-  const [original, guess] = await Promise.all([pixels("image", i), pixels("guess", i)]);
-  const built = {i, indices, codes: images.code.slice(first, last), bytes, original, guess};
-  if (PLACES) built.places = images.place.slice(first, last);
-  built.rest = images.active[i] > indices.length;
-  built.last = indices.length + (built.rest ? 1 : 0);
-  const curve = Array.from(images.curve.slice(first + i, last + i + 1), (r) => r / 32767);
-  if (built.rest) curve.push(0);
-  curve[built.last] = images.correlation[i];
-  built.curve = curve;
-  // Thumbnails of atoms are rounded. The sum of these errors is spread evenly over the steps, so that
-  // the last one is the reconstruction itself.
-  built.error = new Float32Array(HEIGHT * WIDTH * CHANNELS);
-  if (!built.rest) {
-    const sum = addUp(built, indices.length);
-    built.error = built.error.map((_, p) => {
-      const place = GREY ? 4 * p : 4 * Math.floor(p / 3) + (p % 3);
-      const target = LOW + (guess[place] / 255) * (HIGH - LOW);
-      // Black and white stand for all that is beyond them.
-      if ((guess[place] === 0 && sum[p] < target) || (guess[place] === 255 && sum[p] > target)) return 0;
-      return target - sum[p];
-    });
+/** An image's atoms as they are switched and scaled, and the pictures that follow. */
+class Editor {
+  constructor(built, views, frames) {
+    Object.assign(this, {built, views, frames, n: built.indices.length, followers: []});
+    if (!edits.has(built.i)) edits.set(built.i, this.untouched());
+    this.state = edits.get(built.i);
+    paint(views[0], built.original);
   }
-  return built;
-}
 
-/** A picture, as large as images are, of the channels' centres. */
-function evenCentre() {
-  const [height, width] = PLACES.image;
-  return new Float32Array(height * width * CHANNELS).map((_, p) => data.centre[p % CHANNELS]);
-}
-
-/** The centre plus the first n atoms, in the units of the data. */
-function addUp(built, n) {
-  let sum = PLACES ? evenCentre() : new Float32Array(data.centre);
-  for (let s = 0; s < n; s += 1) {
-    const factor = built.codes[s] * atoms.step[built.indices[s]];
-    const bytes = built.bytes[s];
-    if (PLACES) addAt(sum, built.places[s], bytes, factor);
-    else for (let p = 0; p < sum.length; p += 1) {
-      const place = GREY ? 4 * p : 4 * Math.floor(p / 3) + (p % 3);
-      sum[p] += factor * (bytes[place] - 128);
-    }
+  untouched() {
+    return {steps: this.built.last, on: Array(this.n).fill(true), factors: Array(this.n).fill(1)};
   }
-  if (PLACES) sum = shrink(sum, PLACES.image);
-  const part = n / Math.max(1, built.indices.length);
-  return built.error ? sum.map((value, p) => value + part * built.error[p]) : sum;
-}
 
-function asBytes(sum) {
-  const bytes = new Uint8ClampedArray(4 * HEIGHT * WIDTH).fill(255);
-  for (let p = 0; p < HEIGHT * WIDTH; p += 1) {
-    for (let c = 0; c < 3; c += 1) {
-      bytes[4 * p + c] = ((sum[GREY ? p : 3 * p + c] - LOW) / (HIGH - LOW)) * 255;
-    }
+  reset() {
+    Object.assign(this.state, this.untouched());
+    this.update();
   }
-  return bytes;
+
+  /** Switch the first atoms on and all others off. */
+  setSteps(steps) {
+    this.state.steps = steps;
+    this.state.on = this.state.on.map((_, s) => s < steps);
+    this.update();
+  }
+
+  get weights() { return this.state.factors.map((factor, s) => (this.state.on[s] ? factor : 0)); }
+
+  /** Whether the atoms that were too many to be listed are in. */
+  get rest() { return this.built.rest && this.state.steps === this.built.last; }
+
+  /** Whether the weights are all there is: none is left out but by its weight. */
+  get isComplete() { return this.rest || !this.built.rest; }
+
+  get isEdited() {
+    const {on, factors, steps} = this.state;
+    return on.some((is, s) => is !== s < steps) || factors.some((factor, s) => on[s] && factor !== 1);
+  }
+
+  /** The place of the atom that the slider has added last; null once all are in. */
+  get lastPlace() {
+    const s = this.state.steps;
+    return s > 0 && s < this.built.last ? this.built.places[s - 1] : null;
+  }
+
+  update() {
+    const {built, state, n} = this;
+    const sum = addUp(built, this.weights, this.rest);
+    const isWhole = !this.isEdited && state.steps === built.last && n;
+    const bytes = isWhole ? built.guess : asBytes(sum);
+    paint(this.views[1], bytes);
+    paint(this.views[2], difference(built.original, bytes), true);
+    this.frames.forEach((frame) => moveFrame(frame, this.lastPlace));
+    this.r = this.isEdited ? correlation(built.original, sum) : built.curve[state.steps];
+    this.followers.forEach((follow) => follow());
+  }
+
+  /** The atoms that are in, and the correlation, in words. */
+  describe() {
+    const {built, state} = this;
+    const all = count(images.active[built.i], "atom");
+    const n = state.on.filter(Boolean).length + (this.rest ? images.active[built.i] - this.n : 0);
+    const scaled = state.factors.filter((factor, s) => state.on[s] && factor !== 1).length;
+    let what = n === 0 ? "the centre alone" : this.rest && n === images.active[built.i] ? `all ${all}` : `${n} of ${all}`;
+    if (scaled) what += `, ${scaled} of them scaled`;
+    what += ` · correlation ${correlationText(this.r)}`;
+    if (!this.isEdited) return what;
+    this.unchanged ??= correlation(built.original, addUp(built, state.on.map(() => 1), true));
+    return `${what}, unchanged ${correlationText(this.unchanged)}`;
+  }
 }
 
-/** Let the slider add up the atoms of an image. */
-function connect(built, views, slider, output, list, curve, frames) {
-  const n = built.indices.length;
-  // The atom added last is framed, but not in the complete reconstruction.
-  const lastPlace = () => {
-    const s = Number(slider.value);
-    return s > 0 && s < built.last ? built.places[s - 1] : null;
+/** The slider, the atoms' switches and the chart of an image. */
+function fillEditor(editor, stage, below, python) {
+  stage.append(stepSlider(editor));
+  const reset = make("button", {type: "button", click: () => editor.reset()}, "Reset all");
+  const none = make("button", {type: "button", click: () => editor.setSteps(0)}, "Switch all off");
+  editor.followers.push(() => { reset.disabled = !editor.isEdited && editor.state.steps === editor.built.last; });
+  below.append(
+    make("div", {class: "head"}, make("h3", {}, "Its atoms, the strongest first, with their activations"),
+      make("div", {class: "tools"}, none, reset)),
+    make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation follow at once. "
+      + "The slider above switches on the first atoms and all others off."),
+    ...controls(editor), ...section("As they add up", correlationChart(editor)));
+  python.append(editedPython(editor));
+  editor.update();
+}
+
+function stepSlider(editor) {
+  const slider = make("input", {
+    type: "range", min: 0, max: editor.built.last, step: 1, "aria-label": "Atoms added up",
+    input: () => editor.setSteps(Number(slider.value)),
+  });
+  const output = make("output");
+  editor.followers.push(() => {
+    slider.value = editor.state.steps;
+    output.textContent = editor.describe();
+    slider.setAttribute("aria-valuetext", output.textContent);
+  });
+  return make("div", {class: "slider"}, slider, output);
+}
+
+/** The list of atoms with a switch and a slider each, at first of the strongest ones alone. */
+function controls(editor) {
+  const list = make("div", {class: "grid small controls"});
+  const more = make("button", {class: "more", type: "button", click: () => {
+    extend(editor.n);
+    list.children[AT_FIRST].querySelector("input").focus();
+  }}, `Show more (${AT_FIRST} of ${editor.n})`);
+  const extend = (end) => {
+    range(end).slice(list.children.length).forEach((s) => list.append(control(editor, s)));
+    more.hidden = list.children.length === editor.n;
   };
-  const tiles = ownAtoms(built.i, frames, lastPlace);
-  list.append(...tiles);
-  const label = `Correlation from ${correlationText(built.curve[0])} with no atom to ${correlationText(built.curve[built.last])} with all`;
-  const x = [0, Math.max(1, built.last)];
-  const frame = lineChart(label, [built.curve.map((r, s) => [s, r])], "atoms", {x, whole: true});
+  extend(Math.min(AT_FIRST, editor.n));
+  return [list, more];
+}
+
+/** An atom's tile, its switch and the slider of its factor. */
+function control(editor, s) {
+  const {built, state} = editor;
+  const name = entryName(built, s);
+  const tile = ownTile(images.indptr[built.i] + s, editor.frames, () => editor.lastPlace);
+  const changed = (change) => () => { change(); editor.update(); };
+  const isOn = make("input", {type: "checkbox", role: "switch", "aria-label": `${name} on`,
+    input: changed(() => { state.on[s] = isOn.checked; })});
+  const factor = make("input", {type: "range", min: 0, max: 3, step: 0.1, "aria-label": `Factor of ${name}`,
+    input: changed(() => { state.factors[s] = Number(factor.value); state.on[s] = true; })});
+  const reset = make("button", {type: "button", class: "quiet", "aria-label": `Reset ${name}`,
+    click: changed(() => { state.factors[s] = 1; state.on[s] = true; isOn.focus(); })}, "↺");
+  const text = make("span", {});
+  const follow = () => {
+    isOn.checked = state.on[s];
+    factor.value = state.factors[s];
+    text.textContent = `×${state.factors[s].toFixed(1)}`;
+    factor.setAttribute("aria-valuetext", `${state.factors[s].toFixed(1)} times`);
+    reset.disabled = state.on[s] && state.factors[s] === 1;
+    tile.classList.toggle("silent", !editor.weights[s]);
+  };
+  editor.followers.push(follow);
+  follow();
+  return make("div", {class: "control", role: "group", "aria-label": name},
+    tile, make("div", {class: "knobs"}, make("label", {class: "switch"}, isOn, text), reset, factor));
+}
+
+/** An atom, and the place at which a small one is. */
+function entryName(built, s) {
+  const name = atomName(built.indices[s]);
+  if (!PLACES) return name;
+  const [row, column] = [Math.floor(built.places[s] / PLACES.columns), built.places[s] % PLACES.columns];
+  return `${name} at place ${row}, ${column}`;
+}
+
+function correlationChart(editor) {
+  const {curve, last} = editor.built;
+  const label = `Correlation from ${correlationText(curve[0])} with no atom to ${correlationText(curve[last])} with all`;
+  const frame = lineChart(label, [curve.map((r, s) => [s, r])], "atoms", {x: [0, Math.max(1, last)], whole: true});
   const mark = draw("circle", {class: "dot second", r: 5});
   frame.svg.append(mark);
-  curve.append(chart("Correlation with the original", frame.svg));
-
-  function update() {
-    const s = Number(slider.value);
-    const bytes = s === built.last && n ? built.guess : asBytes(addUp(built, Math.min(s, n)));
-    paint(views[1], bytes);
-    paint(views[2], difference(built.original, bytes), true);
-    frames.forEach((frame) => moveFrame(frame, lastPlace()));
-    tiles.forEach((tile, t) => tile.classList.toggle("silent", t >= s));
-    const what = s === 0 ? "the centre alone" : s > n ? `all ${count(images.active[built.i], "atom")}` : `${s} of ${count(images.active[built.i], "atom")}`;
-    output.textContent = `${what} · correlation ${correlationText(built.curve[s])}`;
-    slider.setAttribute("aria-valuetext", output.textContent);
-    mark.setAttribute("cx", frame.x(s));
-    mark.setAttribute("cy", frame.y(built.curve[s]));
-  }
-  paint(views[0], built.original);
-  slider.max = built.last;
-  slider.value = built.last;
-  slider.addEventListener("input", update);
-  update();
+  editor.followers.push(() => {
+    mark.setAttribute("cx", frame.x(editor.state.steps));
+    mark.setAttribute("cy", frame.y(editor.r));
+  });
+  return make("div", {class: "charts"}, chart("Correlation with the original", frame.svg));
 }

@@ -14,21 +14,41 @@ find("#theme").addEventListener("click", () => {
   nameTheme();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
-find("#back").addEventListener("click", () => { trail.pop(); showLast(); });
+find("#back").addEventListener("click", goBack);
 find("#previous").addEventListener("click", () => turn(-1));
 find("#next").addEventListener("click", () => turn(1));
 find("#close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("close", () => { trail.length = 0; });
+dialog.addEventListener("close", leave);
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("keydown", (event) => {
   if (event.target.tagName === "INPUT") return;
   if (event.key === "ArrowLeft") turn(-1);
   if (event.key === "ArrowRight") turn(1);
 });
+window.addEventListener("popstate", followAddress);
+if (FRAMED) { // whose links might lead to the notebook itself
+  find("nav").addEventListener("click", (event) => {
+    if (!event.target.hash) return;
+    event.preventDefault();
+    find(event.target.hash).scrollIntoView();
+  });
+}
 for (const name of ["sort", "class"]) find(`#image-${name}`).addEventListener("change", updateImages);
 for (const name of ["sort", "use", "member", "class"]) find(`#atom-${name}`).addEventListener("change", updateAtoms);
 
-find("#difference-note").textContent = GREY ? " (red where the original is brighter, blue where it is darker)" : " (grey where they agree)";
+find("#images .note").after(colourKey("difference"));
+find("#atoms .note").after(colourKey("atom"));
+find("#labels-save").addEventListener("click", saveLabels);
+find("#labels-save").hidden = FRAMED; // which may save no files
+find("#labels-copy").replaceWith(copyButton(labelsText, "the labels as JSON"));
+find("#labels-file").addEventListener("change", (event) => {
+  if (event.target.files.length) readLabels(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be read again
+});
+const linkButton = copyButton(() => location.href, "to this", "Copy link");
+linkButton.hidden = FRAMED;
+find("#close").before(linkButton);
+loadLabels();
 if (images.label) options(find("#image-class"), classes);
 if (data.members > 1) options(find("#atom-member"), range(data.members).map((e) => String(e + 1)));
 if (N_TOLD) {
@@ -39,5 +59,7 @@ nameTheme();
 drawTraining();
 updateImages();
 updateAtoms();
+labelsChanged();
+followAddress();
 // After the first paint.
 setTimeout(() => [startTable, startMap, startClasses, startCompare].forEach((start) => start()));

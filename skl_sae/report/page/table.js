@@ -72,8 +72,8 @@ function drawHead() {
   });
   find(".atom-table thead").replaceChildren(make("tr", {}, make("th", {scope: "col"}, make("span", {class: "unseen"}, "Selected")), ...heads));
   if (focused) find(`.atom-table [data-sort="${focused}"]`)?.focus();
-  const note = measureOf(listed.key)?.note;
-  find("#table-note").textContent = note ? `Sorted by ${note}.` : "";
+  const measure = measureOf(listed.key);
+  find("#table-note").textContent = measure ? `Sorted by ${measure.name.replace(", %", "")}: ${measure.note}.` : "";
 }
 
 /** Sort by a column; its first sort is from the largest, of what is no measure from the first. */
@@ -138,10 +138,8 @@ function showPicked() {
 /** Copy the list; where a page may not, it is selected to be copied by the keyboard. */
 async function copyPicked() {
   const field = find("#picked");
-  try {
-    await navigator.clipboard.writeText(field.value);
-    find("#picked-note").textContent = `${count(listed.picked.size, "column")} copied`;
-  } catch {
+  if (await copyText(field.value)) find("#picked-note").textContent = `${count(listed.picked.size, "column")} copied`;
+  else {
     field.focus();
     find("#picked-note").textContent = "Press Ctrl+C to copy";
   }

@@ -70,3 +70,12 @@ function difference(original, other) {
   }
   return bytes;
 }
+
+/** What the colours of atoms, or of differences, mean. */
+function colourKey(kind) {
+  const words = kind === "atom" ? ["takes away", "adds"] : ["darker", "brighter"];
+  const bar = make("span", {class: GREY ? "bar signed" : "bar grey", role: "img", "aria-label": GREY ? "from blue over white to red" : "from dark over grey to bright"});
+  const zero = GREY ? "white" : "middle grey, in each of red, green and blue,";
+  const text = kind === "atom" ? `${zero[0].toUpperCase()}${zero.slice(1)} is 0.` : `The original against the reconstruction; ${zero} is no difference.`;
+  return make("p", {class: "key"}, make("span", {}, words[0], bar, words[1]), make("span", {class: "muted"}, text));
+}

@@ -18,12 +18,9 @@ function similarImages(i) {
   return section("Images of similar codes, and the cosines of their activations",
     make("div", {class: "grid small similar"}, ...found.map((t) => {
       const other = images.similar[i * n + t];
-      const cosine = correlationText(images.likeness[i * n + t]);
-      return make("button", {
-        class: "tile", type: "button", "data-image": other, title: imageName(other),
-        "aria-label": `${imageName(other)}, cosine ${cosine}`, click: () => show({kind: "image", index: other}),
-      },
-      thumbnail("image", other, imageName(other)),
-      make("div", {class: "caption"}, make("span", {class: "name"}, imageClass(other) ?? ""), make("span", {}, cosine)));
+      return tileOf({kind: "image", index: other}, {title: imageName(other)},
+        thumbnail("image", other, imageName(other)),
+        make("div", {class: "caption"}, make("span", {class: "name"}, unseen(`${imageName(other)} `), imageClass(other) ?? ""),
+          make("span", {}, unseen(", cosine "), correlationText(images.likeness[i * n + t]))));
     })));
 }
