@@ -9,7 +9,7 @@ from .._model_file._atomic import replacing
 from ..report import SAEReport
 from ._progress import percent
 
-# Shares of the time that parts of the report take, which keeps them once they are there, and its page.
+# Shares of the time that parts of the report take, which keeps them, and that its page takes.
 _PARTS, _PAGE = {"summary": 4, "measures": 5, "models": 1}, 14
 
 
