@@ -132,8 +132,11 @@ class _Stage:
         self.done, self.began = 0, time.monotonic()
         self.meanwhile, self.interrupted_at, self.resumed_at = None, None, None
         self.first = None  # time and amount of what was done first
+        self.reached_at = None
 
     def reach(self, n):
+        if n != self.done:
+            self.reached_at = time.monotonic()
         self.done = n
         if self.first is None and n:
             self.first = time.monotonic(), n
@@ -177,8 +180,11 @@ class _Stage:
             return ""
         # The first step may have waited for a compiler, so it does not count.
         since, n = self.first
-        rate = (self.done - n) / (now - since)
-        return f", {_duration((self.total - self.done) / rate)} left" if rate else ""
+        if self.done == n:
+            return ""
+        # As it was when the last step was done: what is told does not grow during a long one.
+        left = (self.total - self.done) * (self.reached_at - since) / (self.done - n)
+        return f", {_duration(max(0, left - (now - self.reached_at)))} left"
 
 
 class _TimedStage(_Stage):
@@ -199,6 +205,11 @@ class _TimedStage(_Stage):
     def figures(self):
         left = self._seconds - (time.monotonic() - self.began)
         return f"about {_duration(left)} left" if left >= 1 else "nearly done"
+
+
+def percent(done, total):
+    """Text on how much is done, in hundredths."""
+    return "finishing" if done == total else f"{100 * done // total} %"
 
 
 def _duration(seconds):

@@ -22,6 +22,7 @@ from ._images import folder_images, image_loader, photographs
 from ._options import PROGRAM, OptionError
 from ._output import MODEL, mark
 from ._page import write_report
+from ._progress import percent
 
 
 def run(options, progress):
@@ -69,8 +70,7 @@ def _run(options, progress):
         say_classes(progress, images, sae, codes, pca)
     n_samples = len(images.train) * (1 + sae.augmenter.n_copies if options.augment else 1)
     _say_summary(progress.say, sae, n_samples * sae.n_iter_, seconds)
-    progress.begin("Writing the report")
-    write_report(sae, images, images.test, options)
+    write_report(sae, images, images.test, options, progress)
     progress.end()
     progress.say(f"Wrote {', '.join([*written, 'report.html'])} to {options.output}.")
     model, report = options.output / MODEL, options.output / "report.html"
@@ -87,7 +87,7 @@ def _fitted(images, options, progress):
     sae = kind(options, images.image_shape)
     # The estimator's callbacks come after epochs, which may take minutes.
     sae._watch = _step_watcher(progress, options.epochs)
-    progress.begin("Starting: initial atoms", 100, _percent)
+    progress.begin("Starting: initial atoms", 100, percent)
     start = time.perf_counter()
     with (
         progress.saying_what_is_printed(),
@@ -132,10 +132,6 @@ def _common(options, image_shape):
         "random_state": options.seed,
         "verbose": 1,
     }
-
-
-def _percent(done, total):
-    return "finishing" if done == total else f"{done} %"
 
 
 def _step_watcher(progress, n_epochs):

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from ._progress import percent
+
 _ALL = "fit", "transform", "report", "info", "convert"
 # Shares of the time that libraries take to import, in this order, and what needs them.
 _LIBRARIES = {
@@ -37,9 +39,7 @@ def start(options, progress, version):
 def _load_libraries(command, progress):
     """Import what takes long, for the progress to tell how long."""
     shares = {name: share for name, (share, commands) in _LIBRARIES.items() if command in commands}
-    progress.begin(
-        "Loading libraries", sum(shares.values()), lambda done, total: f"{100 * done // total} %"
-    )
+    progress.begin("Loading libraries", sum(shares.values()), percent)
     for name, share in shares.items():
         import_module(name)
         progress.add(share)
