@@ -1,7 +1,7 @@
 """The report as axe-core sees it, in a browser."""
 
 import pytest
-from check_accessibility import COLOURS, WIDTHS, problems
+from check_accessibility import VIEWS, problems
 from pages import X, Y, needs_chromium
 
 from skl_sae.report import SAEReport
@@ -14,10 +14,10 @@ def address(sae, tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(params=[(c, w) for c in COLOURS for w in WIDTHS], ids=", ".join)
+@pytest.fixture(params=VIEWS, ids=str)
 def page(request, browser, address):
     colours, width = request.param
-    size = {"width": WIDTHS[width], "height": 900}
+    size = {"width": width, "height": 900}
     page = browser.new_page(viewport=size, color_scheme=colours)
     page.goto(address)
     page.locator("#compare .tile").first.wait_for()  # the last to be there
