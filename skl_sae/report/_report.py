@@ -139,7 +139,7 @@ class SAEReport:
         image_shape: Shape | None = None,
         filenames: Sequence[str] | ArrayLike | None = None,
         compare: Any = None,
-        labels: Mapping[int, str] | AnyPath | None = None,
+        labels: Mapping[int, str] | Mapping[str, str] | AnyPath | None = None,
     ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)
