@@ -29,6 +29,18 @@ DIAGRAMS = {
         [(0, 1, "save"), (0, 2, "dump"), (0, 3, "interop"), (1, 4, "load"), (2, 5, "load"),
          (3, 6, "theirs")],
     ),
+    "command": (
+        30,
+        [
+            ("folder of images,\nsub-folders are classes", 0, 15, 28, "plain"),
+            ("model.safetensors", 46, 25, 22, "model"),
+            ("codes, curves", 46, 15, 22, "model"),
+            ("report.html", 46, 5, 22, "model"),
+            ("codes of\nother images", 84, 25, 16, "other"),
+            ("report on\nother images", 84, 8, 16, "other"),
+        ],
+        [(0, 1, ""), (0, 2, "fit"), (0, 3, ""), (1, 4, "transform"), (1, 5, "report")],
+    ),
     "interop": (
         30,
         [

@@ -23,7 +23,9 @@ def show_equation(translator, node):
     """TeX as MathML, which browsers show by themselves, with no script."""
     if isinstance(node, nodes.math_block):
         equation = convert(node.astext(), display="block")
-        translator.body.append(f'<div class="equation">{equation}</div>')
+        # Wide ones scroll, which the keyboard can do only where it has the focus.
+        scrolls = 'class="equation" tabindex="0" role="group" aria-label="Equation"'
+        translator.body.append(f"<div {scrolls}>{equation}</div>")
     else:
         translator.body.append(convert(node.astext()))
     raise nodes.SkipNode

@@ -15,7 +15,10 @@ sys.path.append(str(Path(__file__).resolve().parent / "report"))
 
 from pages import CHROMIUM, OPTIONS
 
-PAGES = ["index.html", "user_guide.html", "guide/model.html", "api.html", "benchmarks.html"]
+PAGES = [
+    "index.html", "user_guide.html", "guide/model.html", "api.html", "benchmarks.html",
+    "auto_examples/index.html",
+]  # fmt: skip
 WIDTHS = {"narrow": 400, "wide": 1280}
 COLOURS = ["light", "dark"]
 

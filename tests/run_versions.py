@@ -36,7 +36,8 @@ SETS = {
     ],
     "newest": [],
 }
-TOOLS = ["pytest>=8", "hypothesis>=6.100", "pandas", "safetensors>=0.6", "skops>=0.12"]
+# What those tests import, and what scikit-learn's bar of progress does.
+TOOLS = ["pytest>=8", "hypothesis>=6.100", "pandas", "rich"]
 SHOWN = ["numpy", "scipy", "scikit-learn", "torch", "numba", "pillow", "matplotlib"]
 
 # Tests that call what other libraries may change, each with the library that it is chosen for:

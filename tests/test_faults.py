@@ -51,9 +51,11 @@ def test_fault_03_too_few_dimensions(X, estimator, select):
         estimator.fit(select(X))
 
 
-def test_fault_04_images_not_flattened(estimator):
-    with pytest.raises(ValueError, match=r"dim 4.*reshape"):
-        estimator.fit(np.zeros((3, 8, 8, 3)))
+def test_fault_04_images_not_flattened(X, estimator):
+    """They are taken as they are; what has more dimensions is neither rows nor images."""
+    assert estimator.fit(X.reshape(-1, 2, 2, 3)).image_shape_ == (2, 2, 3)
+    with pytest.raises(ValueError, match=r"Expected rows.*images.*got an array of shape \(3, 2, 8"):
+        estimator.fit(np.zeros((3, 2, 8, 8, 3)))
 
 
 def test_fault_05_empty(X, estimator):

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from .._model_file._atomic import replacing
 from ..metrics import row_correlations
 from ._coding import autoencoder_of, can_be_inverted, loaded_pipeline, parts_of_files, said_of
-from ._figures import say_table, summary_of
+from ._figures import say_table
 from ._images import listed, loaded
 from ._options import OptionError
 from ._page import write_report
@@ -93,7 +93,7 @@ def report(options, progress):
     pipeline = loaded_pipeline(options, progress)
     progress.say(said_of(pipeline))
     sae, loader = autoencoder_of(pipeline), pipeline[0]
-    if sae is None or not hasattr(sae, "centers_"):
+    if not hasattr(sae, "loss_curve_"):  # or an ensemble of several
         raise OptionError(
             "MODEL", "Expected an ImageLoader and one autoencoder, which a report can show, got "
             f"{' and '.join(type(step).__name__ for step in pipeline)}: {str(options.model)!r}.",
@@ -102,8 +102,7 @@ def report(options, progress):
     images.image_shape = loader._image_shape()
     os.makedirs(options.output, exist_ok=True)
     progress.begin("Writing the report")
-    written = write_report(sae, images, np.arange(len(images.data)), options)
-    figures = summary_of(written)
+    figures = write_report(sae, images, np.arange(len(images.data)), options)
     progress.end()
     _say_classes(pipeline, images, progress)
     say_table(progress, ["Images", "correlation", "FVU"], [(f"{len(images.data):,}", *figures)])

@@ -24,7 +24,7 @@ class _Row(NamedTuple):
     name: str
     correlation: float | None  # None where it is undefined
     fvu: float | None
-    n_active: float  # numbers of an image's code, at most
+    n_active: int  # numbers of an image's code, at most
 
 
 def held_out_figures(images, sae, codes):
@@ -58,16 +58,29 @@ def say_figures(progress, images, sae, codes, figures):
         progress.begin("Comparing members with PCA")
         members = _member_reconstructions(sae, codes[images.test])
         rows += [_row(f"member {i}", images, sae, m, k) for i, m in enumerate(members, 1)]
-        rows.append(_pca_row(_fitted_pca(images, k, progress), images, sae))
+        if k < pca.n_components_:  # else there are no more directions than that one has
+            rows.append(_pca_row(_fitted_pca(images, k, progress), images, sae))
     say_table(progress, ["Held out", "correlation", "FVU", "active numbers"], [
-        (row.name, figure(row.correlation), figure(row.fvu), f"{row.n_active:,}")
+        (row.name, figure(row.correlation), figure(row.fvu), str(row.n_active))
         for row in rows
     ])  # fmt: skip
+    _say_constant(progress, images)
     progress.say(
         f"FVU: fraction of variance unexplained, about the {about} of the images learned.\n"
         f"Active numbers: at most; of an image's code {figures['n_active']:,.1f} on average."
     )
     return pca
+
+
+def _say_constant(progress, images):
+    """Tell how many images have no correlation."""
+    test = images.data[images.test]
+    n_constant = int(np.isnan(row_correlations(test, test)).sum())
+    if n_constant:
+        progress.note(
+            f"{n_constant} of {len(test)} images held out are one tone of grey, and have no "
+            "correlation."
+        )
 
 
 def _row(name, images, sae, reconstruction, n_active):
@@ -114,18 +127,8 @@ def figure(value):
     return "undefined" if value is None else f"{value:.4f}"
 
 
-def summary_of(report):
-    """Return correlation and unexplained variance of a report's images, as text."""
-    correlations, unexplained = report._reconstruction_figures()
-    varying = correlations[~np.isnan(correlations)]
-    return (
-        figure(varying.mean() if len(varying) else None),
-        figure(None if np.isnan(unexplained) else unexplained),
-    )
-
-
 def _name(pca):
-    return f"PCA, {pca.n_components_:,} components"
+    return f"PCA, {pca.n_components_} components"
 
 
 def _member_reconstructions(sae, codes):

@@ -259,6 +259,8 @@ class _Log(_Nobody):
         self._title = None
 
     def begin(self, stage):
+        if stage.title == self._title:  # it goes on, and is counted from now on
+            return
         self._title = stage.title
         self.say(f"{stage.title} ...", self._stream)
 

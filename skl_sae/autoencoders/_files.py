@@ -1,5 +1,7 @@
 """Files of any model of this package: autoencoders, ensembles, and Pipelines of our steps."""
 
+from typing import Any
+
 from sklearn.pipeline import Pipeline
 
 from .._model_file._format import FORMAT
@@ -7,6 +9,7 @@ from .._model_file._pipeline import read_pipeline, write_pipeline
 from .._model_file._safetensors import ModelFileError, read_metadata_alone
 from ..images._augmenter import ImageAugmenter
 from ..images._loader import ImageLoader
+from ..images._typing import AnyPath
 from ._bagging import BaggingSparseAutoencoder
 from ._base import BaseSparseAutoencoder, _warn_of_version
 from ._boosting import BoostingSparseAutoencoder
@@ -25,7 +28,9 @@ AUTOENCODERS = {
 STEPS = AUTOENCODERS | {cls.__name__: cls for cls in (ImageLoader, ImageAugmenter, CodePooling)}
 
 
-def save(estimator, path, *, optimizer=False):
+def save(
+    estimator: BaseSparseAutoencoder | Pipeline, path: AnyPath, *, optimizer: bool = False
+) -> None:
     """Write a fitted autoencoder, or a Pipeline of steps of this package, to one file.
 
     The file is in the safetensors format, is replaced as a whole or not at all, and runs no code
@@ -90,7 +95,7 @@ def save(estimator, path, *, optimizer=False):
         )  # fmt: skip
 
 
-def load(path):
+def load(path: AnyPath) -> Any:  # whoever asks knows which
     """Read any model or Pipeline of this package; safe also with files from strangers.
 
     Nothing in the file is run, and its classes are chosen from a closed list, as

@@ -13,7 +13,7 @@ def rows_of_images(X):
     ----------
     X : object
         Images are an array of shape (n, H, W) or (n, H, W, C), in memory or read when asked for; a
-        list of such arrays (H, W) or (H, W, C); or a list of Pillow's images.
+        list of such arrays (H, W) or (H, W, C), or of lists as these; or a list of Pillow's images.
 
     Returns
     -------
@@ -45,18 +45,28 @@ def without_channel(shape):
 
 def _stacked(X):
     """One array of a list of images; anything else as it is."""
-    is_list = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object)
-    if not is_list or not len(X):
-        return X
     # Who has none of Pillow's images need not wait for its import.
-    pillow = sys.modules.get("PIL.Image")
-    if pillow is not None and isinstance(X[0], pillow.Image):
-        return _stacked_pictures(X, pillow.Image)
-    if getattr(X[0], "ndim", 0) not in (2, 3) or hasattr(X[0], "columns"):
+    picture = getattr(sys.modules.get("PIL.Image"), "Image", ())
+    if isinstance(X, picture):
+        raise ValueError(f"Expected a list of images, got one image of size {X.size}.")
+    if getattr(getattr(X, "dtype", None), "kind", "") == "O" and X.ndim == 1:
+        X = list(X)  # an array of objects, or a column of a frame
+    if not isinstance(X, (list, tuple)) or not len(X):
+        return X
+    if isinstance(X[0], picture):
+        return _stacked_pictures(X, picture)
+    if not _is_image(X[0]):
         return X
     images = [np.asarray(image) for image in X]
     _check_alike("shape", [image.shape for image in images])
     return np.stack(images)
+
+
+def _is_image(item):
+    """Whether an item of a list is an image (H, W) or (H, W, C), as an array or as lists."""
+    if isinstance(item, (list, tuple)):
+        return len(item) > 0 and isinstance(item[0], (list, tuple, np.ndarray))
+    return getattr(item, "ndim", 0) in (2, 3) and not hasattr(item, "columns")
 
 
 def _stacked_pictures(pictures, kind):

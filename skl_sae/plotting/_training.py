@@ -56,7 +56,9 @@ class TrainingDisplay:
         self.validation_scores = validation_scores
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, axes: "Sequence[Axes] | None" = None) -> Self:
+    def from_estimator(
+        cls, estimator: Any, *, axes: "Sequence[Axes] | np.ndarray | None" = None
+    ) -> Self:
         """Draw the curves of a fitted autoencoder.
 
         Parameters
@@ -77,7 +79,7 @@ class TrainingDisplay:
         )
         return display.plot(axes)
 
-    def plot(self, axes: "Sequence[Axes] | None" = None) -> Self:
+    def plot(self, axes: "Sequence[Axes] | np.ndarray | None" = None) -> Self:
         """Draw the curves.
 
         Parameters

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..inspection import class_selectivity
 from ._compare import comparisons, models
-from ._measures import atom_measures
+from ._measures import atom_measures, in_classes
 from ._reading import Reading
 from ._summary import summary_figures
 
@@ -100,13 +100,7 @@ class Findings:
         return ClassFigures(
             counts=counts,
             correlations=np.where(n_defined > 0, sums / np.maximum(n_defined, 1), np.nan),
-            means=_means(self.reading.subject.rows, labels, counts),
+            means=in_classes(labels) @ self.reading.subject.rows / counts[:, None],
             atoms=best,
             auc=np.take_along_axis(auc, best, axis=1),
         )
-
-
-def _means(rows, labels, counts):
-    means = np.zeros((len(counts), rows.shape[1]))
-    np.add.at(means, labels, rows)
-    return means / counts[:, None]

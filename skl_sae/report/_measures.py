@@ -83,6 +83,11 @@ def _dead_in_training(estimator, n_atoms):
     return 1.0 - fired.any(axis=0)
 
 
+def in_classes(labels):
+    """Return a sparse array of shape (n_classes, n_images), 1 where an image is of a class."""
+    return sp.csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))))
+
+
 def purity(activations, labels):
     """Return the share of the most frequent class among the images on which an atom fires.
 
@@ -93,9 +98,7 @@ def purity(activations, labels):
     dominant : ndarray of shape (n_atoms,)
         Index of that class.
     """
-    ones = np.ones(len(labels))
-    of_class = sp.csr_array((ones, (labels, np.arange(len(labels)))))
-    counts = (of_class @ activations.astype(bool).astype(np.float64)).toarray()
+    counts = (in_classes(labels) @ activations.astype(bool).astype(np.float64)).toarray()
     total = counts.sum(axis=0)
     share = np.divide(counts.max(axis=0), total, np.full(len(total), np.nan), where=total > 0)
     return share, counts.argmax(axis=0)

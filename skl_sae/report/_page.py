@@ -90,7 +90,7 @@ def models_table(names, columns):
         for figure in columns[0]
     )
     return (
-        '<h3>Side by side</h3><div class="scroll"><table class="plain models"><thead><tr>'
+        '<h2>Side by side</h2><div class="scroll"><table class="plain models"><thead><tr>'
         f'<th scope="col">Figure</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

@@ -4,7 +4,9 @@ import contextlib
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
@@ -188,7 +190,8 @@ def test_numbers_are_taken_as_they_are(pixels):
     fitted = flat().fit(pixels)
     assert fitted.centers_.max() > 50
     assert (fitted.transform(pixels) != fitted.transform(pixels.astype(np.float64))).nnz == 0
-    assert (fitted.transform(list(pixels)) != fitted.transform(pixels)).nnz == 0
+    for given in (list(pixels), tuple(pixels), pixels.tolist(), torch.from_numpy(pixels)):
+        assert (fitted.transform(given) != fitted.transform(pixels)).nnz == 0
 
 
 # --- Pillow's images ---
@@ -198,7 +201,9 @@ def test_numbers_are_taken_as_they_are(pixels):
 def test_pictures_are_in_0_to_1(pixels, pictures, estimator):
     of_pictures, of_rows = clone(estimator).fit(pictures), clone(estimator).fit(pixels / 255)
     assert of_pictures.image_shape_ == SHAPE
-    assert (of_pictures.transform(pictures) != of_rows.transform(pixels / 255)).nnz == 0
+    codes = of_rows.transform(pixels / 255)
+    for given in (pictures, tuple(pictures), pd.Series(pictures)):
+        assert (of_pictures.transform(given) != codes).nnz == 0
     figures = [
         reconstruction_figures(of_pictures, given).fvu
         for given in (pictures, pixels / np.float32(255))
@@ -236,6 +241,8 @@ def test_pictures_must_be_alike(pictures):
     ):
         with pytest.raises(ValueError, match=f"Expected images .*{words}"):
             flat().fit([*first, other])
+    with pytest.raises(ValueError, match=r"list of images, got one image of size \(4, 6\)"):
+        flat().fit(odd)
     with pytest.raises(ValueError, match="range"):
         flat().fit([odd.convert("F")])
     with pytest.raises(ValueError, match=r"one shape, \(6, 4\) as the first has, got \(5, 4\)"):
@@ -256,8 +263,6 @@ def test_in_scikit_learns_tools(pictures):
 def test_the_augmenter_and_a_network_take_them(pixels, pictures):
     with pytest.raises(ValueError, match=r"Expected images of image_shape=\(4, 6\), got \(6, 4\)"):
         ImageAugmenter((4, 6)).fit(pictures)
-    import torch
-
     embedder = ImageEmbedder(torch.nn.Flatten())
     np.testing.assert_allclose(embedder.fit_transform(pictures), rows_of(pixels) / 255, rtol=1e-6)
 

@@ -168,8 +168,10 @@ def test_images_of_four_dimensions(X, X_test, tmp_path):
     assert one.transform(larger).shape[0] == 150
     with pytest.raises(ValueError, match="3 channel"):
         one.transform(mapped(X.reshape(600, 8, 24), tmp_path))
-    with pytest.raises(ValueError, match="dim 4"):
-        flat().fit(images)
+    whole = flat(max_iter=1).fit(images)
+    assert whole.image_shape_ == SHAPE
+    rows = images.reshape(len(X), -1)
+    np.testing.assert_array_equal(whole.components_, flat(max_iter=1).fit(rows).components_)
 
 
 def test_partial_fit(X, tmp_path):

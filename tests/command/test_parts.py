@@ -8,9 +8,17 @@ import webbrowser
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from PIL import Image
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skl_sae import ImageLoader, TopKSparseAutoencoder, find_images, load, save
+from skl_sae import (
+    BaggingSparseAutoencoder,
+    ImageLoader,
+    TopKSparseAutoencoder,
+    find_images,
+    load,
+    save,
+)
 from skl_sae import __main__ as command
 from skl_sae.datasets import make_cells
 from skl_sae.interop import from_saelens
@@ -186,13 +194,17 @@ def test_models_that_do_not_suit(folder, model, tmp_path, capsys):
     two = TopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0)
     two.fit(alone.set_params(sparse_output=False).transform(X))
     save(make_pipeline(ImageLoader((10, 8), "L"), alone, two), tmp_path / "two")
+    bagging = BaggingSparseAutoencoder(two, 2, random_state=0).fit(X)
+    save(make_pipeline(ImageLoader((10, 8), "L"), bagging), tmp_path / "bagging")
     (tmp_path / "text").write_text("no model")
     (tmp_path / "folder").mkdir()
     new, out = folder / "new", tmp_path / "new"
     for arguments, match in [
         (["transform", tmp_path / "alone", new], "MODEL: Expected a Pipeline that begins with"),
         (["report", tmp_path / "two", new], "MODEL: Expected an ImageLoader and one autoencoder"),
+        (["report", tmp_path / "bagging", new], "MODEL: Expected an ImageLoader and one autoenc"),
         (["convert", tmp_path / "two", out, "--to", "saev"], "IN: Expected a Pipeline with one"),
+        (["convert", tmp_path / "bagging", out, "--to", "saev"], ".*export each of estimators_"),
         (["info", tmp_path / "text"], "Expected a model file"),
         (["info", tmp_path / "none"], "MODEL: Expected a model's file, got nothing there"),
         (["info", tmp_path / "folder"], "MODEL: Expected a model's file, got nothing there"),
@@ -239,3 +251,21 @@ def test_one_autoencoder_is_no_ensemble(folder, tmp_path, capsys):
     expected = [f"{held_out[n]:.4f}" for n in ("correlation", "fvu")]
     assert (name, figures) == ("autoencoder", [*expected, "3"])
     assert (pca[:3], n_active) == (["PCA,", "3", "components"], "3")
+
+
+def test_images_of_one_tone_have_no_correlation(tmp_path, capsys):
+    (tmp_path / "tones").mkdir()
+    for i in range(4):
+        Image.new("L", (8, 8), 50 * i).save(tmp_path / "tones" / f"{i}.png")
+    arguments = [tmp_path / "tones", *FITTED, "--mode", "L", "--output", tmp_path / "out"]
+    assert run(*arguments) == 0
+    out, error = capsys.readouterr()
+    assert "1 of 1 images held out are one tone" in error
+    table = out.partition("Held out ")[2].splitlines()[1:]
+    assert table[0].split()[:2] == ["ensemble", "undefined"]
+    # There are no more directions than images that were learned, so no second PCA.
+    assert sum(line.startswith("PCA") for line in table) == 1
+    held_out = load(tmp_path / "out" / "model.safetensors").held_out_
+    assert held_out["correlation"] is None and held_out["fvu"] >= 0
+    assert run("info", tmp_path / "out") == 0
+    assert "correlation undefined" in " ".join(capsys.readouterr().out.split())

@@ -184,3 +184,42 @@ def test_compiling_is_told_where_it_happens():
         assert outer(2) == 4
     outer(1.5)
     assert told == []
+
+
+def test_a_stage_of_known_length(quick):
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress.begin("Fitting PCA")
+        progress.begin_of("Fitting PCA", 3)
+        time.sleep(0.12)
+        assert progress._stage.done in range(2, 99)
+        progress._stage.began -= 10
+        time.sleep(0.12)
+        assert progress._stage.done == 99
+    lines = stream.getvalue().splitlines()
+    assert lines.count("Fitting PCA ...") == 1
+    assert "Fitting PCA: about 3 s left" in lines and lines[-1] == "Fitting PCA: nearly done"
+
+
+def test_lines_fit_a_terminal(terminal):
+    with Progress(terminal.stream) as progress:
+        progress.say("one two three four five six seven eight nine tens\n\n" + "/a/path" * 10)
+        progress.say("one two three four five six seven eight nine tens more")
+        assert progress.columns == 49
+    kept, _ = shown(terminal.written())
+    whole = "one two three four five six seven eight nine tens"  # 49 letters
+    assert kept[:5] == [whole, "", "/a/path" * 10, whole, "more"]
+    assert Progress(io.StringIO()).columns is None
+
+
+def test_a_quiet_progress_says_nothing(quick, capsys):
+    stream = io.StringIO()
+    with Progress(stream, quiet=True) as progress:
+        progress.begin("Reading", 10)
+        progress.add(5)
+        progress.say("something")
+        progress.note("something else")
+        with progress.saying_what_is_printed():
+            print("printed")
+        time.sleep(0.1)
+    assert stream.getvalue() == "" and capsys.readouterr() == ("", "")

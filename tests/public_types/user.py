@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 import numpy as np
 from PIL import Image
+from sklearn.pipeline import make_pipeline
 
 import skl_sae
 from skl_sae import (
@@ -21,9 +22,11 @@ from skl_sae import (
     LazyRows,
     TopKSparseAutoencoder,
     find_images,
+    load,
     load_codes,
     pearson_correlation,
     reconstruction_correlation,
+    save,
 )
 from skl_sae.datasets import load_photographs, make_cells, make_sparse_rows
 from skl_sae.inspection import (
@@ -64,10 +67,15 @@ def estimators(X: np.ndarray, y: np.ndarray) -> None:
     assert_type(sae.prefix(16), TopKSparseAutoencoder)
     assert_type(TopKSparseAutoencoder.load("model.safetensors"), TopKSparseAutoencoder)
     sae.save("model.safetensors", optimizer=True)
+    save(make_pipeline(ImageLoader(), sae), "pipeline.safetensors")
+    load("pipeline.safetensors").transform(["image.png"])
+    save(sae)  # type: ignore[call-arg]
     codes = sae.fit_transform(X)
     codes.toarray()
     sae.transform_to(X, "codes.npz")
     load_codes("codes.npz")
+    skl_sae.save(sae, "pipeline.safetensors", optimizer=False)
+    skl_sae.load("pipeline.safetensors").transform(X)
     TopKSparseAutoencoder(sparsity="gated")  # type: ignore[arg-type]
     TopKSparseAutoencoder(k="8")  # type: ignore[arg-type]
     TopKSparseAutoencoder(atoms=64)  # type: ignore[call-arg]

@@ -10,7 +10,7 @@ from skl_sae.report import SAEReport
 @pytest.fixture(scope="module")
 def address(sae, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    SAEReport(sae, X, Y, image_shape=(8, 8)).write_html(path)
+    SAEReport(sae, X, Y, image_shape=(8, 8), compare=sae).write_html(path)
     return path.as_uri()
 
 
@@ -20,6 +20,7 @@ def page(request, browser, address):
     size = {"width": WIDTHS[width], "height": 900}
     page = browser.new_page(viewport=size, color_scheme=colours)
     page.goto(address)
+    page.locator("#compare .tile").first.wait_for()  # the last to be there
     yield page
     page.close()
 
@@ -32,3 +33,11 @@ def test_browser_finds_no_error_of_accessibility(page):
         page.locator("dialog").wait_for(state="visible")
         assert problems(page) == []
         page.keyboard.press("Escape")
+
+
+@needs_chromium
+def test_browser_tells_what_has_no_name(browser):
+    page = browser.new_page()
+    page.set_content("<main><button></button></main>")
+    assert any(problem.startswith("button-name (critical)") for problem in problems(page))
+    page.close()

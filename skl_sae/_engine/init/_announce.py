@@ -16,10 +16,10 @@ def starts_announced(tell):
         _TELL.reset(token)
 
 
-def announced(starts, n_before, n_starts):
-    """Pass starts on, and tell of each when it has been judged."""
-    tell = _TELL.get()
+def announced(starts, n_starts, member, n_members):
+    """Pass the starts of a member on, at most n_starts, and tell of each when it was judged."""
+    tell = _TELL.get() or (lambda done, total: None)
     for i, start in enumerate(starts, 1):
         yield start
-        if tell is not None:
-            tell(n_before + i, n_starts)
+        tell(member * n_starts + i, n_members * n_starts)
+    tell((member + 1) * n_starts, n_members * n_starts)

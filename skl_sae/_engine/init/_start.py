@@ -99,8 +99,7 @@ def _fill_principal(members, rows, code, generator, judges, choices):
             choice, start = next(starts)
         else:
             judged_by = drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row)
-            n_starts = len(allowed)
-            starts = announced(starts, i * n_starts, len(members) * n_starts)
+            starts = announced(starts, len(allowed), i, len(members))
             choice, start = least_error(starts, *judged_by)
         chosen.append(choice)
         for part, of_start in zip(member, start, strict=True):

@@ -72,8 +72,8 @@ function drawHead() {
   });
   find(".atom-table thead").replaceChildren(make("tr", {}, make("th", {scope: "col"}, make("span", {class: "unseen"}, "Selected")), ...heads));
   if (focused) find(`.atom-table [data-sort="${focused}"]`)?.focus();
-  const note = measureOf(listed.key)?.note;
-  find("#table-note").textContent = note ? `Sorted by ${note}.` : "";
+  const measure = measureOf(listed.key);
+  find("#table-note").textContent = measure ? `Sorted by ${measure.name.replace(", %", "")}: ${measure.note}.` : "";
 }
 
 /** Sort by a column; its first sort is from the largest, of what is no measure from the first. */
