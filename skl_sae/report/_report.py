@@ -39,8 +39,11 @@ class SAEReport:
     The page has a summary, the training curves, the images beside their reconstructions, a gallery
     and a map of the atoms, a table of their measures, to be sorted, filtered and copied from, the
     classes with the atoms that mark them, and matched atoms of members or of two estimators.
-    Opening an atom shows the images on which it fires most strongly and the atoms that fire with
-    it; opening an image shows the atoms that compose it, one by one, and images of similar codes.
+    Opening an atom shows the images on which it fires most strongly, and others from the upper
+    quarter, the middle half and the lower quarter of its activations, what images would be
+    without it, and the atoms that fire with it. Opening an image shows the atoms that compose it,
+    each with a switch and a factor that redraw the reconstruction, and images of similar codes.
+    Both have an address, such as ``report.html#atom-17``, and are found by a search box.
     The page is a single file: it loads nothing else, and shows names and labels as plain text.
     :meth:`to_dict` has the same figures as numbers.
 
@@ -106,6 +109,10 @@ class SAEReport:
     are compressed to keep the page under 15 MB. A notebook that shows the report stores the
     page.
 
+    Labels that are typed into the page are kept in the browser's local storage, under a digest of
+    the atoms and of the ``labels`` given here; a notebook's frame keeps none. The page saves them
+    as a JSON file of the form that ``labels`` takes.
+
     Examples
     --------
     >>> import os, tempfile
@@ -139,7 +146,7 @@ class SAEReport:
         image_shape: Shape | None = None,
         filenames: Sequence[str] | ArrayLike | None = None,
         compare: Any = None,
-        labels: Mapping[int, str] | AnyPath | None = None,
+        labels: Mapping[int, str] | Mapping[str, str] | AnyPath | None = None,
     ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)

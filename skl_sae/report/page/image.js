@@ -125,7 +125,7 @@ function fillEditor(editor, stage, below, python) {
   below.append(
     make("div", {class: "head"}, make("h3", {}, "Its atoms, the strongest first, with their activations"),
       make("div", {class: "tools"}, none, reset)),
-    make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation follow at once. "
+    make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation, then that of the thumbnails, follow at once. "
       + "The slider above switches on the first atoms and all others off."),
     ...controls(editor), ...section("As they add up", correlationChart(editor)));
   python.append(editedPython(editor));

@@ -41,8 +41,7 @@
   function option(view, n) {
     const [name, more] = words[view.kind](view.index);
     const picture = view.kind === "class" ? make("span", {}) : thumbnail(view.kind, view.index, "");
-    return make("div", {role: "option", id: `found-${n}`, "aria-selected": "false",
-      pointerdown: (event) => event.preventDefault(), click: () => choose(n)},
+    return make("div", {role: "option", id: `found-${n}`, "aria-selected": "false", click: () => choose(n)},
     picture, make("span", {class: "name"}, name), make("span", {class: "muted name"}, more));
   }
 
@@ -113,5 +112,7 @@
   box.addEventListener("focus", () => { if (box.value.trim()) update(); });
   box.addEventListener("blur", () => setOpen(false));
   box.addEventListener("keydown", searchKey);
+  // The box keeps the focus while the list is pressed or scrolled by the mouse.
+  find("#results").addEventListener("mousedown", (event) => event.preventDefault());
   document.addEventListener("keydown", slash);
 }
