@@ -29,7 +29,7 @@ def shapes(estimator, X, **given):
     return [
         AtomDisplay.from_estimator(estimator, n_atoms=2, **given).image_shape,
         ReconstructionDisplay.from_estimator(estimator, X, n_images=2, **given).image_shape,
-        SAEReport(estimator, X, **given)._subject.image_shape,
+        tuple(SAEReport(estimator, X, **given).to_dict()["image_shape"]),
     ]
 
 

@@ -374,7 +374,7 @@ def test_labels_are_kept_exported_and_read_back(page, report_file, sae, tmp_path
 
 
 def copied(page, button):
-    """What a button of the dialog copies, from a page that may not use the clipboard."""
+    """Text that a button of the dialog copies, in a page that may not use the clipboard."""
     page.evaluate(
         """() => {
         Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true});
