@@ -56,6 +56,7 @@ def _atoms(findings):
     columns = {
         "atom": plain(np.arange(len(usage.dead))),
         "member": plain(findings.members),
+        "label": [findings.labels.of_atoms.get(j) for j in range(len(usage.dead))],
         "dead": plain(usage.dead),
     }
     for name, values in measures.items():

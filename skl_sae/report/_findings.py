@@ -15,11 +15,12 @@ _ATOMS_OF_A_CLASS = 8
 
 
 class Labels(NamedTuple):
-    """Classes and names that came with the images; None for those that did not."""
+    """Classes, names and labels as they were given; None for classes and names that were not."""
 
     classes: list | None  # names of the classes
     of_image: np.ndarray | None  # index of each image's class
     names: list | None  # names of the images
+    of_atoms: dict  # texts by column of the codes
 
     def n_classes(self):
         """Return the number of classes; 0 without any."""

@@ -150,10 +150,13 @@ class SAEReport:
     ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)
-        of_images = Labels(*_checked_classes(y, n_samples), _checked_names(filenames, n_samples))
+        given = Labels(
+            *_checked_classes(y, n_samples),
+            _checked_names(filenames, n_samples),
+            checked_labels(labels, len(reading.subject.atoms)),
+        )
         other = None if compare is None else _checked_other(reading, compare, X, image_shape)
-        self._findings = Findings(reading, of_images, other)
-        self._atom_labels = checked_labels(labels, len(reading.subject.atoms))
+        self._findings = Findings(reading, given, other)
 
     # --- Public methods ---
 
@@ -204,8 +207,8 @@ class SAEReport:
               ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
               ``stability``.
             - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch.
-            - ``atoms``: a dict for each atom with its number ``atom``, ``member`` (from 0) and
-              measures, see Notes.
+            - ``atoms``: a dict for each atom with its number ``atom``, ``member`` (from 0),
+              ``label`` (None if it has none) and measures, see Notes.
             - ``images``: a dict for each image with ``row``, ``correlation`` and
               ``active_atoms``; ``name`` with filenames, ``class`` with y.
             - ``classes``: a dict for each of two or more classes with ``name``, ``n_images``,
@@ -288,10 +291,10 @@ class SAEReport:
 
     def _reader_data(self):
         """Return data about what readers write and copy."""
-        reading = self._findings.reading
+        reading, labels = self._findings.reading, self._findings.labels.of_atoms
         return {
-            "labels": self._atom_labels,
-            "key": label_key(reading.subject.atoms, self._atom_labels),
+            "labels": labels,
+            "key": label_key(reading.subject.atoms, labels),
             "python": python_lines(reading),
         }
 

@@ -223,7 +223,9 @@ def test_atoms_of_another_size_cannot_be_compared(sae):
 def test_json_has_the_figures_of_the_page(sae, tmp_path):
     names = [HOSTILE[i % len(HOSTILE)] for i in range(len(X))]
     labels = np.array(HOSTILE, dtype=object)[Y]
-    report = SAEReport(sae, X, labels, image_shape=(8, 8), filenames=names)
+    report = SAEReport(
+        sae, X, labels, image_shape=(8, 8), filenames=names, labels={5: HOSTILE[0]}
+    )  # fmt: skip
     figures, page = report.to_dict(), report.html()
     text = report.to_json()
     assert json.loads(text) == figures and text.isascii() and "NaN" not in text
@@ -232,6 +234,7 @@ def test_json_has_the_figures_of_the_page(sae, tmp_path):
     assert (figures["format"], figures["version"]) == ("skl_sae.report", 1)
     assert [image["name"] for image in figures["images"]] == names
     assert [image["class"] for image in figures["images"]] == list(labels)
+    assert [atom["label"] for atom in figures["atoms"]] == [None] * 5 + HOSTILE[:1] + [None] * 42
     assert figures["parameters"]["k"] == 4 and figures["parameters"]["aggregate"] == "concat"
 
     shown = dict(re.findall(r"<dt>(.+?)</dt><dd>(.+?)</dd>", page))

@@ -217,3 +217,13 @@ def test_page_without_classes_or_pairs(browser, tmp_path):
             assert not page.locator(f'nav a[href="{part}"]').is_visible()
         assert "Best class" not in page.locator(".atom-table thead").inner_text()
         assert page.locator("#map-colour").input_value() == "frequency"
+
+
+def test_table_of_labelled_atoms(page, data):
+    page.locator('.grid.atoms > [data-atom="4"]').click()
+    field = page.locator("dialog .field input")
+    field.fill(HOSTILE[0])
+    field.press("Enter")
+    page.locator("#close").click()
+    page.select_option("#table-use", "labelled")
+    assert listed(page) == [4]

@@ -41,7 +41,7 @@ function tableFilter() {
     const value = measure.number(j);
     if ((low !== null || high !== null) && value === null) return false;
     return (low === null || value >= low) && (high === null || value <= high)
-      && (use === "" || isDead(j) === (use === "dead"))
+      && (use === "" || (use === "labelled" ? labelOf(j) !== "" : isDead(j) === (use === "dead")))
       && (label === "" || (!isDead(j) && atoms.class[j * N_TOLD] === Number(label)));
   };
 }
