@@ -293,6 +293,8 @@ class BaseSparseAutoencoder(
     def load(cls, path: AnyPath) -> Self:
         """Read a model that :meth:`save` wrote; safe also with files from strangers.
 
+        Of the file of a Pipeline, such as the command writes, it is the autoencoder alone.
+
         Nothing in the file is run. Its size, format, version, parameters and the names, shapes
         and types of its arrays are checked before memory is taken for them, then a checksum,
         and that all numbers are finite and in their range. The checksum tells damage, not
@@ -321,9 +323,13 @@ class BaseSparseAutoencoder(
         UserWarning
             If another version of skl_sae wrote the file.
         """
-        estimator, written_by = read_model(path, cls)
-        if written_by is not None:
-            _warn_of_version(written_by)
+        from ._files import autoencoder_of_pipeline
+
+        estimator = autoencoder_of_pipeline(path, cls)
+        if estimator is None:
+            estimator, written_by = read_model(path, cls)
+            if written_by is not None:
+                _warn_of_version(written_by)
         return estimator
 
     # --- Validation ---

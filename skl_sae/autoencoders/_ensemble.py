@@ -162,9 +162,13 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         ModelFileError
             If the file is not an ensemble that this version can read, whole and usable.
         """
-        ensemble, written_by = read_ensemble(path, cls, _members_of_files())
-        if written_by is not None:
-            _warn_of_version(written_by)
+        from ._files import autoencoder_of_pipeline
+
+        ensemble = autoencoder_of_pipeline(path, cls)
+        if ensemble is None:
+            ensemble, written_by = read_ensemble(path, cls, _members_of_files())
+            if written_by is not None:
+                _warn_of_version(written_by)
         return ensemble
 
     @abstractmethod

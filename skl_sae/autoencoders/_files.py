@@ -145,11 +145,8 @@ def load(path: AnyPath) -> Any:  # whoever asks knows which
     'BaggingSparseAutoencoder'
     """
     metadata = read_metadata_alone(path)
-    if metadata.get("format") == FORMAT and metadata.get("kind") == "pipeline":
-        pipeline, written_by = read_pipeline(path, STEPS)
-        if written_by is not None:
-            _warn_of_version(written_by)
-        return pipeline
+    if _is_pipeline(metadata):
+        return _read(path)
     if metadata.get("kind") == "checkpoint":
         raise ModelFileError(
             path, "Expected a model, got the checkpoint of a fit, which goes on from it with "
@@ -157,3 +154,27 @@ def load(path: AnyPath) -> Any:  # whoever asks knows which
         )  # fmt: skip
     # What else the file says of itself is checked by the class, also where there is none of it.
     return AUTOENCODERS.get(metadata.get("class"), TopKSparseAutoencoder).load(path)
+
+
+def autoencoder_of_pipeline(path, cls):
+    """The autoencoder of this class in the file of a Pipeline; None for any other file."""
+    if not _is_pipeline(read_metadata_alone(path)):
+        return None
+    *_, step = (step for _, step in _read(path).steps if isinstance(step, BaseSparseAutoencoder))
+    if type(step) is not cls:
+        raise ModelFileError(
+            path, f"Expected class {cls.__name__!r}, got the Pipeline of a {type(step).__name__}. "
+            "skl_sae.load reads models and Pipelines of any class.",
+        )  # fmt: skip
+    return step
+
+
+def _is_pipeline(metadata):
+    return metadata.get("format") == FORMAT and metadata.get("kind") == "pipeline"
+
+
+def _read(path):
+    pipeline, written_by = read_pipeline(path, STEPS)
+    if written_by is not None:
+        _warn_of_version(written_by)
+    return pipeline

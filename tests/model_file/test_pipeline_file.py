@@ -220,10 +220,20 @@ def test_no_path_is_kept(X, filenames, path, tmp_path):
     assert b"cache" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("model", [flat, conv, bagging])
+def test_a_class_loads_its_autoencoder_from_a_pipeline(X, path, model):
+    """As from the command's file, which once held nothing else."""
+    fitted = model().fit(X)
+    save(make_pipeline(loader(), fitted), path)
+    again = type(fitted).load(path)
+    assert type(again) is type(fitted)
+    np.testing.assert_array_equal(again.transform(X).toarray(), fitted.transform(X).toarray())
+
+
 def test_load_says_what_a_file_is(X, path, tmp_path):
     save(make_pipeline(loader(), flat().fit(X)), path)
-    for cls in (TopKSparseAutoencoder, ConvTopKSparseAutoencoder, BaggingSparseAutoencoder):
-        with pytest.raises(ModelFileError, match=r"got 'Pipeline'.*skl_sae\.load reads"):
+    for cls in (ConvTopKSparseAutoencoder, BaggingSparseAutoencoder):
+        with pytest.raises(ModelFileError, match=r"Pipeline of a TopKSp.*skl_sae\.load reads"):
             cls.load(path)
     sae = flat(checkpoint=path)
     sae.fit(X)
