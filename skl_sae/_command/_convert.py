@@ -5,7 +5,7 @@ import os
 from sklearn.pipeline import Pipeline
 
 from .. import interop, load, save
-from .._model_file._schema import TRANSFORMERS
+from .._model_file._composed import TRANSFORMERS
 from ..interop import _dictionary_learning, _saelens, _saev, _sparsify
 from ._options import OptionError
 from ._values import FORMATS, OURS

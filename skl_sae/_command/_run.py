@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from .. import ConvTopKSparseAutoencoder, ImageAugmenter, TopKSparseAutoencoder, save
 from .._engine.init._announce import starts_announced
 from .._model_file._atomic import replacing
+from .._model_file._composed import are_target_names
 from .._model_file._safetensors import printable
-from .._model_file._schema import are_target_names
 from .._training._loop import check_memory
 from ..plotting import TrainingDisplay
 from ._coding import all_codes, check_device

@@ -8,21 +8,13 @@ import math
 import numpy as np
 from sklearn.base import clone
 
+from ._arrays import array_rules, check_arrays, feature_name_arrays, feature_names
+from ._composed import check_ensemble, check_weights, feature_name_rules, weight_rules
 from ._constructor import plain_parameters
 from ._format import metadata, read_metadata, version, with_prefix
 from ._model import contents, examined, from_contents, warn_of_checkpoint
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
-from ._schema import (
-    array_rules,
-    check,
-    check_arrays,
-    check_ensemble,
-    check_weights,
-    feature_name_arrays,
-    feature_name_rules,
-    feature_names,
-    weight_rules,
-)
+from ._schema import check
 
 SEEDS = "random_state", "augmenter__random_state"
 

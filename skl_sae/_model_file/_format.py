@@ -11,8 +11,9 @@ import sklearn
 import torch
 
 from .._training._history import History
+from ._arrays import array_rules, check_arrays, feature_name_arrays
 from ._safetensors import printable, read_arrays, strict_json, trouble_with
-from ._schema import array_rules, check, check_arrays, feature_name_arrays, numbers
+from ._schema import check, numbers
 
 FORMAT, FORMAT_VERSION = "skl_sae", 2
 # Format 1 had curves and names of features in its configuration, and a path among the parameters.

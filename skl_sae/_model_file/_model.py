@@ -8,18 +8,11 @@ import numpy as np
 from .._engine._model import LinearModel
 from .._engine._parameters import Parameters
 from .._training._scaling import Scaling
+from ._arrays import IN_MODEL, check_arrays, feature_name_arrays, feature_names, n_decoder_arrays
 from ._constructor import estimator_from_json, parameters_as_json
 from ._format import CURVES, metadata, optimizer_arrays, read, version, with_prefix
 from ._safetensors import trouble_with, write_arrays
-from ._schema import (
-    IN_MODEL,
-    check_arrays,
-    check_class,
-    check_config,
-    feature_name_arrays,
-    feature_names,
-    n_decoder_arrays,
-)
+from ._schema import check_class, check_config
 
 
 @dataclass

@@ -14,6 +14,14 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._arrays import array_rules, check_arrays, feature_name_arrays, feature_names
+from ._composed import (
+    TRANSFORMERS,
+    check_order,
+    check_pipeline,
+    check_transformer,
+    feature_name_rules,
+)
 from ._constructor import ESTIMATORS, plain_parameters
 from ._ensemble import (
     check_ensemble_arrays,
@@ -26,18 +34,7 @@ from ._ensemble import (
 from ._format import metadata, read_metadata, version, with_prefix
 from ._model import contents, examined, from_contents
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
-from ._schema import (
-    TRANSFORMERS,
-    array_rules,
-    check,
-    check_arrays,
-    check_order,
-    check_pipeline,
-    check_transformer,
-    feature_name_arrays,
-    feature_name_rules,
-    feature_names,
-)
+from ._schema import check
 
 # Attributes of a Pipeline that its file keeps, if it has them.
 KEPT = {"target_names": "target_names_", "held_out": "held_out_"}
