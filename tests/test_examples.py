@@ -12,11 +12,9 @@ from skl_sae.datasets import make_cells
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-# The studies that print held-out figures; `make docs` runs these and all others.
-EXAMPLES = [
-    pytest.param("plot_photographs", marks=pytest.mark.slow),
-    "plot_small_sample",
-]
+# The studies that print held-out figures; `make docs` runs these and all others, so in `make test`
+# each example runs once.
+EXAMPLES = ["plot_photographs", "plot_small_sample"]
 
 
 @pytest.mark.slow
@@ -41,6 +39,7 @@ def test_readme_links_lead_somewhere():
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_without_a_warning(name, tmp_path):
     path = ROOT / "examples" / f"{name}.py"
