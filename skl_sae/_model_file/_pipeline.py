@@ -87,7 +87,7 @@ def _has_checkpoint(pipeline):
 def _check_step(path, name, step, classes):
     given = type(step).__name__
     if classes.get(given) is not type(step):
-        what = repr(step) if isinstance(step, str) or step is None else f"a {given}"
+        what = repr(step) if isinstance(step, str) or step is None else f"of class {given}"
         reason = _REASONS.get(given, "pickle, joblib and skops keep any Pipeline")
         raise ModelFileError(
             path, f"Expected steps of {', '.join(sorted(classes))}; got {name!r}, {what}: {reason}."

@@ -173,7 +173,7 @@ REFUSED = {
     "network": lambda: (ImageEmbedder(torch.nn.Flatten(), image_shape=(6, 8)), "program"),
     "scaler": lambda: (StandardScaler(), "pickle"),
     "passthrough": lambda: ("passthrough", "passthrough"),
-    "derived": lambda: (Derived(16, **SMALL), "got 'odd', a Derived"),
+    "derived": lambda: (Derived(16, **SMALL), "got 'odd', of class Derived"),
     "nested": lambda: (make_pipeline(CodePooling(1)), "side by side"),
 }
 

@@ -97,7 +97,7 @@ def opened(browser, path):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
-    page.wait_for_function(f"({DRAWN})(document)")
+    wait_until(page, f"({DRAWN})(document)")
     yield page
     asked = [url for url in requests if not url.startswith("data:")]
     hacked = page.evaluate("window.hacked")
@@ -113,3 +113,12 @@ def bytes_of(page, selector):
     script = """canvas => Array.from(canvas.getContext("2d").getImageData(
         0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 === 0)"""
     return np.array(canvas.evaluate(script))
+
+
+def wait_until(page, expression):
+    """Wait for an expression to be true, by asking: the page's policy forbids it to poll itself."""
+    for _ in range(400):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"Not true within 10 s: {expression}")

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import DRAWN, HOSTILE, X, Y, bytes_of, needs_chromium, opened, page_data
+from pages import DRAWN, HOSTILE, X, Y, bytes_of, needs_chromium, opened, page_data, wait_until
 
 from skl_sae import pearson_correlation
 from skl_sae.inspection import top_samples
@@ -76,7 +76,7 @@ def test_browser_opens_an_atom(page, report_file, sae):
     dialog = page.locator("dialog")
     column = data["atoms"]["column"][2]
     assert page.locator("#dialog-title").inner_text().startswith(f"Atom {column}, of member")
-    page.wait_for_function(f"({DRAWN})(document.querySelector('dialog'))")
+    wait_until(page, f"({DRAWN})(document.querySelector('dialog'))")
     top = dialog.locator(".top .tile").evaluate_all("tiles => tiles.map(t => +t.dataset.image)")
     assert top == top_samples(sae.transform(X), column, 12).tolist()
     assert dialog.locator("svg .bar").count() == 24
@@ -102,7 +102,7 @@ def test_browser_builds_an_image_up(page, report_file, sae):
     guess = sae.inverse_transform(sae.transform(X[4:5]))[0]
     page.locator(".grid.images > .tile").nth(4).click()
     assert page.locator("#dialog-title").inner_text() == data["images"]["name"][4]
-    page.wait_for_function("document.querySelector('dialog output').textContent")
+    wait_until(page, "document.querySelector('dialog output').textContent")
     original, built, _ = (f"dialog .views figure:nth-child({i}) canvas" for i in (1, 2, 3))
     np.testing.assert_allclose(bytes_of(page, original), X[4] / 16 * 255, atol=0.6)
     np.testing.assert_allclose(bytes_of(page, built), guess.clip(0, 16) / 16 * 255, atol=0.6)
@@ -188,7 +188,7 @@ def test_browser_shows_what_was_not_counted_one_by_one(browser, sae, tmp_path, m
     page = browser.new_page()
     page.goto(path.as_uri())
     page.locator(".grid.images > .tile").first.click()
-    page.wait_for_function("document.querySelector('dialog output').textContent")
+    wait_until(page, "document.querySelector('dialog output').textContent")
     n_active = sae.transform(X[:1]).nnz
     assert f"all {n_active} atoms" in page.locator("dialog output").inner_text()
     guess = sae.inverse_transform(sae.transform(X[:1]))[0]

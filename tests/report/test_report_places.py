@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pages import DIGITS, bytes_of, needs_chromium, page_data, tiles
+from pages import DIGITS, bytes_of, needs_chromium, page_data, tiles, wait_until
 
 from skl_sae import ConvTopKSparseAutoencoder, pearson_correlation
 from skl_sae.datasets import load_photographs
@@ -159,7 +159,7 @@ def test_browser_builds_up_place_by_place(browser, size, tmp_path):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(path.as_uri())
     page.locator(".grid.images > .tile").nth(2).click()
-    page.wait_for_function("document.querySelector('dialog output').textContent")
+    wait_until(page, "document.querySelector('dialog output').textContent")
     check_steps(page, data, sae, images)
     page.locator("dialog .grid.small .tile").first.click()
     check_frames(page, data)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pages import DRAWN, HOSTILE, X, Y, fitted, needs_chromium, opened, page_data
+from pages import DRAWN, HOSTILE, X, Y, fitted, needs_chromium, opened, page_data, wait_until
 
 from skl_sae.report import SAEReport
 
@@ -93,7 +93,7 @@ def test_table_filters_and_copies(page, data):
     expected.remove(column[listed(page)[0]])
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#pick-copy").click()
-    page.wait_for_function("document.querySelector('#picked-note').textContent.includes('copied')")
+    wait_until(page, "document.querySelector('#picked-note').textContent.includes('copied')")
     assert page.evaluate("navigator.clipboard.readText()") == str([int(c) for c in expected])
     page.locator("#pick-none").click()
     assert page.locator("#picked").input_value() == ""
@@ -187,7 +187,7 @@ def test_matched_atoms(page, data):
     tiles = page.locator("#compare .pairs .tile")
     assert tiles.count() == 30 and "30 pairs" in page.locator("#compare .count").inner_text()
     assert page.locator("#compare .bar").count() == 20
-    page.wait_for_function(f"({DRAWN})(document.querySelector('#compare'))")
+    wait_until(page, f"({DRAWN})(document.querySelector('#compare'))")
     page.select_option("#compare-sort", "last")
     last = tiles.first.inner_text().split()
     assert last[2] == str(data["compare"]["column"][-1])

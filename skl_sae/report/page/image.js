@@ -41,7 +41,7 @@ function showWhole(i, views, frames, stage, below) {
   stage.append(make("p", {class: "note"},
     "Patches are normalized: each has its own mean and spread put back, so atoms do not simply add up."));
   const entries = range(images.indptr[i + 1] - images.indptr[i]).map((s) => images.indptr[i] + s);
-  below.append(...section("Its atoms, the strongest first, with their activations",
+  below.append(...section("Its code: the atoms used, the strongest first, and how much of each",
     make("div", {class: "grid small"}, ...entries.map((entry) => ownTile(entry, frames, () => null)))));
 }
 
@@ -123,7 +123,7 @@ function fillEditor(editor, stage, below, python) {
   const none = make("button", {type: "button", click: () => editor.setSteps(0)}, "Switch all off");
   editor.followers.push(() => { reset.disabled = !editor.isEdited && editor.state.steps === editor.built.last; });
   below.append(
-    make("div", {class: "head"}, make("h3", {}, "Its atoms, the strongest first, with their activations"),
+    make("div", {class: "head"}, make("h3", {}, "Its code: the atoms used, the strongest first, and how much of each"),
       make("div", {class: "tools"}, none, reset)),
     make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation, then that of the thumbnails, follow at once. "
       + "The slider above switches on the first atoms and all others off."),
