@@ -102,7 +102,7 @@ def coded_parts(coder, rows, progress):
 
 def parts_of_files(pipeline, filenames, progress):
     """Yield names of files, their rows and CSR codes, some files at a time."""
-    loader, coder, said = pipeline[0], pipeline[1:], set()
+    loader, coder, has_remarked = pipeline[0], pipeline[1:], False
     progress.begin("Coding images", len(filenames))
     for part in gen_batches(len(filenames), _ROWS_AT_A_TIME):
         rows, remarks = loader._rows(filenames[part], lambda n: None)
@@ -111,9 +111,9 @@ def parts_of_files(pipeline, filenames, progress):
             raise ValueError(
                 f"Expected a code for each of {len(rows)} images, got {codes.shape[0]} codes."
             )
-        for remark in remarks[: not said]:  # once, not for each part
-            said.add(remark)
-            progress.note(remark)
+        if remarks and not has_remarked:  # once, not for each part
+            has_remarked = True
+            progress.note(remarks[0])
         yield filenames[part], rows, codes
         progress.add(len(rows))
 

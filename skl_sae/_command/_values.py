@@ -36,18 +36,19 @@ def height_and_width(text):
     return sides
 
 
-def count(text):
+def _whole_from(lowest, text):
     number = _whole(text)
-    if number is None or number < 1:
-        _refuse("a whole number of at least 1", text)
+    if number is None or number < lowest:
+        _refuse(f"a whole number of at least {lowest}", text)
     return number
+
+
+def count(text):
+    return _whole_from(1, text)
 
 
 def index(text):
-    number = _whole(text)
-    if number is None or number < 0:
-        _refuse("a whole number of at least 0", text)
-    return number
+    return _whole_from(0, text)
 
 
 def count_or_fraction(text):

@@ -328,8 +328,7 @@ class BaseSparseAutoencoder(
         estimator = autoencoder_of_pipeline(path, cls)
         if estimator is None:
             estimator, written_by = read_model(path, cls)
-            if written_by is not None:
-                _warn_of_version(written_by)
+            _warn_of_version(written_by)
         return estimator
 
     # --- Validation ---
@@ -615,6 +614,9 @@ def _coded_evenly(encode, rows, device):
 
 
 def _warn_of_version(written_by):
+    """Warn that another version wrote a model; None is this one."""
+    if written_by is None:
+        return
     warnings.warn(
         f"The model was written by skl_sae {written_by} and is read by {version()}.",
         UserWarning, stacklevel=3,

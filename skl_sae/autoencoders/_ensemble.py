@@ -167,8 +167,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         ensemble = autoencoder_of_pipeline(path, cls)
         if ensemble is None:
             ensemble, written_by = read_ensemble(path, cls, _members_of_files())
-            if written_by is not None:
-                _warn_of_version(written_by)
+            _warn_of_version(written_by)
         return ensemble
 
     @abstractmethod

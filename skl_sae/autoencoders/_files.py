@@ -175,6 +175,5 @@ def _is_pipeline(metadata):
 
 def _read(path):
     pipeline, written_by = read_pipeline(path, STEPS)
-    if written_by is not None:
-        _warn_of_version(written_by)
+    _warn_of_version(written_by)
     return pipeline

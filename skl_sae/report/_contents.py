@@ -104,7 +104,7 @@ class Contents:
         """Return figures of each atom, from all samples, and its strongest among those shown."""
         subject, shown = self._subject, self.shown
         activations, atoms = subject.activations, shown.atoms
-        member = self._findings.members[atoms]
+        member = self._reading.members[atoms]
         codes = activations[shown.images][:, atoms]
         top, strongest = strongest_samples(codes, _N_TOP)
         weaker = examples(codes, _N_TOP, _N_EXAMPLES)

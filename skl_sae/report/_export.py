@@ -55,7 +55,7 @@ def _atoms(findings):
     names = findings.labels.classes
     columns = {
         "atom": plain(np.arange(len(usage.dead))),
-        "member": plain(findings.members),
+        "member": plain(findings.reading.members),
         "label": [findings.labels.of_atoms.get(j) for j in range(len(usage.dead))],
         "dead": plain(usage.dead),
     }

@@ -81,12 +81,6 @@ class Findings:
         return models(self.reading, self.other)
 
     @cached_property
-    def members(self):
-        """Member of each atom."""
-        subject = self.reading.subject
-        return np.arange(len(subject.atoms)) // (len(subject.atoms) // subject.n_members)
-
-    @cached_property
     def classes(self):
         """Figures of each class, or None with fewer than two classes."""
         if self.selectivity is None:

@@ -31,11 +31,11 @@ def atom_measures(reading, selectivity=None, labels=None):
         for name in ("frequency", "place_frequency", "mean_activation", "max_activation", "share")
         if name in usage
     }
-    member = np.arange(len(subject.atoms)) // (len(subject.atoms) // subject.n_members)
+    n_atoms = len(subject.atoms)
     measures["smoothness"] = _smoothness(subject)
-    measures["nearest_cosine"] = cosines_to_nearest(subject.atoms, member, reading.gram)
-    measures["encoder_cosine"] = encoder_cosines(reading.estimator, len(member))
-    measures["dead_in_training"] = _dead_in_training(reading.estimator, len(member))
+    measures["nearest_cosine"] = cosines_to_nearest(subject.atoms, reading.members, reading.gram)
+    measures["encoder_cosine"] = encoder_cosines(reading.estimator, n_atoms)
+    measures["dead_in_training"] = _dead_in_training(reading.estimator, n_atoms)
     if selectivity is not None:
         measures |= _class_measures(subject.activations, selectivity, labels)
     for name in set(_OF_FIRING) & set(measures):
@@ -66,13 +66,12 @@ def _smoothness(subject):
 def encoder_cosines(estimator, n_atoms):
     """Return each atom's cosine with its encoder's weights; NaN if they are tied or averaged."""
     encoder, atoms = getattr(estimator, "encoder_", None), estimator.components_
-    if encoder is None or encoder is atoms or len(atoms) != n_atoms:
+    # Tied weights that were loaded from a file are two arrays of the same numbers.
+    if encoder is None or len(atoms) != n_atoms or np.array_equal(encoder, atoms):
         return np.full(n_atoms, np.nan)
     lengths = np.linalg.norm(encoder, axis=1) * np.linalg.norm(atoms, axis=1)
     products = np.einsum("ij,ij->i", encoder, atoms, dtype=np.float64)
-    cosines = np.divide(products, lengths, np.full(n_atoms, np.nan), where=lengths > 0)
-    # Tied weights that were loaded from a file are two arrays of the same numbers.
-    return np.full(n_atoms, np.nan) if np.array_equal(encoder, atoms) else cosines
+    return np.divide(products, lengths, np.full(n_atoms, np.nan), where=lengths > 0)
 
 
 def _dead_in_training(estimator, n_atoms):

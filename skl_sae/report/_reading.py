@@ -59,6 +59,12 @@ class Reading:
         return reconstruction_figures(self.subject, self.subject.reconstructions)
 
     @cached_property
+    def members(self):
+        """Member of each atom."""
+        n_atoms = len(self.subject.atoms)
+        return np.arange(n_atoms) // (n_atoms // self.subject.n_members)
+
+    @cached_property
     def gram(self):
         """Products of the atoms with one another, or None if there are too many for the memory."""
         atoms = self.subject.atoms
