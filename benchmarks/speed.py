@@ -98,33 +98,59 @@ def encode_alone(shape, n_features):
     return lambda x: torch.mm(weight, x.T)
 
 
-def traffic_alone(shape, n_features, n_matrices):
-    """The floor of memory: that product, and the atoms that a step moves, read and written once.
+def traffic_alone(shape, n_features, tied):
+    """The floor of memory: what an exact step must read and write of the weights, and that product.
 
-    Those are the atoms that some row of a batch picks, each with its two moments.
+    Atoms that a batch picks are read by each row that picks them, and written with both moments.
+    Momentum moves all other atoms of the encoder, whose moments are only read; and it has moved the
+    picked ones of an untied decoder since they were last picked.
     """
     _, _, n_components, k, batch_size = SHAPES[shape]
     encode = encode_alone(shape, n_features)
-    rows = load(shape)[:batch_size]
-    picked = encode(rows).topk(k, dim=0).indices.unique().numpy()
-    arrays = np.zeros((3 * n_matrices, n_components, n_features), np.float32)
+    picks = encode(load(shape)[:batch_size]).topk(k, dim=0).indices.T.numpy()
+    picked, every = np.unique(picks), np.arange(n_components)
+    others = np.setdiff1d(every, picked)
+    arrays = np.zeros((2 - tied, 3, n_components, n_features), np.float32)
+    encoder, decoder = arrays[0], arrays[-1]
+    jobs = [[(read_all, len(picks), (decoder[0], picks, np.zeros(len(picks), np.float32)))]]
+    if not tied:
+        jobs.insert(0, [(move_all, len(picked), (decoder, picked, 1))])
+        jobs.append([(move_all, len(picked), (decoder, picked, 3))])
+    jobs[-1] += [
+        (move_all, len(picked), (encoder, picked, 3)),
+        (move_all, len(others), (encoder, others, 1)),
+    ]
+    n_threads = n_threads_for(arrays.size)
 
     def step(x):
         encode(x)
-        job = (move_all, len(picked), (arrays, picked))
-        kernels.run([job], n_threads_for(arrays.size))
+        for job in jobs:
+            kernels.run(job, n_threads)
 
     return step
 
 
 @numba.njit(nogil=True, fastmath=True)
-def move_all(part, arrays, picked):
-    """Read and write rows of all arrays."""
+def read_all(part, atoms, picks, sums):
+    """Read the atoms that some rows pick."""
     for i in range(part.begin, part.end):
-        for array in range(len(arrays)):
-            row = arrays[array, picked[i]]
-            for d in range(len(row)):
-                row[d] = row[d] * np.float32(0.999) + np.float32(1e-3)
+        for atom in picks[i]:
+            for number in atoms[atom]:
+                sums[i] += number
+
+
+@numba.njit(nogil=True, fastmath=True)
+def move_all(part, arrays, picked, n_written):
+    """Read some atoms of weights and moments, and write the first n_written of these arrays."""
+    weights, first, second = arrays
+    for i in range(part.begin, part.end):
+        atom = picked[i]
+        for d in range(weights.shape[1]):
+            weights[atom, d] += first[atom, d] + second[atom, d]
+        if n_written > 1:
+            for d in range(weights.shape[1]):
+                first[atom, d] *= np.float32(0.9)
+                second[atom, d] *= np.float32(0.999)
 
 
 def overcomplete(shape, n_features):
@@ -187,8 +213,8 @@ CONTENDERS = {
     "sparsify": sparsify,
     "sae-lens": sae_lens,
     "encode product alone": encode_alone,
-    "memory traffic alone, untied": lambda *args: traffic_alone(*args, n_matrices=2),
-    "memory traffic alone, tied": lambda *args: traffic_alone(*args, n_matrices=1),
+    "memory traffic alone, untied": lambda *args: traffic_alone(*args, tied=False),
+    "memory traffic alone, tied": lambda *args: traffic_alone(*args, tied=True),
 }
 
 

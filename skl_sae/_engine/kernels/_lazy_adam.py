@@ -9,7 +9,13 @@ import numpy as np
 
 from .._tuning import TILE
 from ._compile import compiled
-from ._parcels import BETA1, BETA2, EPSILON, MOMENTUM_STEPS
+from ._parcels import BETA1, BETA2, MOMENTUM_STEPS
+
+# m / sqrt(v) of a row without a gradient decays by this in a step.
+DECAY = BETA1 / np.sqrt(BETA2)
+# Added to v, in place of Adam's epsilon beside its root: the least that keeps 1 / sqrt(v) finite
+# where estimates take what is smaller for 0.
+TINY = 1e-37
 
 
 @compiled
@@ -31,7 +37,13 @@ def _sum_rows(out, rows, values, source, start):
             out[d] += x * left[d] + y * right[d]
 
 
-@compiled
+@compiled(reciprocals=True)
+def _direction(first, second):
+    """m / sqrt(v), 0 where both are."""
+    return first * (np.float32(1) / np.sqrt(second + np.float32(TINY)))
+
+
+@compiled(reciprocals=True)
 def _adam(arrays, gradient, projection, decay1, decay2, rate):
     """Adam on some features of a row; the sum of the squares of its weights afterwards.
 
@@ -39,18 +51,40 @@ def _adam(arrays, gradient, projection, decay1, decay2, rate):
     g is the gradient less projection times w.
     """
     weight, first, second = arrays
-    gain1, gain2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
-    epsilon, square = np.float32(EPSILON), np.float32(0)
+    gain1, gain2, square = np.float32(1 - BETA1), np.float32(1 - BETA2), np.float32(0)
     for d in range(len(gradient)):
         g = gradient[d] - projection * weight[d]
         m = decay1 * first[d] + gain1 * g
         v = decay2 * second[d] + gain2 * g * g
         first[d] = m
         second[d] = v
-        w = weight[d] - rate * m / (np.sqrt(v) + epsilon)
+        w = weight[d] - rate * _direction(m, v)
         weight[d] = w
         square += w * w
     return square
+
+
+@compiled(reciprocals=True)
+def _drift(arrays, rate):
+    """The same without a gradient, where the rate holds how far the moments have decayed.
+
+    m / sqrt(v) decays by beta1 / sqrt(beta2) a step. So neither moment is written.
+    """
+    weight, first, second = arrays
+    square = np.float32(0)
+    for d in range(len(weight)):
+        w = weight[d] - rate * _direction(first[d], second[d])
+        weight[d] = w
+        square += w * w
+    return square
+
+
+@compiled
+def _scale(weight, square):
+    """Bring a row, whose squared length is given, to unit norm."""
+    scale = np.float32(1) / np.sqrt(square)
+    for d in range(len(weight)):
+        weight[d] *= scale
 
 
 @compiled
@@ -93,11 +127,17 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
             picked_at[h] = step
         if picked_at[h] == 0 or step - picked_at[h] > rule.max_lag:
             continue
+        moved_at[h] = step
+        if begin == end:
+            decayed = rate * np.float32(DECAY ** (step - visited_at[h]))
+            square = _drift((weights[h], first[h], second[h]), decayed)
+            if rule.unit_norm:
+                _scale(weights[h], square)
+            continue
         # Steps without a gradient only let the moments decay, so several are made up for at once.
         decay1 = np.float32(BETA1 ** (step - visited_at[h]))
         decay2 = np.float32(BETA2 ** (step - visited_at[h]))
         visited_at[h] = step
-        moved_at[h] = step
         square, lost = np.float32(0), sides.bias_gradient[h]
         for start in range(0, n_features, TILE):
             stop = min(start + TILE, n_features)
@@ -109,12 +149,10 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
             arrays = weight, first[h, start:stop], second[h, start:stop]
             square += _adam(arrays, tile, sides.projection[h], decay1, decay2, rate)
         if rule.unit_norm:
-            weight, scale = weights[h], np.float32(1) / np.sqrt(square)
-            for d in range(n_features):
-                weight[d] *= scale
+            _scale(weights[h], square)
 
 
-@compiled
+@compiled(reciprocals=True)
 def catch_up_atoms(part, state, wanted, clock):
     """Move the rows that are wanted to where momentum has brought them by now.
 
@@ -122,7 +160,7 @@ def catch_up_atoms(part, state, wanted, clock):
     by scaling. So it becomes a w + b u, with a and b from one number a step.
     """
     weights, first, second, _, visited_at, moved_at = state
-    epsilon = np.float32(EPSILON)
+    direction = np.empty(weights.shape[1], np.float32)
     for h in range(part.begin, part.end):
         if not wanted[h]:
             continue
@@ -134,26 +172,27 @@ def catch_up_atoms(part, state, wanted, clock):
         # |a w + b u|^2 = a^2 + 2 a b (w . u) + b^2 (u . u)
         cross, square = np.float32(0), np.float32(0)
         for d in range(len(weight)):
-            u = m[d] / (np.sqrt(v[d]) + epsilon)
+            u = _direction(m[d], v[d])
+            direction[d] = u
             cross += weight[d] * u
             square += u * u
         # Both moments decay on the way: a step s moves by rate (beta1 / sqrt(beta2))^lag u.
         a, b = 1.0, 0.0
         for s in range(start + 1, stop + 1):
-            b -= clock.rates[s] * (BETA1 / np.sqrt(BETA2)) ** (s - visited_at[h])
+            b -= clock.rates[s] * DECAY ** (s - visited_at[h])
             norm = np.sqrt(a * a + 2 * a * b * cross + b * b * square)
             a, b = a / norm, b / norm
         scale, shift = np.float32(a), np.float32(b)
         for d in range(len(weight)):
-            weight[d] = scale * weight[d] + shift * (m[d] / (np.sqrt(v[d]) + epsilon))
+            weight[d] = scale * weight[d] + shift * direction[d]
 
 
-@compiled
+@compiled(reciprocals=True)
 def adam_step(weights, first, second, gradient, clock):
     """Step Adam on one flat array that is no matrix of atoms, in place."""
     gain1, gain2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
-    rate, epsilon = np.float32(clock.rates[clock.step]), np.float32(EPSILON)
+    rate = np.float32(clock.rates[clock.step])
     for d in range(len(weights)):
         first[d] = np.float32(BETA1) * first[d] + gain1 * gradient[d]
         second[d] = np.float32(BETA2) * second[d] + gain2 * gradient[d] * gradient[d]
-        weights[d] -= rate * first[d] / (np.sqrt(second[d]) + epsilon)
+        weights[d] -= rate * _direction(first[d], second[d])
