@@ -6,7 +6,7 @@ import torch
 from .._engine._device import resolve_device
 from .._engine._parameters import Parameters
 from .._training._collective import is_first
-from .._training._loop import EpochSums
+from .._training._sums import EpochSums
 from ._constructor import parameters_as_json
 from ._format import metadata, optimizer_arrays, read, with_prefix, without_curves
 from ._safetensors import ModelFileError, write_arrays

@@ -131,5 +131,5 @@ class StageTrainer(Trainer):
 
     def _merit(self):
         if self.settings.early_stopping:
-            return self.score(self.held_out)
-        return -self.error(self.held_out)
+            return self.score()
+        return -self.error()

@@ -1,6 +1,5 @@
 """Trainer: the training loop, with what comes before and after it."""
 
-import contextlib
 import copy
 import math
 from types import SimpleNamespace
@@ -8,20 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
 from .._engine import kernels
 from .._engine._device import check_fits, resolve_device
 from .._engine._parameters import Batch, Objective
 from .._engine._threads import one_thread
-from .._engine._tuning import ROWS_AT_A_TIME
 from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
-from ..metrics import row_correlations
 from . import _collective
 from ._architecture import FlatArchitecture
 from ._calibration import held_out_budget
 from ._history import MOST_FACTOR, History
+from ._judge import Judge
 from ._sources import ArrayRows, EpochRows, n_judges
+from ._sums import EpochSums
 
 # Share of a fit's steps in which the learning rate rises.
 _WARM_UP = 0.1
@@ -30,24 +28,11 @@ _WARM_UP = 0.1
 _RATE, _LARGEST_RATE = 15.0, 0.01
 # A loss this far above that of predicting the mean, which is 1, means that training diverged.
 _DIVERGED = 1e6
-# Number of rows, about, that thresholds are fitted to.
-_THRESHOLD_ROWS = 1024
 # Parts of the rows that are left out in turn where thresholds are fitted to a start.
 _N_FOLDS = 5
 # Share of the epochs after which the held-out rows that judge a fit are returned to training; and
 # the same while no epoch has a lower error on them than the start.
 _JUDGED, _JUDGED_AT_MOST = 2 / 3, 0.9
-
-
-class EpochSums:
-    """Sums over the batches of an epoch under way."""
-
-    def __init__(self, n_batches=0, loss=0.0, correlation=(0.0, 0.0)):
-        self.n_batches, self.loss, self.correlation = n_batches, loss, Mean(*correlation)
-
-    def as_json(self):
-        correlation = [self.correlation.total, self.correlation.weight]
-        return {"n_batches": self.n_batches, "loss": self.loss, "correlation": correlation}
 
 
 class Size(NamedTuple):
@@ -210,7 +195,8 @@ class Trainer:
         device = resolve_device(self.settings.device)
         self.model = self.architecture.model(parameters, k=self.size.k, device=device)
         if by_batch and not has_thresholds:
-            self._fit_thresholds(self.held_out.sample(self.rng) if self._has_held_out else rows)
+            judges = self.held_out.sample(self.rng) if self._has_held_out else rows
+            self.judge.fit_thresholds(judges)
 
     @property
     def _has_held_out(self):
@@ -246,9 +232,9 @@ class Trainer:
         if not self._has_held_out:
             return
         if self.settings.early_stopping:
-            self.history.keep_best(self.score(self.held_out), self.model)
+            self.history.keep_best(self.score(), self.model)
         else:
-            self.history.add_error(self.error(self.held_out), self.model)
+            self.history.add_error(self.error(), self.model)
 
     def spread(self):
         """Spread a whole model over the ranks of the fit under way, if there are any."""
@@ -331,9 +317,9 @@ class Trainer:
         history = self.history
         history.add(*self.run_epoch(rows, rows.n_rows, history.n_epochs))
         if self.settings.early_stopping:
-            history.add_score(self.score(self.held_out), self.model)
+            history.add_score(self.score(), self.model)
         elif history.is_judging:
-            history.add_error(self.error(self.held_out), self.model)
+            history.add_error(self.error(), self.model)
 
     @one_thread()
     def run_epoch(self, rows, dead_after, n_epochs):
@@ -411,14 +397,11 @@ class Trainer:
         return min(1.0, (done + 1 / self.n_planned_steps) / _WARM_UP) * max(0.0, 1 - done)
 
     def _batch(self, X, weight):
-        rows = self._scaled(X)
+        rows = self.judge.scaled(X)
         if weight is not None:
             weight = torch.from_numpy(weight).to(rows)
             weight = weight.expand(self.size.shape[0], -1).contiguous()
         return Batch(rows, weight)
-
-    def _scaled(self, X):
-        return torch.from_numpy(self.scaling.scale_rows(X)).to(self.model.device)
 
     def _correlations(self, rows, reconstruction):
         """Correlation of each row in the units of the data; NaN for one that is constant."""
@@ -464,15 +447,15 @@ class Trainer:
                 self._cross_fit_thresholds(sample)
         elif self.settings.early_stopping or history.has_begun_best:
             self._go_back()
-        elif self.error(self.held_out) > -history.best:
+        elif self.error() > -history.best:
             self._go_back()  # it is worse on these rows, though it has learned them by now
         if history.threshold_factors is not None:
             thresholds = self.model.parameters.thresholds
             thresholds *= torch.tensor(history.threshold_factors).to(thresholds)
         elif self.model.parameters.thresholds is not None and not is_new_start:
-            self._fit_thresholds(self.held_out, self._held_out_budget())
+            self.judge.fit_thresholds(self.held_out, self._held_out_budget())
         if history.frequency is None or not history.frequency.any():  # of the start
-            history.frequency = self._firing_frequency(rows)
+            history.frequency = self._frequency(self.judge.fired(rows), np.float32(rows.n_samples))
 
     def _cross_fit_thresholds(self, rows):
         """Fit the thresholds of a start made of rows such that new ones have k active atoms.
@@ -484,11 +467,11 @@ class Trainer:
         for fold in np.array_split(self.rng.permutation(rows.n_rows), _N_FOLDS):
             others = rows[np.setdiff1d(np.arange(rows.n_rows), fold)]
             self.make_model(others)
-            self._fit_thresholds(others)
-            with self._thresholds_fitted_to(rows[fold]) as of_others:
+            self.judge.fit_thresholds(others)
+            with self.judge.thresholds_fitted_to(rows[fold]) as of_others:
                 factors.append(self.model.parameters.thresholds / of_others)
         self.model = model
-        self._fit_thresholds(rows)
+        self.judge.fit_thresholds(rows)
         model.parameters.thresholds *= torch.stack(factors).mean(0)
 
     def _go_back(self):
@@ -501,110 +484,33 @@ class Trainer:
     def _adapt_atoms(self):
         """Adapt the atoms to orthogonal matching pursuit."""
         self.model.catch_up()
-        rows = self._scaled(self.prepared(self.all_rows).sample(self.rng).copies())
+        rows = self.judge.scaled(self.prepared(self.all_rows).sample(self.rng).copies())
         self.architecture.adapt(self.model, rows, self.rng)
 
     # --- Measures ---
 
-    def _parts(self, rows, batch_size):
-        """Rows a few at a time: of the data, scaled, and their weights."""
-        for X, weight in rows.parts(batch_size):
-            yield X, self._scaled(X), np.ones(len(X)) if weight is None else weight
+    @property
+    def judge(self):
+        """The model as it is now, to be judged."""
+        return Judge(self.model, self.scaling, self.size.prefixes)
 
-    @one_thread()
-    def _firing_frequency(self, rows):
-        """Fraction of the samples on which each atom fires."""
-        fired = torch.zeros_like(self.model.counts.fired)
-        for _, scaled, weight in self._parts(rows, ROWS_AT_A_TIME):
-            active = self.model.encode(scaled)
-            fires = (active.values > 0).to(fired)
-            fires *= torch.from_numpy(weight).to(fired)[:, None]
-            atoms = active.indices.flatten(1) % fired.shape[1]
-            fired.scatter_add_(1, atoms, fires.flatten(1))
-        return self._frequency(fired, np.float32(rows.n_samples))
+    def error(self):
+        """Error on the rows held out, which judges epochs."""
+        return self.judge.error(self.held_out, self.settings.consistency)
 
-    @one_thread()
-    def error(self, rows):
-        """Mean squared error of the combined reconstruction, and consistency, in scaled units.
-
-        It judges epochs. The training loss is the mean error of the members instead. Meanwhile
-        thresholds are such that the rows have k active atoms on average, as in training. With
-        prefixes it is the mean over their models and that of all atoms.
-        """
-        total, X, nested = 0.0, rows.copies(), self._nested_models()
-        with self._thresholds_fitted_to(rows):
-            for batch in gen_batches(len(X), ROWS_AT_A_TIME):
-                scaled = self._scaled(X[batch])
-                error = self.model.error(scaled, self.settings.consistency)
-                error += sum(model.error(scaled) for model in nested)
-                total += error * len(scaled)
-        return _collective.first(total / len(X) / (1 + len(nested)))
-
-    def _nested_models(self):
-        """Models of the first atoms, as the prefixes say."""
-        return [self.model.prefix(n_components) for n_components in self.size.prefixes]
-
-    @contextlib.contextmanager
-    def _thresholds_fitted_to(self, rows, k=None):
-        """Give the thresholds as they were, None for top-k; they are fitted to rows meanwhile."""
-        thresholds = self.model.parameters.thresholds
-        if thresholds is None:
-            yield None
-            return
-        kept = thresholds.clone()
-        self._fit_thresholds(rows, k)
-        yield kept
-        thresholds.copy_(kept)
-
-    @one_thread()
-    def _fit_thresholds(self, rows, k=None):
-        """Find thresholds that k of a row's activations reach, on average over some of the rows."""
-        self.model.fit_thresholds(self._some_scaled(rows), k)
-
-    def _some_scaled(self, rows):
-        X = rows.copies()
-        return self._scaled(X[:: 1 + len(X) // _THRESHOLD_ROWS])
+    def score(self):
+        """Mean correlation of the rows held out, which early stopping looks at."""
+        return self.judge.score(self.held_out, self.settings.batch_size)
 
     @one_thread()
     def _held_out_budget(self):
         """Mean number of active atoms for the rows held out, so that new ones have k."""
         self.model.catch_up()
         learned = self.prepared(self.epochs.rows).sample(self.rng)
-        rows = (self._some_scaled(part) for part in (self.held_out, learned))
+        rows = (self.judge.some_scaled(part) for part in (self.held_out, learned))
         return _collective.first(held_out_budget(self.model, *rows))
 
     def _threshold_factors(self):
         """Factors of the thresholds by which new rows get k atoms, by the rows held out."""
-        with self._thresholds_fitted_to(self.held_out, self._held_out_budget()) as kept:
+        with self.judge.thresholds_fitted_to(self.held_out, self._held_out_budget()) as kept:
             return (self.model.parameters.thresholds / kept).clamp(max=MOST_FACTOR).tolist()
-
-    @one_thread()
-    def score(self, rows):
-        """Mean correlation of rows with their reconstruction; a constant row counts as 0.
-
-        With prefixes it is the mean over their models, too.
-        """
-        total, models = 0.0, [self.model, *self._nested_models()]
-        for X, scaled, weight in self._parts(rows, self.settings.batch_size):
-            for model in models:
-                reconstruction = model.reconstruct(scaled).cpu().numpy()
-                correlations = row_correlations(X, self.scaling.unscale_rows(reconstruction))
-                total += (np.nan_to_num(correlations, nan=0.0) * weight).sum()
-        return _collective.first(float(total / rows.n_samples / len(models)))
-
-
-class Mean:
-    """A weighted mean of numbers that come in batches; NaN is left out."""
-
-    def __init__(self, total=0.0, weight=0.0):
-        self.total, self.weight = total, weight
-
-    def add(self, values, weight=None):
-        known = ~np.isnan(values)
-        weight = known.astype(np.float64) if weight is None else weight * known
-        self.total += float((np.where(known, values, 0) * weight).sum())
-        self.weight += float(weight.sum())
-
-    @property
-    def value(self):
-        return self.total / self.weight if self.weight else 0.0

@@ -118,7 +118,7 @@ def test_start_of_few_rows_is_calibrated_by_parts_left_out(monkeypatch):
     parameters = {"n_components": 40, "max_iter": 3, "learning_rate": 1e-9}
     fitted = batch_topk(**parameters).fit(train)
     monkeypatch.setattr(
-        Trainer, "_cross_fit_thresholds", lambda trainer, rows: trainer._fit_thresholds(rows)
+        Trainer, "_cross_fit_thresholds", lambda trainer, rows: trainer.judge.fit_thresholds(rows)
     )
     plain = batch_topk(**parameters).fit(train)
     np.testing.assert_array_equal(fitted.components_, plain.components_)
