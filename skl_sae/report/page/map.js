@@ -1,6 +1,7 @@
 // The map of atoms.
 
 const NEAR = 150; // atoms in view, from which on they are pictures
+const MAP_LETTERS = 24; // of a label that is written on the map
 const map = {zoom: 1, x: 0, y: 0, pictures: new Map(), waiting: false, hovered: -1};
 let mapDots = []; // place of each atom from 0 to 1
 
@@ -8,7 +9,7 @@ function startMap() {
   const canvas = find("#map-canvas");
   placeDots();
   find("#map-colour").append(...MEASURES.filter(({key}) => key !== "dead_in_training")
-    .map(({key, name}) => make("option", {value: key}, name.replace(", %", ""))));
+    .map((measure) => make("option", {value: measure.key}, plainName(measure))));
   if (N_TOLD) find("#map-colour").prepend(make("option", {value: "class"}, "Class it marks best"));
   find("#map-colour").value = N_TOLD ? "class" : "frequency";
   find("#map-colour").addEventListener("change", drawMap);
@@ -115,9 +116,10 @@ function hintAt(j) {
   if (j >= 0) {
     const colour = find("#map-colour").value;
     const told = N_TOLD && !isDead(j) ? ` · ${classes[atoms.class[j * N_TOLD]]}` : "";
+    const label = labelOf(j) ? [make("div", {class: "name own"}, labelOf(j))] : [];
     const measure = measureOf(colour) ?? measureOf("frequency");
     hint.replaceChildren(thumbnail("atom", j, atomName(j)), make("div", {class: "name"}, `${atomName(j)}${told}`),
-      make("div", {class: "muted"}, `${measure.name.replace(", %", "")} ${measure.text(j)}`));
+      ...label, make("div", {class: "muted"}, `${plainName(measure)} ${measure.text(j)}`));
     const [u, v] = onMap(j);
     Object.assign(hint.style, {
       left: u < 0.5 ? `calc(${100 * u}% + 1rem)` : "auto", right: u < 0.5 ? "auto" : `calc(${100 - 100 * u}% + 1rem)`,
@@ -155,6 +157,7 @@ function drawLegend() {
 }
 
 function drawMap() {
+  if (!mapDots.length) return; // before the map is started
   const canvas = find("#map-canvas");
   const density = Math.min(2, devicePixelRatio || 1);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * density));
@@ -171,8 +174,29 @@ function drawMap() {
     if (map.pictured) drawPicture(context, j, x, y, colours[j], density);
     else drawDot(context, x, y, colours[j], (j === map.hovered ? 7 : 3.2) * density, j === map.hovered);
   }
+  drawLabels(context, order.filter(labelOf).reverse(), density);
   drawLegend();
   canvas.dataset.drawn = "true";
+}
+
+/** The readers' labels beside their atoms, the one that is pointed at first, where there is room. */
+function drawLabels(context, labelled, density) {
+  const {width, height} = context.canvas;
+  const taken = [];
+  Object.assign(context, {font: `600 ${12 * density}px system-ui, sans-serif`, textBaseline: "middle", lineJoin: "round",
+    lineWidth: 4 * density, fillStyle: isDark() ? "#e8e6e3" : "#23252a", strokeStyle: isDark() ? "#1f2125" : "#ffffff"});
+  for (const j of labelled) {
+    const [letters, [u, v]] = [[...labelOf(j)], onMap(j)];
+    const text = letters.length > MAP_LETTERS ? `${letters.slice(0, MAP_LETTERS - 1).join("")}…` : letters.join("");
+    const [length, away, half] = [context.measureText(text).width, (map.pictured ? 22 : 7) * density, 9 * density];
+    const left = u * width + away + length > width ? u * width - away - length : u * width + away;
+    const box = {left, right: left + length, top: v * height - half, bottom: v * height + half};
+    const meets = (other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom;
+    if (left < 0 || box.top < 0 || box.bottom > height || taken.some(meets)) continue;
+    taken.push(box);
+    context.strokeText(text, left, v * height);
+    context.fillText(text, left, v * height);
+  }
 }
 
 function drawDot(context, x, y, colour, radius, marked) {
