@@ -80,10 +80,10 @@ class SAEReport:
     Raises
     ------
     ValueError
-        If the lengths of X, y, filenames and embeddings differ, image_shape does not fit X, labels are not
-        text of atoms that there are, the estimator is not an autoencoder of this package, or its
-        decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have another
-        size.
+        If the lengths of X, y, filenames and embeddings differ, image_shape does not fit X, labels
+        are not text of atoms that there are, the estimator is not an autoencoder of this package,
+        or its decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have
+        another size.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -373,9 +373,7 @@ def _checked_embeddings(embeddings, n_samples):
         return None
     embeddings = check_array(embeddings, dtype=[np.float64, np.float32], input_name="embeddings")
     if len(embeddings) != n_samples:
-        raise ValueError(
-            f"Expected {n_samples} embeddings, as X has rows, got {len(embeddings)}."
-        )
+        raise ValueError(f"Expected {n_samples} embeddings, as X has rows, got {len(embeddings)}.")
     return embeddings
 
 

@@ -63,8 +63,7 @@ def described(figures, mean_words):
         "Correlation": ("Likeness", "of an image and its reconstruction, on average; 1 at most"),
         "FVU": (
             "Unexplained variance",
-            f"the fraction of these images' variance, about {mean_words}, that is not "
-            "reconstructed; 0 is best",
+            f"what part of these images' variance about {mean_words} is not rebuilt; 0 is best",
         ),
         "Active atoms": (
             "Atoms used",

@@ -132,7 +132,7 @@ function hintAt(j) {
 /** The colour of each atom: of its class, or from low to high by rank of a measure. */
 function mapColours() {
   const key = find("#map-colour").value;
-  const dead = isDark() ? "#55585f" : "#c4c1bb";
+  const dead = isDark() ? "#777b84" : "#9a9791";
   if (key === "class") return range(N_ATOMS).map((j) => (isDead(j) ? dead : classColour(atoms.class[j * N_TOLD])));
   const measure = measureOf(key);
   const order = range(N_ATOMS).filter((j) => measure.number(j) !== null).sort((a, b) => measure.number(a) - measure.number(b));
@@ -140,7 +140,7 @@ function mapColours() {
   order.forEach((j, rank) => { colours[j] = rankColour(rank / Math.max(1, order.length - 1)); });
   return colours;
 }
-const classColour = (c) => `hsl(${Math.round((360 * c) / Math.min(12, classes.length)) % 360} 62% ${[48, 62, 38][Math.floor(c / 12) % 3]}%)`;
+const classColour = (c) => `hsl(${Math.round((360 * c) / Math.min(12, classes.length)) % 360} 62% ${(isDark() ? [62, 76, 50] : [48, 62, 38])[Math.floor(c / 12) % 3]}%)`;
 const rankColour = (part) => `hsl(${Math.round(250 - 215 * part)} ${Math.round(45 + 35 * part)}% ${isDark() ? Math.round(42 + 20 * part) : Math.round(68 - 22 * part)}%)`;
 
 function drawLegend() {
@@ -174,29 +174,38 @@ function drawMap() {
     if (map.pictured) drawPicture(context, j, x, y, colours[j], density);
     else drawDot(context, x, y, colours[j], (j === map.hovered ? 7 : 3.2) * density, j === map.hovered);
   }
-  drawLabels(context, order.filter(labelOf).reverse(), density);
+  drawLabels(context, order, density);
   drawLegend();
   canvas.dataset.drawn = "true";
 }
 
-/** The readers' labels beside their atoms, the one that is pointed at first, where there is room. */
-function drawLabels(context, labelled, density) {
+const boxAround = (x, y, width, height) => ({left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2});
+const boxesMeet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+/** The readers' labels beside, below or above their atoms, the one that is pointed at first, where there is room. */
+function drawLabels(context, visible, density) {
   const {width, height} = context.canvas;
-  const taken = [];
-  Object.assign(context, {font: `600 ${12 * density}px system-ui, sans-serif`, textBaseline: "middle", lineJoin: "round",
+  const side = 40 * density; // of a picture
+  const at = (j) => onMap(j).map((u, d) => u * [width, height][d]);
+  const taken = map.pictured ? visible.map((j) => boxAround(...at(j), side, side)) : [];
+  const isFree = (box) => box.left >= 0 && box.right <= width && box.top >= 0 && box.bottom <= height && !taken.some((other) => boxesMeet(box, other));
+  Object.assign(context, {font: `600 ${12 * density}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineJoin: "round",
     lineWidth: 4 * density, fillStyle: isDark() ? "#e8e6e3" : "#23252a", strokeStyle: isDark() ? "#1f2125" : "#ffffff"});
-  for (const j of labelled) {
-    const [letters, [u, v]] = [[...labelOf(j)], onMap(j)];
+  const written = [];
+  for (const j of visible.filter(labelOf).reverse()) {
+    const letters = [...labelOf(j)];
     const text = letters.length > MAP_LETTERS ? `${letters.slice(0, MAP_LETTERS - 1).join("")}…` : letters.join("");
-    const [length, away, half] = [context.measureText(text).width, (map.pictured ? 22 : 7) * density, 9 * density];
-    const left = u * width + away + length > width ? u * width - away - length : u * width + away;
-    const box = {left, right: left + length, top: v * height - half, bottom: v * height + half};
-    const meets = (other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom;
-    if (left < 0 || box.top < 0 || box.bottom > height || taken.some(meets)) continue;
-    taken.push(box);
-    context.strokeText(text, left, v * height);
-    context.fillText(text, left, v * height);
+    const [length, tall, [x, y]] = [context.measureText(text).width, 17 * density, at(j)];
+    const away = map.pictured ? side / 2 + density : 7 * density;
+    const [across, down] = [away + length / 2, away + tall / 2];
+    const place = [[x + across, y], [x - across, y], [x, y + down], [x, y - down]].find(([u, v]) => isFree(boxAround(u, v, length, tall)));
+    if (!place) continue;
+    taken.push(boxAround(...place, length, tall));
+    written.push(atoms.column[j]);
+    context.strokeText(text, ...place);
+    context.fillText(text, ...place);
   }
+  context.canvas.dataset.written = written.join(" ");
 }
 
 function drawDot(context, x, y, colour, radius, marked) {
