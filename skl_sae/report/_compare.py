@@ -63,10 +63,9 @@ def matched_cosines(reading, found):
         that has no match. An entry is left out where nothing was matched.
     """
     measures = {}
-    for other in found[:1]:
-        if other.is_other:
-            measures["compared_cosine"] = np.full(len(reading.subject.atoms), np.nan)
-            measures["compared_cosine"][other.atoms[:, 0]] = other.cosines
+    if found and found[0].is_other:
+        measures["compared_cosine"] = np.full(len(reading.subject.atoms), np.nan)
+        measures["compared_cosine"][found[0].atoms[:, 0]] = found[0].cosines
     if members_differ(reading) and reading.matching is not None:
         measures["member_cosine"] = _member_cosines(reading)
     return measures

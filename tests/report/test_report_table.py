@@ -295,6 +295,10 @@ def test_labels_are_written_in_the_table_and_on_the_map(page, data):
     pairs = page.locator("#compare .pairs .tile").all_text_contents()
     of_atom = [text for text in pairs if text.startswith(f"{column[j]} ·")]
     assert [text for text in pairs if "a roof" in text] == of_atom and of_atom
+    page.locator(f'.grid.atoms > [data-atom="{j}"]').click()
+    page.locator("dialog .top .tile").first.click()
+    control = page.locator(f"dialog .control[aria-label^='Atom {column[j]}, a roof']")
+    assert control.locator(".label").inner_text() == "a roof"
 
 
 def test_a_label_is_beside_its_atom_and_in_its_hint(browser, sae, tmp_path):
