@@ -46,6 +46,41 @@ def comparisons(reading, other):
     return found
 
 
+def matched_cosines(reading, found):
+    """Return each atom's cosine with its match: in another estimator, and in other members.
+
+    Parameters
+    ----------
+    reading : Reading
+        The estimator and its codes of the images.
+    found : list of Comparison
+        Its comparisons, of another estimator first if there is one.
+
+    Returns
+    -------
+    measures : dict of str to ndarray of shape (n_atoms,)
+        ``compared_cosine``, and ``member_cosine``, a mean over the other members; NaN for an atom
+        that has no match. An entry is left out where nothing was matched.
+    """
+    measures = {}
+    if found and found[0].is_other:
+        measures["compared_cosine"] = np.full(len(reading.subject.atoms), np.nan)
+        measures["compared_cosine"][found[0].atoms[:, 0]] = found[0].cosines
+    if members_differ(reading) and reading.matching is not None:
+        measures["member_cosine"] = _member_cosines(reading)
+    return measures
+
+
+def _member_cosines(reading):
+    """Return each atom's mean cosine with its matches in other members; NaN if it has none."""
+    means = np.full(len(reading.subject.atoms), np.nan)
+    for e, cosines in enumerate(reading.matching.cosines):
+        own = np.flatnonzero(reading.members == e)
+        of_others = np.delete(cosines, e, axis=0)[:, : len(own)]
+        means[own] = np.ma.masked_invalid(of_others).mean(axis=0).filled(np.nan)
+    return means
+
+
 def _comparison(names, matches, cosines, members):
     own = np.flatnonzero(matches >= 0)
     order = own[np.argsort(-cosines[own], kind="stable")]

@@ -33,7 +33,7 @@ _N_EXAMPLES = 6  # of each quantile
 # Names of measures in the page's data, where they differ.
 _SHORT = {"mean_activation": "mean", "max_activation": "max"}
 # Measures that the page has for several classes, and those that are numbers of classes.
-_ELSEWHERE, _WHOLE = {"auc", "best_class", "p_adjusted"}, {"dominant_class"}
+_ELSEWHERE, _WHOLE = {"auc", "best_class"}, {"dominant_class"}
 
 
 class Contents:
@@ -82,6 +82,7 @@ class Contents:
             "range": self._range(),
             "classes": self._labels.classes,
             "members": subject.n_members,
+            "chance": self._findings.summary.get("monosemanticity_chance"),
             "curves": {
                 "loss": packed(estimator.loss_curve_, "f4"),
                 "correlation": packed(estimator.correlation_curve_, "f4"),
@@ -131,9 +132,10 @@ class Contents:
         }
 
     def _measure_data(self):
-        """Return each measure of the atoms shown; 0 stands for an undefined one."""
+        """Return each measure of the atoms shown; 0 stands for an undefined one of a dead atom."""
+        dead = self._reading.usage.dead
         measures = {
-            _SHORT.get(name, name): np.nan_to_num(values[self.shown.atoms])
+            _SHORT.get(name, name): np.where(dead, np.nan_to_num(values), values)[self.shown.atoms]
             for name, values in self._findings.measures.items()
             if name not in _ELSEWHERE and not np.isnan(values).all()
         }

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inspection import class_selectivity
-from ._compare import comparisons, models
+from ..inspection import class_selectivity, monosemanticity
+from ._compare import comparisons, matched_cosines, models
 from ._measures import atom_measures, in_classes
 from ._reading import Reading
-from ._summary import summary_figures
+from ._summary import defined, summary_figures
 
 _ATOMS_OF_A_CLASS = 8
 
@@ -48,15 +48,33 @@ class Findings:
         Classes and names of the images.
     other : Reading or None
         An estimator to compare, and its codes of the same images.
+    embeddings : ndarray of shape (n_images, n_dimensions) or None
+        A vector for each image.
     """
 
-    def __init__(self, reading: Reading, labels: Labels, other: Reading | None):
+    def __init__(
+        self, reading: Reading, labels: Labels, other: Reading | None = None, embeddings=None
+    ):
         self.reading, self.labels, self.other = reading, labels, other
+        self._embeddings = embeddings
 
     @cached_property
     def summary(self):
         """Numbers of the summary, by name."""
-        return summary_figures(self.reading)
+        figures, scores = summary_figures(self.reading), self.monosemanticity
+        if scores is None:
+            return figures
+        return figures | {
+            "monosemanticity": defined(scores.value),
+            "monosemanticity_chance": defined(scores.chance),
+        }
+
+    @cached_property
+    def monosemanticity(self):
+        """Result of monosemanticity, or None without embeddings."""
+        if self._embeddings is None:
+            return None
+        return monosemanticity(self.reading.subject.activations, self._embeddings)
 
     @cached_property
     def selectivity(self):
@@ -68,7 +86,10 @@ class Findings:
     @cached_property
     def measures(self):
         """Measures of all atoms, by name."""
-        return atom_measures(self.reading, self.selectivity, self.labels.of_image)
+        measures = atom_measures(self.reading, self.selectivity, self.labels.of_image)
+        if self.monosemanticity is not None:
+            measures["monosemanticity"] = self.monosemanticity.atoms
+        return measures | matched_cosines(self.reading, self.comparisons)
 
     @cached_property
     def comparisons(self):

@@ -5,12 +5,16 @@ import math
 import numpy as np
 import scipy.sparse as sp
 
+from ..inspection import spatial_coherence
 from ..inspection._coherence import coherence_of_pictures
 from ..inspection._estimators import is_of_another_library
+from ..inspection._probing import variance_between
 from ._arrays import cosines_to_nearest
 
 # Measures that say nothing of an atom that fires on none of the images.
-_OF_FIRING = ("mean_activation", "max_activation", "auc", "purity", "accuracy")
+_OF_FIRING = (
+    "mean_activation", "max_activation", "auc", "purity", "accuracy", "class_variance",
+)  # fmt: skip
 
 
 def atom_measures(reading, selectivity=None, labels=None):
@@ -33,6 +37,7 @@ def atom_measures(reading, selectivity=None, labels=None):
     }
     n_atoms = len(subject.atoms)
     measures["smoothness"] = _smoothness(subject)
+    measures["spatial_coherence"] = _coherence_of_places(subject)
     measures["nearest_cosine"] = cosines_to_nearest(subject.atoms, reading.members, reading.gram)
     measures["encoder_cosine"] = encoder_cosines(reading.estimator, n_atoms)
     measures["dead_in_training"] = _dead_in_training(reading.estimator, n_atoms)
@@ -53,6 +58,7 @@ def _class_measures(activations, selectivity, labels):
         "accuracy": threshold_accuracy(activations, labels, best),
         "purity": share,
         "dominant_class": dominant,
+        "class_variance": variance_between(sp.csr_array(activations, dtype=np.float64), labels),
     }
 
 
@@ -61,6 +67,13 @@ def _smoothness(subject):
     if math.prod(subject.atom_shape[:2]) < 2:
         return np.full(len(subject.atoms), np.nan)
     return coherence_of_pictures(subject.atoms, subject.atom_shape)
+
+
+def _coherence_of_places(subject):
+    """Return Moran's I of each atom's activations over places; NaN where it has none."""
+    if subject.maps_shape is None or math.prod(subject.maps_shape[:2]) < 2:
+        return np.full(len(subject.atoms), np.nan)
+    return spatial_coherence(subject.codes, subject.maps_shape).atoms
 
 
 def encoder_cosines(estimator, n_atoms):

@@ -67,11 +67,11 @@ def filled(template, **contents):
 
 
 def definitions(figures):
-    """Return a definition list of names, values and explanations."""
+    """Return a definition list of names, values, plain words and explanations."""
     return "\n".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
-        f"<dd>{html.escape(explanation)}</dd></div>"
-        for name, value, explanation in figures
+        f"<dd><strong>{html.escape(words)}:</strong> {html.escape(explanation)}</dd></div>"
+        for name, value, words, explanation in figures
     )
 
 

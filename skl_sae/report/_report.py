@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 
 from .._model_file._atomic import replacing
 from ..images._typing import AnyPath, Shape
@@ -69,14 +69,21 @@ class SAEReport:
     labels : dict, str, pathlib.Path or None, default=None
         Labels of atoms, {column of the codes: text}, or the path of a JSON file of them, as the
         page exports what was typed into it.
+    embeddings : array-like of shape (n_samples, n_dimensions), default=None
+        A vector for each sample: its activations in some other network, such as
+        :class:`~skl_sae.ImageEmbedder` computes of a pretrained one. They make a column
+        :func:`~skl_sae.inspection.monosemanticity` in the table, how alike the images are on which
+        an atom fires. There is none by default, since pixels do not do: an atom is a picture that
+        adds to the pixels of the images on which it fires, so that these are alike in their pixels
+        whether or not they show the same thing.
 
     Raises
     ------
     ValueError
-        If the lengths of X, y and filenames differ, image_shape does not fit X, labels are not
-        text of atoms that there are, the estimator is not an autoencoder of this package, or its
-        decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have another
-        size.
+        If the lengths of X, y, filenames and embeddings differ, image_shape does not fit X, labels
+        are not text of atoms that there are, the estimator is not an autoencoder of this package,
+        or its decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have
+        another size.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -147,6 +154,7 @@ class SAEReport:
         filenames: Sequence[str] | ArrayLike | None = None,
         compare: Any = None,
         labels: Mapping[int, str] | Mapping[str, str] | AnyPath | None = None,
+        embeddings: ArrayLike | None = None,
     ) -> None:
         reading = Reading(estimator, X, image_shape)
         n_samples = len(reading.subject.rows)
@@ -156,7 +164,8 @@ class SAEReport:
             checked_labels(labels, len(reading.subject.atoms)),
         )
         other = None if compare is None else _checked_other(reading, compare, X, image_shape)
-        self._findings = Findings(reading, given, other)
+        embeddings = _checked_embeddings(embeddings, n_samples)
+        self._findings = Findings(reading, given, other, embeddings)
 
     # --- Public methods ---
 
@@ -205,7 +214,8 @@ class SAEReport:
               ``n_trained_atoms`` (of all members), ``correlation`` (mean), ``fvu``,
               ``active_atoms`` (mean of an image), ``most_active_atoms``, ``dead_atoms``,
               ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
-              ``stability``.
+              ``stability``; with embeddings ``monosemanticity`` (mean of the atoms that have one)
+              and ``monosemanticity_chance`` (that of an atom as active everywhere).
             - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch.
             - ``atoms``: a dict for each atom with its number ``atom``, ``member`` (from 0),
               ``label`` (None if it has none) and measures, see Notes.
@@ -226,12 +236,21 @@ class SAEReport:
         atoms, where ``frequency`` is that in images); ``smoothness`` (Moran's I, see
         :func:`skl_sae.inspection.picture_coherence`); ``nearest_cosine`` (the largest with another
         atom of its member); ``encoder_cosine`` (with the weights of its encoder; None if they are
-        tied); ``dead_in_training`` (in the last epoch). With two or more classes also
+        tied); ``dead_in_training`` (in the last epoch); ``spatial_coherence`` (of small atoms: of
+        activations over places, see :func:`skl_sae.inspection.spatial_coherence`). None stands for
+        an undefined one. With embeddings also ``monosemanticity`` (see
+        :func:`skl_sae.inspection.monosemanticity`); with several members ``member_cosine`` (mean
+        cosine with the atoms matched to it in the others, see
+        :func:`skl_sae.inspection.match_members`); with compare ``compared_cosine`` (cosine with the
+        atom matched to it, of which :func:`skl_sae.inspection.shared_atoms` counts those of at
+        least 0.7 as found again; None if it has no match). With two or more classes also
         ``best_class``, ``auc`` and ``p_adjusted`` (of the class of largest AUC, see
         :func:`skl_sae.inspection.class_selectivity`); ``accuracy`` (the balanced accuracy of
         telling that class by one threshold on the atom, learned on one half of the images and
         scored on the other, both ways); ``purity`` and ``dominant_class`` (share of the most
-        frequent class among the images on which the atom fires, and that class).
+        frequent class among the images on which the atom fires, and that class);
+        ``class_variance`` (share of its activations' variance that lies between classes, by which
+        :func:`skl_sae.inspection.sparse_probing` ranks atoms).
         """
         return as_dict(self._findings)
 
@@ -347,6 +366,15 @@ def _checked_classes(y, n_samples):
         y = y.astype(str)
     classes, labels = np.unique(y, return_inverse=True)
     return [str(name) for name in classes], labels
+
+
+def _checked_embeddings(embeddings, n_samples):
+    if embeddings is None:
+        return None
+    embeddings = check_array(embeddings, dtype=[np.float64, np.float32], input_name="embeddings")
+    if len(embeddings) != n_samples:
+        raise ValueError(f"Expected {n_samples} embeddings, as X has rows, got {len(embeddings)}.")
+    return embeddings
 
 
 def _checked_names(filenames, n_samples):

@@ -61,11 +61,13 @@ class WholeImages:
         What variance is about.
     mean_words : str
         The same in words.
+    maps_shape : tuple or None
+        Rows and columns of places, and number of atoms; None for atoms as large as images.
     is_as_fitted : bool
         Whether the estimator as it is codes these images and inverts their codes.
     """
 
-    is_as_fitted = True
+    is_as_fitted, maps_shape = True, None
     mean_words = "the mean of the training images"
 
     def __init__(self, estimator, X, image_shape):
@@ -128,6 +130,7 @@ class ImagesOfPlaces:
         self.codes = sp.csr_array(placed.codes)
         self.activations = atom_activations(estimator, placed.codes)
         self.atoms = estimator.components_
+        self.maps_shape = (*map(int, placed.atoms.counts), len(self.atoms))
         self.can_be_added = placed.can_be_added
         self.centre = np.tile(estimator.centers_[0], self.rows.shape[1] // shape[2])
         if self.can_be_added:

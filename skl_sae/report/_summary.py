@@ -35,7 +35,7 @@ def model_figures(correlations, unexplained, codes, usage):
     n_active = np.diff(codes.indptr)
     return {
         "correlation": float(varying.mean()) if len(varying) else None,
-        "fvu": None if np.isnan(unexplained) else float(unexplained),
+        "fvu": defined(unexplained),
         "active_atoms": float(n_active.mean()),
         "most_active_atoms": int(n_active.max()),
         "dead_atoms": int(usage.dead.sum()),
@@ -45,8 +45,13 @@ def model_figures(correlations, unexplained, codes, usage):
     }
 
 
+def defined(value):
+    """Return a number as a float, or None if it is NaN."""
+    return None if np.isnan(value) else float(value)
+
+
 def described(figures, mean_words):
-    """Return name, value and explanation of each of the figures."""
+    """Return name, value, plain words and explanation of each of the figures."""
     values = values_of(figures)
     dead = f"{figures['dead_atoms']:,} of {figures['n_atoms']:,} fire on none of these images"
     if figures["dead_in_training"] is not None:
@@ -54,17 +59,27 @@ def described(figures, mean_words):
             f"; in the last epoch of training {figures['dead_in_training']:,} "
             f"of {figures['n_trained_atoms']:,}"
         )
-    explanations = {
-        "Correlation": "of an image with its reconstruction, on average",
-        "FVU": f"fraction of the variance of these images, about {mean_words}, "
-        "that is left unexplained",
-        "Active atoms": f"an image, on average; {figures['most_active_atoms']:,} at most",
-        "Dead atoms": dead,
-        "Atoms for 80 %": f"{figures['atoms_for_80']:,} atoms carry 80 % of the "
-        "reconstructions' variance",
-        "Stability": "mean cosine of atoms matched between members",
+    words = {
+        "Correlation": ("Likeness", "of an image and its reconstruction, on average; 1 at most"),
+        "FVU": (
+            "Unexplained variance",
+            f"what part of these images' variance about {mean_words} is not rebuilt; 0 is best",
+        ),
+        "Active atoms": (
+            "Atoms used",
+            f"by an image, on average; {figures['most_active_atoms']:,} at most",
+        ),
+        "Dead atoms": ("Atoms never used", dead),
+        "Atoms for 80 %": (
+            "Atoms that do most of the work",
+            f"{figures['atoms_for_80']:,} atoms carry 80 % of the reconstructions' variance",
+        ),
+        "Stability": (
+            "Agreement of members",
+            "mean cosine of atoms matched between members; 1 if all learned the same atoms",
+        ),
     }
-    return [(name, value, explanations[name]) for name, value in values.items()]
+    return [(name, value, *words[name]) for name, value in values.items()]
 
 
 def values_of(figures):

@@ -1,24 +1,29 @@
 """Figures of a report against brute force, and as JSON."""
 
+import copy
 import json
 import re
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from pages import HOSTILE, X, Y, fitted, page_data
+from pages import DIGITS, HOSTILE, X, Y, fitted, page_data
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
+from sklearn.feature_selection import f_classif
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from skl_sae import ConvTopKSparseAutoencoder
 from skl_sae.inspection import (
+    atom_activations,
     atom_usage,
     class_selectivity,
     discriminative_atoms,
     match_members,
+    monosemanticity,
     shared_atoms,
+    spatial_coherence,
 )
 from skl_sae.report import SAEReport, _contents
 from skl_sae.report._map import arranged, scaled
@@ -110,6 +115,112 @@ def test_measures_of_a_report(sae):
             best = selectivity.auc[:, j].argmax()
             assert atom["auc"] == selectivity.auc[best, j]
             assert atom["best_class"] == str(best)
+
+
+def check_column(report, name, expected, **tolerance):
+    """A measure is the expected one in the dict and, where it is defined, on the page."""
+    expected = np.asarray(expected, dtype=np.float64)
+    atoms = report.to_dict()["atoms"]
+    values = np.array([atom[name] for atom in atoms], dtype=np.float64)  # None becomes NaN
+    np.testing.assert_allclose(values, expected, **tolerance)
+    shown = page_data(report.html())["atoms"]
+    expected = expected[shown["column"]]
+    dead = shown["frequency"] == 0
+    np.testing.assert_allclose(shown[name][~dead], expected[~dead], rtol=1e-6)
+    assert np.isfinite(shown[name][dead]).all()
+    return values
+
+
+@pytest.fixture(scope="module")
+def embeddings():
+    features = np.abs(X @ np.random.default_rng(0).normal(size=(64, 12)))
+    return features - features.mean(axis=0)
+
+
+def test_monosemanticity_is_a_column_with_embeddings(sae, embeddings):
+    report = SAEReport(sae, X, image_shape=(8, 8), embeddings=embeddings)
+    scores = monosemanticity(sae.transform(X), embeddings)
+    values = check_column(report, "monosemanticity", scores.atoms)
+    assert np.isnan(values[3]) and np.isfinite(values).sum() > 24
+    summary = report.to_dict()["summary"]
+    assert summary["monosemanticity"] == scores.value
+    assert summary["monosemanticity_chance"] == page_data(report.html())["chance"] == scores.chance
+    plain = SAEReport(sae, X, image_shape=(8, 8))
+    assert "monosemanticity" not in plain.to_dict()["atoms"][0]
+    data = page_data(plain.html())
+    assert "monosemanticity" not in data["atoms"] and data["chance"] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [(np.ones((119, 3)), "Expected 120 embeddings, as X has rows, got 119"),
+     (np.full((120, 3), np.nan), "NaN"), (np.ones(120), "2D array")],
+)  # fmt: skip
+def test_embeddings_that_do_not_suit(sae, wrong, match):
+    with pytest.raises(ValueError, match=match):
+        SAEReport(sae, X, image_shape=(8, 8), embeddings=wrong)
+
+
+def test_an_atom_of_one_image_has_no_monosemanticity(sae, embeddings):
+    codes = sae.transform(X).toarray()
+    row = int(np.flatnonzero(codes[:, np.count_nonzero(codes, axis=0) > 0].any(axis=1))[0])
+    report = SAEReport(sae, X[[row]], image_shape=(8, 8), embeddings=embeddings[[row]])
+    data = page_data(report.html())
+    alive = data["atoms"]["frequency"] > 0
+    assert alive.any() and data["chance"] is None
+    assert "monosemanticity" not in data["atoms"]  # no atom has one
+    assert report.to_dict()["summary"]["monosemanticity"] is None
+
+
+def test_class_variance_ranks_atoms_as_analysis_of_variance(sae):
+    report, codes = SAEReport(sae, X, Y, image_shape=(8, 8)), sae.transform(X)
+    alive = codes.count_nonzero(axis=0) > 0
+    f = f_classif(codes.toarray()[:, alive].astype(float), Y)[0]
+    between, within = len(np.unique(Y)) - 1, len(Y) - len(np.unique(Y))
+    expected = np.full(48, np.nan)
+    expected[alive] = f * between / (f * between + within)  # since F is of their ratio
+    check_column(report, "class_variance", expected, rtol=1e-5)
+
+
+def test_matches_of_atoms_are_columns(sae):
+    other = fitted(n_components=30, n_estimators=1, max_iter=1)
+    report = SAEReport(sae, X, image_shape=(8, 8), compare=other)
+    matching = match_members(sae)
+    expected = np.concatenate([matching.cosines[0, 1], matching.cosines[1, 0]])
+    check_column(report, "member_cosine", expected, rtol=1e-5)
+    cosines = np.full(48, np.nan)
+    pair = report.to_dict()["comparisons"][0]
+    cosines[[i for i, _ in pair["atoms"]]] = pair["cosines"]
+    values = check_column(report, "compared_cosine", cosines)
+    assert np.isnan(values).sum() == 18
+    found = shared_atoms([sae, other], threshold=pair["same_from"]).atoms[0]
+    np.testing.assert_array_equal(np.nan_to_num(values) >= pair["same_from"], found)
+
+
+def test_an_atom_of_three_members_has_a_mean_of_two_matches():
+    sae = fitted(n_components=10, n_estimators=3)
+    cosines = match_members(sae).cosines
+    expected = [np.delete(cosines[e], e, axis=0).mean(axis=0) for e in range(3)]
+    report = SAEReport(sae, X, image_shape=(8, 8))
+    check_column(report, "member_cosine", np.concatenate(expected), rtol=1e-5)
+
+
+def test_coherence_of_small_atoms(sae):
+    conv = ConvTopKSparseAutoencoder(
+        6, kernel_size=3, k=0.15, max_iter=2, pooling=2, random_state=0, device="cpu"
+    ).fit(DIGITS.images[:60])
+    embeddings = DIGITS.data[:60] - DIGITS.data[:60].mean(axis=0)
+    report = SAEReport(conv, DIGITS.images[:60], embeddings=embeddings)
+    unpooled = copy.copy(conv).set_params(pooling=None)
+    codes = unpooled.transform(DIGITS.images[:60])
+    coherence = spatial_coherence(codes, unpooled.maps_shape_).atoms
+    assert np.isfinite(coherence).any()
+    check_column(report, "spatial_coherence", coherence)
+    activations = atom_activations(unpooled, codes)
+    check_column(report, "monosemanticity", monosemanticity(activations, embeddings).atoms)
+    whole = SAEReport(sae, X, image_shape=(8, 8))
+    assert whole.to_dict()["atoms"][0]["spatial_coherence"] is None
+    assert "spatial_coherence" not in page_data(whole.html())["atoms"]
 
 
 # --- Together, and the map ---

@@ -70,6 +70,13 @@ def test_summary(sae):
     assert figures["Dead atoms"] == f"{100 * usage.dead.mean():.1f} %"
     assert figures["Atoms for 80 %"] == f"{100 * usage.fraction_for_80:.1f} %"
     assert 0 < float(figures["Stability"]) < 1
+    glosses = re.findall(r"<dd><strong>(.+?):</strong> (.+?)</dd>", page)
+    assert len(glosses) == len(figures) and glosses[1] == (
+        "Unexplained variance",
+        "what part of these images' variance about the mean of the training images is not "
+        "rebuilt; 0 is best".replace("'", "&#x27;"),
+    )
+    assert f"{usage.atoms_for_80} atoms carry 80 %" in glosses[4][1]
     assert "120 grey images of 8x8 pixels · 2 members of 24 atoms" in page
     assert re.search(r'<tr class="changed"><th scope="row">k</th>\s*<td>4</td>', page)
 

@@ -239,6 +239,27 @@ def test_small_atoms_are_switched_at_their_places(tab, tmp_path):
     check_reconstruction(tab, sae, codes, 1, atol=5)
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_an_atoms_slider_is_as_wide_as_its_picture(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    open_image(page, 4)
+    sides = page.locator("dialog .control").evaluate_all(
+        """all => all.map(c => ["canvas", "[type=range]"].map(s => c.querySelector(s)
+        .getBoundingClientRect()).map(r => [r.left, r.right]))"""
+    )
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for picture, slider in sides:
+        np.testing.assert_allclose(slider, picture, atol=0.5)
+
+
+def test_the_dialog_itself_does_not_scroll(page):
+    """Only its body does, so that title and buttons stay."""
+    open_image(page, 4)
+    page.locator("dialog .similar .tile").last.scroll_into_view_if_needed()
+    dialog = page.locator("dialog")
+    assert dialog.evaluate("d => [d.scrollTop, d.scrollHeight - d.clientHeight]") == [0, 0]
+
+
 def test_images_without_an_atom(page, data, sae):
     page.locator(".grid.atoms > .tile").nth(0).click()
     column, image = data["atoms"]["column"][0], data["atoms"]["top"][0]

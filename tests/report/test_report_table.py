@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pages import DRAWN, HOSTILE, X, Y, fitted, needs_chromium, opened, page_data, wait_until
 
+from skl_sae.inspection import monosemanticity
 from skl_sae.report import SAEReport
 
 pytestmark = needs_chromium
@@ -45,6 +46,7 @@ def test_table_sorts_by_every_measure(page, data):
     auc = atoms["auc"].reshape(48, -1)[:, 0]
     best = atoms["class"].reshape(48, -1)[:, 0]
     values = {
+        "label": np.full(48, np.inf),  # none yet
         "class": np.where(alive, best, 99),
         "number": atoms["column"],
         "member": atoms["member"],
@@ -58,7 +60,7 @@ def test_table_sorts_by_every_measure(page, data):
         button = page.locator(f'.atom-table [data-sort="{key}"]')
         button.click()
         head = page.locator(f'.atom-table th:has([data-sort="{key}"])')
-        ascending = key in ("number", "member", "class")
+        ascending = key in ("number", "label", "member", "class")
         assert head.get_attribute("aria-sort") == ("ascending" if ascending else "descending")
         assert page.locator(".atom-table [aria-sort]").count() == 1
         assert button.evaluate("b => b === document.activeElement")
@@ -217,6 +219,105 @@ def test_page_without_classes_or_pairs(browser, tmp_path):
             assert not page.locator(f'nav a[href="{part}"]').is_visible()
         assert "Best class" not in page.locator(".atom-table thead").inner_text()
         assert page.locator("#map-colour").input_value() == "frequency"
+
+
+def test_every_column_is_explained(page):
+    heads = page.locator(".atom-table thead th:has([data-sort])")
+    columns = heads.evaluate_all(
+        """all => all.map(th => ["button", ".gloss"].map(s => th.querySelector(s).textContent)
+        .concat(th.querySelector("button").title, th.querySelector("button").dataset.sort))"""
+    )
+    page.locator("#columns summary").click()
+    explained = page.locator("#columns dt").all_inner_texts()
+    sentences = page.locator("#columns dd").all_inner_texts()
+    measures = [c for c in columns if c[3] not in ("number", "label", "member", "class")]
+    assert explained == [name.strip("▼").removesuffix(", %") for name, *_ in measures]
+    assert sentences == [f"{title}." for _, _, title, _ in measures]
+    assert all(gloss for _, gloss, _, _ in measures)
+    for (*_, key), sentence in zip(measures, sentences, strict=True):
+        assert ("; yes: " if key == "dead_in_training" else "; higher: ") in sentence
+    page.set_viewport_size({"width": 400, "height": 800})
+    assert heads.locator(".gloss").filter(has_text="most frequent class").is_visible()
+
+
+def test_undefined_measures_are_dashes_and_last(browser, sae, tmp_path):
+    path, codes = tmp_path / "report.html", sae.transform(X[:12])
+    report = SAEReport(sae, X[:12], image_shape=(8, 8), embeddings=X[:12] - X[:12].mean(axis=0))
+    report.write_html(path)
+    scores = monosemanticity(codes, X[:12] - X[:12].mean(axis=0))
+    undefined = np.isnan(scores.atoms)
+    assert (undefined & (codes.count_nonzero(axis=0) == 1)).any()
+    with opened(browser, path) as page:
+        column = page_data(path.read_text(encoding="utf-8"))["atoms"]["column"]
+        page.locator('.atom-table [data-sort="monosemanticity"]').click()
+        assert f"any two images have {scores.chance:.2f}".replace("-", "\u2212") in (
+            page.locator("#table-note").inner_text()
+        )
+        order = listed(page)
+        page.locator("#table-on").click()
+        order += listed(page)
+        expected = scores.atoms[column][order]
+        n = np.count_nonzero(~undefined)
+        assert (np.diff(expected[:n]) <= 0).all() and np.isnan(expected[n:]).all()
+        last = page.locator(".atom-table tbody tr").last
+        place = page.locator(".atom-table thead th").evaluate_all(
+            "all => all.findIndex(th => th.querySelector('[data-sort=monosemanticity]'))"
+        )
+        assert last.locator("th, td").nth(place).inner_text() == "\u2013"
+        page.locator('.grid.atoms > [data-atom="0"]').click()
+        assert "Monosemanticity" in page.locator("dialog .facts").inner_text()
+
+
+def test_labels_are_written_in_the_table_and_on_the_map(page, data):
+    column = data["atoms"]["column"]
+    j = listed(page)[2]
+    field = page.locator(f'.atom-table [data-label="{j}"]')
+    plain = page.locator("#map-canvas").evaluate("c => c.toDataURL()")
+    field.fill(HOSTILE[0])
+    assert page.locator("#map-canvas").get_attribute("data-written") == str(column[j])
+    assert page.locator("#map-canvas").evaluate("c => c.toDataURL()") != plain
+    tile = page.locator(f'.grid.atoms > [data-atom="{j}"] .label')
+    assert tile.inner_text() == HOSTILE[0]
+    field.press("ArrowDown")
+    below = listed(page)[3]
+    assert page.evaluate("Number(document.activeElement.dataset.label)") == below
+    page.keyboard.type("an edge")
+    page.locator('.atom-table [data-sort="label"]').click()
+    assert listed(page)[:2] == [j, below]  # "</script>…", then "an edge"
+    page.locator('.atom-table [data-sort="label"]').click()
+    assert listed(page)[:2] == [below, j]
+    # Written in the dialog, it is in the table at once.
+    page.locator(f'.grid.atoms > [data-atom="{j}"]').click()
+    page.locator("dialog .field input").fill("a roof")
+    assert "a roof" in page.locator("#dialog-title").inner_text()
+    page.locator("#close").click()
+    assert field.input_value() == "a roof"
+    pairs = page.locator("#compare .pairs .tile").all_text_contents()
+    of_atom = [text for text in pairs if text.startswith(f"{column[j]} ·")]
+    assert [text for text in pairs if "a roof" in text] == of_atom and of_atom
+    page.locator(f'.grid.atoms > [data-atom="{j}"]').click()
+    page.locator("dialog .top .tile").first.click()
+    control = page.locator(f"dialog .control[aria-label^='Atom {column[j]}, a roof']")
+    assert control.locator(".label").inner_text() == "a roof"
+
+
+def test_a_label_is_beside_its_atom_and_in_its_hint(browser, sae, tmp_path):
+    path = tmp_path / "report.html"
+    labels = dict.fromkeys(range(48), "a long label of an atom")
+    SAEReport(sae, X, image_shape=(8, 8), labels=labels).write_html(path)
+    with opened(browser, path) as page:
+        canvas = page.locator("#map-canvas")
+        written = canvas.get_attribute("data-written").split()
+        assert 0 < len(written) < 48  # there is no room for all
+        data = page_data(path.read_text(encoding="utf-8"))
+        places = data["atoms"]["place"].reshape(48, 2)
+        low, high = places.min(axis=0), places.max(axis=0)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        hidden = next(j for j in range(48) if str(data["atoms"]["column"][j]) not in written)
+        u, v = (0.05 + 0.9 * (places[hidden] - low) / (high - low)).tolist()
+        page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+        assert page.locator("#map .hint .own").inner_text() == "a long label of an atom"
 
 
 def test_table_of_labelled_atoms(page, data):

@@ -40,5 +40,6 @@ function pairTile(entry, p) {
   return tileOf({kind: "atom", index: left}, {"data-atom": false, "data-pair": p},
     make("div", {class: "two"}, thumbnail("atom", left, atomName(left)), thumbnail(kind, right, `Atom ${second}`)),
     make("div", {class: "caption"}, make("span", {"aria-hidden": "true"}, `${atoms.column[left]} · ${second}`),
-      make("span", {}, unseen(name), correlationText(entry.cosine[p]))));
+      make("span", {}, unseen(name), correlationText(entry.cosine[p]))),
+    labelLine(left), ...(entry.other ? [] : [labelLine(right)]));
 }

@@ -84,27 +84,22 @@ function imageTile(i) {
 }
 
 function atomTile(j, caption = captions[find("#atom-sort").value](j)) {
-  const tile = tileOf({kind: "atom", index: j}, isDead(j) ? {class: "tile silent"} : {},
+  return tileOf({kind: "atom", index: j}, isDead(j) ? {class: "tile silent"} : {},
     thumbnail("atom", j, atomName(j)),
     make("div", {class: "caption"}, make("span", {}, unseen("Atom "), String(atoms.column[j])),
       make("span", {}, unseen(", "), caption)),
-    make("div", {class: "label name"}));
-  nameTile(tile, j);
-  return tile;
+    labelLine(j));
 }
 
 const captions = {
   frequency: (j) => (isDead(j) ? "dead" : percent(atoms.frequency[j])),
   share: (j) => (isDead(j) ? "dead" : percent(atoms.share[j])),
-  smoothness: (j) => atoms.smoothness[j].toFixed(2),
   selectivity: (j) => (isDead(j) ? "dead" : auc(j).toFixed(2)),
   number: (j) => (isDead(j) ? "dead" : percent(atoms.frequency[j])),
 };
 const notes = {
   frequency: "Below each atom its number, and on how many of the images it fires.",
   share: "Below each atom its number, and its share of the reconstructions' variance.",
-  smoothness: "Below each atom its number, and how alike neighbouring pixels are (Moran's I; about 0 is noise).",
-  selectivity: "Below each atom its number, and how well it tells a class from the others (AUC; 0.5 is chance).",
   number: "Below each atom its number, and on how many of the images it fires.",
 };
 for (const {key, text, note} of MEASURES) {
@@ -130,7 +125,6 @@ function updateImages() {
 function updateAtoms() {
   const [sort, use, member, label] = ["sort", "use", "member", "class"].map((name) => find(`#atom-${name}`).value);
   const key = {
-    frequency: (j) => atoms.frequency[j], share: (j) => atoms.share[j], smoothness: (j) => atoms.smoothness[j],
     selectivity: (j) => (isDead(j) ? 0 : auc(j)), number: (j) => -atoms.column[j],
   }[sort] ?? ((j) => sortable(measureOf(sort), j));
   const order = range(N_ATOMS).filter((j) =>

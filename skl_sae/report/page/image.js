@@ -190,7 +190,8 @@ function control(editor, s) {
 
 /** An atom, and the place at which a small one is. */
 function entryName(built, s) {
-  const name = atomName(built.indices[s]);
+  const label = labelOf(built.indices[s]);
+  const name = atomName(built.indices[s]) + (label && `, ${label},`);
   if (!PLACES) return name;
   const [row, column] = [Math.floor(built.places[s] / PLACES.columns), built.places[s] % PLACES.columns];
   return `${name} at place ${row}, ${column}`;

@@ -45,27 +45,39 @@ function setLabel(j, text) {
 /** Show changed labels wherever they are, and keep them. */
 function labelsChanged() {
   const kept = keepLabels();
-  for (const tile of document.querySelectorAll(".tile[data-atom]")) nameTile(tile, Number(tile.dataset.atom));
+  document.querySelectorAll(".tile .label").forEach(writeLabel);
+  for (const field of document.querySelectorAll("input[data-label]")) {
+    if (field !== document.activeElement) field.value = labelOf(Number(field.dataset.label));
+  }
+  drawMap();
   find("#labels-count").textContent = labels.size ? `${count(labels.size, "label")}.` : "None so far.";
   find("#labels-kept").textContent = kept ? "This browser keeps them for this report."
     : "This browser keeps nothing for this page: export them before you leave.";
   return kept;
 }
 
-/** Write an atom's label on its tile. */
-function nameTile(tile, j) {
-  const label = labelOf(j);
-  find(".label", tile).textContent = label;
-  tile.title = label;
+/** The line of a tile for an atom's label. */
+function labelLine(j) {
+  const line = make("div", {class: "label name", "data-of": j});
+  writeLabel(line);
+  return line;
 }
 
-/** The field for an atom's label. */
+function writeLabel(line) {
+  line.textContent = line.title = labelOf(Number(line.dataset.of));
+}
+
+/** A field for an atom's label, which is taken as it is typed. */
+function labelInput(j, attributes = {"aria-label": `Label of ${atomName(j)}`}) {
+  const field = make("input", {type: "text", maxlength: 200, autocomplete: "off", value: labelOf(j), "data-label": j,
+    input: () => setLabel(j, field.value), ...attributes});
+  return field;
+}
+
+/** The field on an atom's page, whose title has the label, too. */
 function labelField(j) {
-  const field = make("input", {type: "text", maxlength: 200, autocomplete: "off", value: labelOf(j),
-    placeholder: "What does it look for?", input: () => {
-      setLabel(j, field.value);
-      find("#dialog-title").replaceChildren(...atomTitle(j));
-    }});
+  const field = labelInput(j, {placeholder: "What does it look for?"});
+  field.addEventListener("input", () => find("#dialog-title").replaceChildren(...atomTitle(j)));
   return make("label", {class: "field"}, "Your label", field);
 }
 

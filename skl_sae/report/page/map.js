@@ -1,6 +1,7 @@
 // The map of atoms.
 
 const NEAR = 150; // atoms in view, from which on they are pictures
+const MAP_LETTERS = 24; // of a label that is written on the map
 const map = {zoom: 1, x: 0, y: 0, pictures: new Map(), waiting: false, hovered: -1};
 let mapDots = []; // place of each atom from 0 to 1
 
@@ -8,7 +9,7 @@ function startMap() {
   const canvas = find("#map-canvas");
   placeDots();
   find("#map-colour").append(...MEASURES.filter(({key}) => key !== "dead_in_training")
-    .map(({key, name}) => make("option", {value: key}, name.replace(", %", ""))));
+    .map((measure) => make("option", {value: measure.key}, plainName(measure))));
   if (N_TOLD) find("#map-colour").prepend(make("option", {value: "class"}, "Class it marks best"));
   find("#map-colour").value = N_TOLD ? "class" : "frequency";
   find("#map-colour").addEventListener("change", drawMap);
@@ -115,9 +116,10 @@ function hintAt(j) {
   if (j >= 0) {
     const colour = find("#map-colour").value;
     const told = N_TOLD && !isDead(j) ? ` · ${classes[atoms.class[j * N_TOLD]]}` : "";
+    const label = labelOf(j) ? [make("div", {class: "name own"}, labelOf(j))] : [];
     const measure = measureOf(colour) ?? measureOf("frequency");
     hint.replaceChildren(thumbnail("atom", j, atomName(j)), make("div", {class: "name"}, `${atomName(j)}${told}`),
-      make("div", {class: "muted"}, `${measure.name.replace(", %", "")} ${measure.text(j)}`));
+      ...label, make("div", {class: "muted"}, `${plainName(measure)} ${measure.text(j)}`));
     const [u, v] = onMap(j);
     Object.assign(hint.style, {
       left: u < 0.5 ? `calc(${100 * u}% + 1rem)` : "auto", right: u < 0.5 ? "auto" : `calc(${100 - 100 * u}% + 1rem)`,
@@ -130,7 +132,7 @@ function hintAt(j) {
 /** The colour of each atom: of its class, or from low to high by rank of a measure. */
 function mapColours() {
   const key = find("#map-colour").value;
-  const dead = isDark() ? "#55585f" : "#c4c1bb";
+  const dead = isDark() ? "#777b84" : "#9a9791";
   if (key === "class") return range(N_ATOMS).map((j) => (isDead(j) ? dead : classColour(atoms.class[j * N_TOLD])));
   const measure = measureOf(key);
   const order = range(N_ATOMS).filter((j) => measure.number(j) !== null).sort((a, b) => measure.number(a) - measure.number(b));
@@ -138,7 +140,7 @@ function mapColours() {
   order.forEach((j, rank) => { colours[j] = rankColour(rank / Math.max(1, order.length - 1)); });
   return colours;
 }
-const classColour = (c) => `hsl(${Math.round((360 * c) / Math.min(12, classes.length)) % 360} 62% ${[48, 62, 38][Math.floor(c / 12) % 3]}%)`;
+const classColour = (c) => `hsl(${Math.round((360 * c) / Math.min(12, classes.length)) % 360} 62% ${(isDark() ? [62, 76, 50] : [48, 62, 38])[Math.floor(c / 12) % 3]}%)`;
 const rankColour = (part) => `hsl(${Math.round(250 - 215 * part)} ${Math.round(45 + 35 * part)}% ${isDark() ? Math.round(42 + 20 * part) : Math.round(68 - 22 * part)}%)`;
 
 function drawLegend() {
@@ -155,6 +157,7 @@ function drawLegend() {
 }
 
 function drawMap() {
+  if (!mapDots.length) return; // before the map is started
   const canvas = find("#map-canvas");
   const density = Math.min(2, devicePixelRatio || 1);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * density));
@@ -171,8 +174,38 @@ function drawMap() {
     if (map.pictured) drawPicture(context, j, x, y, colours[j], density);
     else drawDot(context, x, y, colours[j], (j === map.hovered ? 7 : 3.2) * density, j === map.hovered);
   }
+  drawLabels(context, order, density);
   drawLegend();
   canvas.dataset.drawn = "true";
+}
+
+const boxAround = (x, y, width, height) => ({left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2});
+const boxesMeet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+/** The readers' labels beside, below or above their atoms, the one that is pointed at first, where there is room. */
+function drawLabels(context, visible, density) {
+  const {width, height} = context.canvas;
+  const side = 40 * density; // of a picture
+  const at = (j) => onMap(j).map((u, d) => u * [width, height][d]);
+  const taken = map.pictured ? visible.map((j) => boxAround(...at(j), side, side)) : [];
+  const isFree = (box) => box.left >= 0 && box.right <= width && box.top >= 0 && box.bottom <= height && !taken.some((other) => boxesMeet(box, other));
+  Object.assign(context, {font: `600 ${12 * density}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineJoin: "round",
+    lineWidth: 4 * density, fillStyle: isDark() ? "#e8e6e3" : "#23252a", strokeStyle: isDark() ? "#1f2125" : "#ffffff"});
+  const written = [];
+  for (const j of visible.filter(labelOf).reverse()) {
+    const letters = [...labelOf(j)];
+    const text = letters.length > MAP_LETTERS ? `${letters.slice(0, MAP_LETTERS - 1).join("")}…` : letters.join("");
+    const [length, tall, [x, y]] = [context.measureText(text).width, 17 * density, at(j)];
+    const away = map.pictured ? side / 2 + density : 7 * density;
+    const [across, down] = [away + length / 2, away + tall / 2];
+    const place = [[x + across, y], [x - across, y], [x, y + down], [x, y - down]].find(([u, v]) => isFree(boxAround(u, v, length, tall)));
+    if (!place) continue;
+    taken.push(boxAround(...place, length, tall));
+    written.push(atoms.column[j]);
+    context.strokeText(text, ...place);
+    context.fillText(text, ...place);
+  }
+  context.canvas.dataset.written = written.join(" ");
 }
 
 function drawDot(context, x, y, colour, radius, marked) {

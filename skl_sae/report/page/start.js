@@ -56,6 +56,7 @@ if (N_TOLD) {
   find("#atom-sort").append(make("option", {value: "selectivity"}, "by selectivity for a class"));
 }
 nameTheme();
+explainMeasures();
 drawTraining();
 updateImages();
 updateAtoms();

@@ -3,12 +3,13 @@
 const ROWS_A_PAGE = 25;
 const listed = {order: [], page: 0, key: "frequency", descending: true, picked: new Set()};
 
-/** Columns: the atom's number, its member, the measures, and the class that it marks best. */
+/** Columns: the atom's number and label, its member, the measures, and the class that it marks best. */
 const tableColumns = () => [
   {key: "number", name: "Atom", number: (j) => atoms.column[j], text: (j) => String(atoms.column[j])},
+  {key: "label", name: "Your label", gloss: "type it here", words: true, number: (j) => labelOf(j) || null, content: labelInput},
   ...(data.members > 1 ? [{key: "member", name: "Member", number: (j) => atoms.member[j], text: (j) => String(atoms.member[j] + 1)}] : []),
   ...MEASURES.flatMap((measure) => (measure.key === "selectivity" ? [{
-    key: "class", name: "Best class", words: true, number: (j) => (isDead(j) ? null : atoms.class[j * N_TOLD]),
+    key: "class", name: "Best class", gloss: "by AUC", words: true, number: (j) => (isDead(j) ? null : atoms.class[j * N_TOLD]),
     text: (j) => (isDead(j) ? "–" : classes[atoms.class[j * N_TOLD]]),
   }, measure] : [measure])),
 ];
@@ -52,7 +53,7 @@ function updateTable() {
   listed.order = range(N_ATOMS).filter(tableFilter()).sort((a, b) => {
     const [x, y] = [number(a), number(b)];
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
-    return sign * (y - x) || a - b;
+    return sign * (typeof x === "string" ? y.localeCompare(x) : y - x) || a - b;
   });
   listed.page = 0;
   const n = listed.order.length;
@@ -63,22 +64,23 @@ function updateTable() {
 
 function drawHead() {
   const focused = document.activeElement?.dataset?.sort;
-  const heads = tableColumns().map(({key, name, note, words}) => {
+  const heads = tableColumns().map(({key, name, gloss, note, high, words}) => {
     const sorted = key === listed.key;
     const mark = make("span", {"aria-hidden": "true", class: "mark"}, sorted ? (listed.descending ? "▼" : "▲") : "");
     return make("th", {
       scope: "col", class: words && "words", "aria-sort": sorted && (listed.descending ? "descending" : "ascending"),
-    }, make("button", {type: "button", "data-sort": key, title: note ?? name, click: () => sortTable(key)}, name, mark));
+    }, make("button", {type: "button", "data-sort": key, title: note ? `${note}; ${high}` : name, click: () => sortTable(key)}, name, mark),
+    make("span", {class: "gloss"}, gloss ?? ""));
   });
   find(".atom-table thead").replaceChildren(make("tr", {}, make("th", {scope: "col"}, make("span", {class: "unseen"}, "Selected")), ...heads));
   if (focused) find(`.atom-table [data-sort="${focused}"]`)?.focus();
   const measure = measureOf(listed.key);
-  find("#table-note").textContent = measure ? `Sorted by ${measure.name.replace(", %", "")}: ${measure.note}.` : "";
+  find("#table-note").textContent = measure ? `Sorted by ${plainName(measure)}: ${measure.note}; ${measure.high}.` : "";
 }
 
 /** Sort by a column; its first sort is from the largest, of what is no measure from the first. */
 function sortTable(key) {
-  const first = !["number", "member", "class"].includes(key);
+  const first = !["number", "label", "member", "class"].includes(key);
   listed.descending = listed.key === key ? !listed.descending : first;
   listed.key = key;
   updateTable();
@@ -90,7 +92,7 @@ function tableRow(j, columns) {
   const open = make("button", {
     type: "button", class: "opener", "data-atom": j, "aria-label": `Open ${atomName(j)}`, click: () => show({kind: "atom", index: j}),
   }, thumbnail("atom", j, atomName(j)), make("span", {}, columns[0].text(j)));
-  const cells = columns.slice(1).map(({text, words}) => make("td", {class: words && "name words"}, text(j)));
+  const cells = columns.slice(1).map(({text, content, words}) => make("td", {class: words && "name words"}, content ? content(j) : text(j)));
   const row = make("tr", {class: isDead(j) && "silent"}, make("td", {}, box), make("th", {scope: "row"}, open), ...cells);
   row.addEventListener("click", (event) => { if (!event.target.closest("input, button")) show({kind: "atom", index: j}); });
   return row;
@@ -119,7 +121,7 @@ function moveInTable(event) {
   const row = find(".atom-table tbody").rows[target];
   if (!step || !row) return;
   event.preventDefault();
-  find(event.target.type === "checkbox" ? "input" : "button", row).focus();
+  find({checkbox: "[type=checkbox]", text: "[type=text]"}[event.target.type] ?? "button", row).focus();
 }
 
 function pickAtom(j, chosen) {
