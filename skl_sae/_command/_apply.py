@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from .._model_file._atomic import replacing
 from ..metrics import row_correlations
+from ..report._reading import shown_step
 from ._coding import autoencoder_of, can_be_inverted, loaded_pipeline, parts_of_files, said_of
 from ._figures import say_table
 from ._images import listed, loaded
@@ -88,16 +89,25 @@ def _say_classes(pipeline, images, progress):
         progress.note(f"{len(new)} class(es) that the model has not learned, such as {new[0]!r}.")
 
 
+def _check_shown(sae, pipeline, options):
+    """Check, before any image is read, that a report can show the model."""
+    if sae is None:
+        raise OptionError(
+            "MODEL", "Expected an ImageLoader and one autoencoder, which a report can show, got "
+            f"{' and '.join(type(step).__name__ for step in pipeline)}: {str(options.model)!r}.",
+        )  # fmt: skip
+    try:
+        shown_step(sae)
+    except ValueError as error:
+        raise OptionError("MODEL", str(error)) from error
+
+
 def report(options, progress):
     """Write a report on a folder's images."""
     pipeline = loaded_pipeline(options, progress)
     progress.say(said_of(pipeline))
     sae, loader = autoencoder_of(pipeline), pipeline[0]
-    if not hasattr(sae, "loss_curve_"):  # or an ensemble of several
-        raise OptionError(
-            "MODEL", "Expected an ImageLoader and one autoencoder, which a report can show, got "
-            f"{' and '.join(type(step).__name__ for step in pipeline)}: {str(options.model)!r}.",
-        )  # fmt: skip
+    _check_shown(sae, pipeline, options)
     images = loaded(loader, options, progress)
     images.image_shape = loader._image_shape()
     os.makedirs(options.output, exist_ok=True)

@@ -224,7 +224,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     @property
     def atom_frequency_(self) -> np.ndarray:
         """Use of the atoms in training, where all are as large as a row."""
-        return np.concatenate([member.atom_frequency_ for member in self._flat("atom_frequency_")])
+        return np.concatenate([_frequencies(member) for member in self._flat("atom_frequency_")])
 
     def _flat(self, name):
         """Members; an AttributeError, as of what is not there, if one has smaller atoms."""
@@ -327,6 +327,13 @@ def _atoms(member):
     if getattr(member, "aggregate", None) == "mean":
         return mean_of_members(member.components_, len(member.centers_))
     return member.components_
+
+
+def _frequencies(member):
+    """One frequency for each column; of the mean of several codes, the largest of theirs."""
+    if getattr(member, "aggregate", None) == "mean":
+        return member.atom_frequency_.reshape(len(member.centers_), -1).max(axis=0)
+    return member.atom_frequency_
 
 
 def _members_of_files():

@@ -22,8 +22,21 @@ def fitted_step(estimator, X=None, *, needs):
     estimator, X = unwrap_pipeline(estimator, X)
     if not hasattr(estimator, needs):
         check_is_fitted(estimator)
-        raise ValueError(f"Expected an estimator with {needs}, got {estimator!r}.")
+        raise ValueError(f"Expected {_needed(estimator, needs)}.")
     return estimator, X
+
+
+def _needed(estimator, needs):
+    """Return in words what an estimator lacks."""
+    kinds = [type(one).__name__ for one in getattr(estimator, "estimators_", ())]
+    if not kinds or needs == "loss_curve_":
+        return f"an estimator with {needs}, got {estimator!r}"
+    return (
+        f"an ensemble whose atoms all are as large as its images, got a {type(estimator).__name__} "
+        f"of {' and '.join(dict.fromkeys(kinds))}: atoms of other sizes have no place beside them. "
+        "Take each of its estimators_[i] by itself, a stage of a sum with the images less what the "
+        "stages before it reconstruct"
+    )
 
 
 def shape_of(estimator, shape, attributes=("image_shape_",)):
@@ -77,18 +90,6 @@ def atoms_of_codes(estimator):
     if getattr(estimator, "aggregate", None) == "mean":
         atoms = mean_of_members(atoms, len(estimator.centers_))
     return atoms
-
-
-def atoms_of_member(estimator, member):
-    """Return the indices of a member's atoms in ``components_``; of all atoms for None."""
-    atoms = np.arange(len(estimator.components_))
-    if member is None:
-        return atoms
-    # PCA and similar estimators have no centers_, and count as one member.
-    n_members = len(getattr(estimator, "centers_", [None]))
-    if member not in range(n_members):
-        raise ValueError(f"Expected a member from 0 to {n_members - 1}, got {member!r}.")
-    return atoms.reshape(n_members, -1)[member]
 
 
 def sorted_atoms(estimator, atoms, order):

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..images._typing import Shape
-from ..inspection._estimators import atoms_of_member, fitted_step, shape_of, sorted_atoms
+from ..inspection._estimators import fitted_step, shape_of, sorted_atoms
+from ..inspection._members import atoms_of_member, is_ensemble, members_of
 from ._display import _Display
 from ._image_grid import axes_for_pictures, draw_pictures, pictures_of
 
@@ -127,7 +128,7 @@ class AtomDisplay(_Display):
         components = np.asarray(estimator.components_)[atoms]
         display = cls(components, image_shape=image_shape, captions=list(map(str, atoms)))
         display.plot(ax, **kwargs)
-        of_member = "" if member is None else f" of member {member}"
+        of_member = "" if member is None else f" of {_name_of_member(estimator, member)}"
         how = ", most used first" if isinstance(order, str) else ""
         title = f"{len(atoms)} of {len(all_atoms)} atoms{of_member}{how}"
         display.ax_.set_title(title, fontsize="medium")
@@ -174,3 +175,7 @@ class AtomDisplay(_Display):
             ax = axes_for_pictures(n_rows, n_columns, pictures[0])
         draw_pictures(ax, pictures, captions, n_columns=n_columns)
         return self._drawn_on(ax)
+
+
+def _name_of_member(estimator, member):
+    return members_of(estimator)[member].name if is_ensemble(estimator) else f"member {member}"

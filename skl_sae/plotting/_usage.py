@@ -9,7 +9,8 @@ from sklearn.utils import Bunch
 
 from ..images._typing import SparseOrDense
 from ..inspection import atom_usage
-from ..inspection._estimators import atoms_of_codes, fitted_step
+from ..inspection._estimators import fitted_step
+from ..inspection._members import scaled_atoms
 from ..inspection._placed import PlacedImages, by_place, has_places
 from ..inspection._usage import cumulative_share
 from ._axes import new_axes
@@ -75,7 +76,7 @@ class UsageDisplay(_Display):
         if has_places(estimator):
             codes = by_place(estimator, PlacedImages(estimator, X).codes)
             return cls.from_codes(codes, ax=ax)
-        return cls.from_codes(estimator.transform(X), atoms_of_codes(estimator), ax=ax)
+        return cls.from_codes(estimator.transform(X), scaled_atoms(estimator), ax=ax)
 
     @classmethod
     def from_codes(

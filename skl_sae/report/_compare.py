@@ -1,5 +1,6 @@
 """Two models, or the members of one, side by side, with their atoms matched."""
 
+import copy
 from itertools import combinations
 from typing import NamedTuple
 
@@ -8,7 +9,9 @@ from sklearn.preprocessing import normalize
 
 from ..inspection import atom_usage
 from ..inspection._matching import matched
+from ..inspection._members import adds_up, is_ensemble, parts_of
 from ._reading import reconstruction_figures
+from ._subject import WholeImages
 from ._summary import model_figures, summary_figures
 
 # Cosine from which two atoms count as the same, the default of shared_atoms.
@@ -40,9 +43,12 @@ def comparisons(reading, other):
         found.append(_comparison((THIS, OTHER), matches[0, 1], cosines[0, 1], None))
     if members_differ(reading) and reading.matching is not None:
         matches, cosines = reading.matching.matches, reading.matching.cosines
-        n_shown = min(len(matches), _MOST_MEMBERS)
-        for e, f in combinations(range(n_shown), 2):
-            found.append(_comparison(_names(e, f), matches[e, f], cosines[e, f], (e, f)))
+        names = [_titled(member.name) for member in reading.subject.members]
+        # Atoms are counted on through all members, as codes have them.
+        first = np.cumsum([0, *(member.n_atoms for member in reading.subject.members)])
+        for e, f in combinations(range(min(len(names), _MOST_MEMBERS)), 2):
+            pair = (names[e], names[f]), matches[e, f], cosines[e, f]
+            found.append(_comparison(*pair, first[[e, f]]))
     return found
 
 
@@ -81,22 +87,22 @@ def _member_cosines(reading):
     return means
 
 
-def _comparison(names, matches, cosines, members):
+def _comparison(names, matches, cosines, first):
     own = np.flatnonzero(matches >= 0)
     order = own[np.argsort(-cosines[own], kind="stable")]
     pairs = np.stack([order, matches[order]], axis=1)
-    if members is not None:  # counted on through all members, as codes have them
-        pairs += np.array(members) * len(matches)
-    return Comparison(names, pairs, cosines[order], members is None)
+    if first is not None:
+        pairs += first
+    return Comparison(names, pairs, cosines[order], first is None)
 
 
-def _names(*members):
-    return tuple(f"Member {e + 1}" for e in members)
+def _titled(name):
+    return name[:1].upper() + name[1:]
 
 
 def members_differ(reading):
     """Return whether members have columns of codes of their own."""
-    return reading.subject.n_members > 1
+    return len(reading.subject.members) > 1
 
 
 def models(reading, other):
@@ -104,10 +110,38 @@ def models(reading, other):
     found = [(THIS, summary_figures(reading))]
     if other is not None:
         found.append((OTHER, summary_figures(other)))
-    if members_differ(reading):
-        n_shown = min(reading.subject.n_members, _MOST_MEMBERS)
-        found += [(*_names(e), _member_figures(reading, e)) for e in range(n_shown)]
+    if is_ensemble(reading.estimator):
+        found += [(name, _part_figures(reading, part)) for name, part in _parts(reading.estimator)]
+    elif members_differ(reading):
+        members = reading.subject.members[:_MOST_MEMBERS]
+        found += [
+            (_titled(member.name), _member_figures(reading, e)) for e, member in enumerate(members)
+        ]
     return found if len(found) > 1 else []
+
+
+def _parts(ensemble):
+    """Return names and estimators: members, or the first stages of a sum, of which all are it."""
+    parts = parts_of(ensemble)
+    if not adds_up(ensemble):
+        return [(_titled(name), part) for name, part in parts[:_MOST_MEMBERS]]
+    found = []
+    for n, (name, _) in enumerate(parts[:-1][:_MOST_MEMBERS], 1):
+        first = copy.copy(ensemble)
+        first.estimators_ = ensemble.estimators_[:n]
+        found.append((_titled(name) if n == 1 else f"Stages 1 to {n}", first))
+    return found
+
+
+def _part_figures(reading, part):
+    """Return the figures of a part of an ensemble by itself, coding the images anew."""
+    subject = reading.subject
+    # Rows have no names of features, which members have never seen either.
+    part = copy.copy(part)
+    vars(part).pop("feature_names_in_", None)
+    own = WholeImages(part, subject.rows, subject.image_shape)
+    figures = reconstruction_figures(subject, own.reconstructions)
+    return model_figures(*figures, own.codes, own.usage())
 
 
 def _member_figures(reading, e):

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ..inspection._members import adds_up, trainings_of
 from ..inspection._samples import strongest_samples
 from ._arrays import cumulative, evenly_ranked, histograms, nearest_atoms
 from ._compare import SAME
@@ -64,8 +65,9 @@ class Contents:
     def data(self, steps):
         """Return the data; ``steps`` are one step of each atom's bytes, as sprites() has them."""
         images = self._image_data()
+        steps = steps * self._subject.scales[self.shown.atoms]  # as a reconstruction has them
         data = self._general_data() | {
-            "atoms": {**self._atom_data(), "step": packed(steps / self._subject.n_members, "f4")},
+            "atoms": {**self._atom_data(), "step": packed(steps, "f4")},
             "images": images,
             "compare": self._compared,
         }
@@ -81,14 +83,12 @@ class Contents:
             "across": TILES_ACROSS,
             "range": self._range(),
             "classes": self._labels.classes,
-            "members": subject.n_members,
+            "members": len(subject.members),
             "chance": self._findings.summary.get("monosemanticity_chance"),
-            "curves": {
-                "loss": packed(estimator.loss_curve_, "f4"),
-                "correlation": packed(estimator.correlation_curve_, "f4"),
-                "held_out": packed(estimator.validation_scores_ or [], "f4"),
-                "share": packed(cumulative(self._reading.usage.share), "f4"),
-            },
+            "member_names": [member.name for member in subject.members],
+            "member": "stage" if adds_up(estimator) else "member",
+            "trainings": [_training_data(one) for one in trainings_of(estimator)],
+            "curves": {"share": packed(cumulative(self._reading.usage.share), "f4")},
         } | subject.general_data()
 
     def _range(self):
@@ -270,6 +270,13 @@ class Contents:
 
     def _image_tiles(self, rows, part):
         return image_bytes(shrink(rows[part], self._subject.image_shape), *self._range())
+
+
+def _training_data(training):
+    name, *curves = training
+    return {"name": name} | {
+        key: packed(curve, "f4") for key, curve in zip(training._fields[1:], curves, strict=True)
+    }
 
 
 def _cosines(gram):

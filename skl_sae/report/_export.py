@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from ..inspection._members import is_ensemble, trainings_of
 from ._compare import SAME
 from ._page import described
 
@@ -24,17 +25,28 @@ def as_dict(findings):
         },
         "image_shape": list(map(int, findings.reading.subject.image_shape)),
         "summary": dict(findings.summary),
-        "training": {
-            "loss": plain(estimator.loss_curve_),
-            "correlation": plain(estimator.correlation_curve_),
-            "held_out": plain(estimator.validation_scores_ or []),
-        },
+        "members": [member.name for member in findings.reading.subject.members],
+        "training": _training(estimator),
         "atoms": _atoms(findings),
         "images": _images(findings),
         "classes": _classes(findings),
         "models": [{"name": name, **figures} for name, figures in findings.models],
         "comparisons": [_comparison(found) for found in findings.comparisons],
     }
+
+
+def _training(estimator):
+    """Return the curves of a fit; those of an ensemble are its members'."""
+    found = [
+        {"name": name} | {
+            "loss": plain(loss), "correlation": plain(correlation), "held_out": plain(held_out)
+        }
+        for name, loss, correlation, held_out in trainings_of(estimator)
+    ]  # fmt: skip
+    if is_ensemble(estimator) or not found:
+        return {"loss": [], "correlation": [], "held_out": [], "members": found}
+    (own,) = found
+    return {name: own[name] for name in ("loss", "correlation", "held_out")} | {"members": []}
 
 
 def plain(values):

@@ -40,8 +40,7 @@ class Reading:
     """
 
     def __init__(self, estimator, X, image_shape):
-        given, (estimator, X) = estimator, fitted_step(estimator, X, needs="centers_")
-        _check_linear(estimator)
+        given, (estimator, X) = estimator, shown_step(estimator, X)
         self.estimator, self.is_frame = estimator, hasattr(X, "iloc")
         if has_places(estimator):
             self.subject = ImagesOfPlaces(estimator, X, image_shape)
@@ -61,8 +60,8 @@ class Reading:
     @cached_property
     def members(self):
         """Member of each atom."""
-        n_atoms = len(self.subject.atoms)
-        return np.arange(n_atoms) // (n_atoms // self.subject.n_members)
+        members = self.subject.members
+        return np.repeat(np.arange(len(members)), [member.n_atoms for member in members])
 
     @cached_property
     def gram(self):
@@ -74,7 +73,7 @@ class Reading:
     def matching(self):
         """The members' matched atoms; None for one member, or if matching would take long."""
         n_members = len(self.estimator.centers_)
-        n_components = len(self.estimator.components_) // n_members
+        n_components = max(member.n_atoms for member in self.subject.members)
         n_pairs = n_members * (n_members - 1) // 2
         if not 0 < n_pairs * n_components**3 <= _MOST_TO_MATCH:
             return None
@@ -100,8 +99,17 @@ def reconstruction_figures(subject, reconstruct):
     return correlations, unexplained
 
 
+def shown_step(estimator, X=None):
+    """Unwrap a Pipeline; a ValueError unless a page can show its last step."""
+    estimator, X = fitted_step(estimator, X, needs="centers_")
+    _check_linear(estimator)
+    return estimator, X
+
+
 def _check_linear(estimator):
     """The page adds atoms up as the reader picks them."""
+    for member in getattr(estimator, "estimators_", ()):
+        _check_linear(member)
     if len(getattr(estimator, "decoder_coefs_", ())):
         raise ValueError(
             "SAEReport adds up atoms, and so needs a linear decoder, got one with hidden layers. "

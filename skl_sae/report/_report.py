@@ -14,6 +14,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from .._model_file._atomic import replacing
 from ..images._typing import AnyPath, Shape
+from ..inspection._members import adds_up
 from ..inspection._placed import has_places
 from ._contents import Contents
 from ._export import as_dict
@@ -49,8 +50,9 @@ class SAEReport:
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder, ConvTopKSparseAutoencoder or Pipeline
-        Fitted estimator, or a Pipeline that ends with one. It is read once, on construction.
+    estimator : autoencoder of this package or Pipeline
+        Fitted estimator, or a Pipeline that ends with one; of ensembles such as have atoms as large
+        as the images in all members or stages. It is read once, on construction.
     X : array-like of shape (n_samples, n_features)
         Images as rows, or other input of the estimator's transform. Held-out images are more
         informative. For a Pipeline, the page shows the input of its last step.
@@ -82,8 +84,8 @@ class SAEReport:
     ValueError
         If the lengths of X, y, filenames and embeddings differ, image_shape does not fit X, labels
         are not text of atoms that there are, the estimator is not an autoencoder of this package,
-        or its decoder has hidden layers: the page adds up atoms. Also if the atoms of compare have
-        another size.
+        or its decoder has hidden layers: the page adds up atoms. Also if an ensemble has members of
+        small atoms, or if the atoms of compare have another size.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -108,7 +110,12 @@ class SAEReport:
     three common images; images of similar codes by the cosine of their activations. The map places
     each atom near the five of largest cosine with it; nearly orthogonal atoms have no such order in
     two dimensions, and the map then says little. Figures of an ensemble's first six members stand
-    side by side, too.
+    side by side, too; of a :class:`~skl_sae.BoostingSparseAutoencoder` those of its first stage, its
+    first two and so on, as a stage alone explains what others left. Images are sums of all stages'
+    atoms, the title of an atom says its member or stage, and each of these has its curve of
+    training. A hierarchy with small atoms has no page of its own. Its stages have one each, with the
+    images that they learned: ``SAEReport(boosting.estimators_[1], X - first.inverse_transform(
+    first.transform(X)))`` with ``first = boosting.estimators_[0]``.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
@@ -216,15 +223,18 @@ class SAEReport:
               ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
               ``stability``; with embeddings ``monosemanticity`` (mean of the atoms that have one)
               and ``monosemanticity_chance`` (that of an atom as active everywhere).
-            - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch.
+            - ``members``: their names, "" of one alone.
+            - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch; of
+              an ensemble they are empty, and ``members`` has a dict of these for each fit, with its
+              ``name``.
             - ``atoms``: a dict for each atom with its number ``atom``, ``member`` (from 0),
               ``label`` (None if it has none) and measures, see Notes.
             - ``images``: a dict for each image with ``row``, ``correlation`` and
               ``active_atoms``; ``name`` with filenames, ``class`` with y.
             - ``classes``: a dict for each of two or more classes with ``name``, ``n_images``,
               ``correlation`` (mean), its most selective ``atoms`` and their ``auc``.
-            - ``models``: for members or two estimators a dict each, with ``name`` and keys of
-              ``summary``; else empty.
+            - ``models``: for members, first stages or two estimators a dict each, with ``name`` and
+              keys of ``summary``; else empty.
             - ``comparisons``: a dict for each two of them with ``names``, ``mean_cosine`` of
               matched atoms, ``shared``, the share of them from the cosine ``same_from`` on,
               ``atoms``, pairs of numbers, and their ``cosines``, the largest first.
@@ -321,11 +331,10 @@ class SAEReport:
         subject, estimator = self._findings.reading.subject, self._findings.reading.estimator
         height, width, *channels = subject.image_shape
         kind = "colour" if channels == [3] else "grey"
-        n_members, n_images = len(estimator.centers_), len(shown.images)
+        n_images = len(shown.images)
         parts = [
             f"{len(subject.rows):,} {kind} images of {height}x{width} pixels",
-            f"{n_members} member{'s' if n_members > 1 else ''} of "
-            f"{len(estimator.components_) // n_members:,} atoms",
+            _members_said(estimator, subject.members),
         ]
         if has_places(estimator):
             side = "x".join(map(str, subject.atom_shape[:2]))
@@ -335,6 +344,18 @@ class SAEReport:
         if len(shown.atoms) < subject.activations.shape[1]:
             parts.append(f"the {len(shown.atoms):,} atoms used most shown")
         return " · ".join(parts)
+
+
+def _members_said(estimator, members):
+    """Return in words how many members there are, and atoms of each or of all."""
+    sizes = {member.n_atoms for member in members}
+    # Of members whose codes are averaged, one has columns.
+    n_members = len(members) if len(members) > 1 else len(estimator.centers_)
+    is_of_stages = adds_up(estimator) and len(estimator.estimators_) == n_members
+    noun = ("stage" if is_of_stages else "member") + "s" * (n_members > 1)
+    if len(sizes) > 1:
+        return f"{n_members} {noun}, {sum(member.n_atoms for member in members):,} atoms"
+    return f"{n_members} {noun} of {sizes.pop():,} atoms"
 
 
 # --- Checks ---

@@ -10,6 +10,7 @@ from ..images._arrays import rows_of_images
 from ..images._shapes import checked_image_shape
 from ..inspection import atom_activations, atom_usage
 from ..inspection._estimators import atoms_of_codes, is_of_another_library, training_mean
+from ..inspection._members import Member, is_ensemble, members_of, scaled_atoms, scales_of
 from ..inspection._placed import PlacedImages, by_place
 from ..inspection._samples import strongest_samples
 from ._arrays import CorrelationCurves, placed_curve, strongest_codes
@@ -36,7 +37,7 @@ class WholeImages:
 
     Parameters
     ----------
-    estimator : TopKSparseAutoencoder
+    estimator : TopKSparseAutoencoder, DeepTopKSparseAutoencoder or an ensemble of such
         Fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Images as rows.
@@ -55,8 +56,12 @@ class WholeImages:
         Codes with one column an atom.
     atoms : ndarray of shape (n_atoms, n_features_of_an_atom)
         An atom for each column of the activations.
-    n_members : int
-        Number of members that have columns of their own.
+    members : list of Member
+        Members that have columns of their own.
+    scales : ndarray of shape (n_atoms,)
+        Numbers by which a reconstruction multiplies the atoms, besides their codes.
+    centre : ndarray of shape (n_features,)
+        Reconstruction without any atom.
     mean : ndarray of shape (n_features,)
         What variance is about.
     mean_words : str
@@ -77,20 +82,24 @@ class WholeImages:
         codes = estimator.transform(X)  # not self.rows: the names of a DataFrame are checked
         self.codes = sp.csr_array(codes if sp.issparse(codes) else np.asarray(codes))
         self.activations = self.codes
-        self.centre = estimator.centers_.mean(axis=0)
+        nothing = sp.csr_matrix((1, self.codes.shape[1]), dtype=np.float32)
+        self.centre = estimator.inverse_transform(nothing)[0]
         self.mean = training_mean(estimator)
         if is_of_another_library(estimator):
             self.mean_words = "the decoder's bias"
         self.atoms = atoms_of_codes(estimator)
-        # If the codes are the members' mean, so are the atoms, as if there were one member.
-        self.n_members = len(estimator.centers_) * len(self.atoms) // len(estimator.components_)
+        self.members = members_of(estimator)
+        self.scales = scales_of(self.members)
         self._estimator = estimator
 
     def usage(self):
         """Figures of the atoms' use, as atom_usage returns them."""
-        # Mean atoms have no unit norm, by which usage has to be weighted.
+        # Mean atoms have no unit norm, and members of an ensemble may be scaled each in its way:
+        # by these lengths usage has to be weighted.
         is_mean = len(self.atoms) < len(self._estimator.components_)
-        return atom_usage(self.codes, self.atoms if is_mean else None)
+        if is_mean or is_ensemble(self._estimator):
+            return atom_usage(self.codes, scaled_atoms(self._estimator))
+        return atom_usage(self.codes)
 
     def reconstructions(self, part):
         """Return the reconstructions of some of the images, as rows."""
@@ -106,11 +115,11 @@ class WholeImages:
 
     def image_data(self, shown):
         """Return each image's strongest codes, and its correlation as they add up."""
-        codes, norms = self.codes[shown.images][:, shown.atoms], np.sqrt(shown.gram.diagonal())
-        strongest = strongest_codes(codes, norms, _MOST_CODES)
+        codes, scales = self.codes[shown.images][:, shown.atoms], self.scales[shown.atoms]
+        strongest = strongest_codes(codes, np.sqrt(shown.gram.diagonal()) * scales, _MOST_CODES)
         curves = CorrelationCurves(self.rows[shown.images], shown.rows, shown.gram, self.centre)
         sums = [
-            curves.curve(i, active, values / self.n_members)
+            curves.curve(i, active, values * scales[active])
             for i, (active, values) in enumerate(strongest)
         ]
         return _strongest_data(strongest) | _curve_data(sums)
@@ -118,8 +127,6 @@ class WholeImages:
 
 class ImagesOfPlaces:
     """Images that are coded by small atoms at all places; attributes are those of WholeImages."""
-
-    n_members = 1
 
     def __init__(self, estimator, X, image_shape):
         placed = PlacedImages(estimator, X, image_shape)
@@ -131,6 +138,8 @@ class ImagesOfPlaces:
         self.activations = atom_activations(estimator, placed.codes)
         self.atoms = estimator.components_
         self.maps_shape = (*map(int, placed.atoms.counts), len(self.atoms))
+        self.members = [Member("", len(self.atoms), 1.0)]
+        self.scales = scales_of(self.members)
         self.can_be_added = placed.can_be_added
         self.centre = np.tile(estimator.centers_[0], self.rows.shape[1] // shape[2])
         if self.can_be_added:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..inspection._estimators import is_of_another_library
+from ..inspection._members import has_stages
 
 
 def summary_figures(reading):
@@ -15,7 +16,9 @@ def summary_figures(reading):
     """
     subject, estimator = reading.subject, reading.estimator
     correlations, unexplained = reading.reconstruction
-    trained = None
+    trained, matching = None, reading.matching
+    if has_stages(estimator):  # which are to differ
+        matching = None
     if not is_of_another_library(estimator):
         trained = int((estimator.atom_frequency_ == 0).sum())
     return {
@@ -25,7 +28,7 @@ def summary_figures(reading):
         "n_trained_atoms": len(estimator.components_),
         **model_figures(correlations, unexplained, subject.codes, reading.usage),
         "dead_in_training": trained,
-        "stability": None if reading.matching is None else reading.matching.stability,
+        "stability": None if matching is None else matching.stability,
     }
 
 

@@ -15,7 +15,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skl_sae import TopKSparseAutoencoder, pearson_correlation
+from skl_sae import (
+    BaggingSparseAutoencoder,
+    BoostingSparseAutoencoder,
+    TopKSparseAutoencoder,
+    pearson_correlation,
+)
 from skl_sae.inspection import atom_usage, class_selectivity, picture_coherence, top_samples
 from skl_sae.report import SAEReport, _contents, _reading, _subject
 
@@ -121,16 +126,26 @@ def test_figures_of_atoms(sae):
         assert selectivity.auc[atoms["class"].reshape(48, -1)[j, 0], column] == best
 
 
+# Stages and members of ensembles: several members of one, and their mean.
+FLAT = TopKSparseAutoencoder(12, k=3, max_iter=2)
+TWO = TopKSparseAutoencoder(8, k=2, n_estimators=2, max_iter=2)
+MEAN = TopKSparseAutoencoder(8, k=2, n_estimators=2, aggregate="mean", max_iter=2)
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{}, {"n_estimators": 1}, {"transform_algorithm": "omp"}, {"aggregate": "mean"},
      {"aggregate": "mean", "n_estimators": 3, "transform_algorithm": "omp"},
      {"sparse_output": False}, {"sparsity": "batch_topk"}, {"n_components": 1, "k": 1},
-     {"early_stopping": True}],
+     {"early_stopping": True},
+     BaggingSparseAutoencoder(FLAT, 2, weights="least_squares", random_state=0),
+     BoostingSparseAutoencoder(FLAT, 3, refit=True, random_state=0),
+     BoostingSparseAutoencoder([("a", FLAT), ("b", TWO), ("c", MEAN)], random_state=0),
+     BaggingSparseAutoencoder(BoostingSparseAutoencoder(TWO, 2), 2, random_state=0)],
     ids=str,
 )  # fmt: skip
 def test_atoms_add_up_to_the_reconstruction(parameters):
-    sae = fitted(**parameters)
+    sae = fitted(**parameters) if isinstance(parameters, dict) else parameters.fit(X)
     page = SAEReport(sae, X, image_shape=(8, 8)).html()
     data = page_data(page)
     for part in (data["atoms"], data["images"], data["curves"]):

@@ -92,7 +92,7 @@ function nearestAtoms(j) {
   const n = atoms.nearest.length / N_ATOMS;
   const found = range(n).filter((t) => atoms.nearest[j * n + t] >= 0);
   if (!found.length) return [];
-  const title = data.members > 1 ? "Nearest atoms in the other members, and their cosines" : "Nearest atoms, and their cosines";
+  const title = data.members > 1 ? `Nearest atoms in the other ${data.member}s, and their cosines` : "Nearest atoms, and their cosines";
   return section(title, make("div", {class: "grid small nearest"}, ...found.map((t) =>
     atomTile(atoms.nearest[j * n + t], correlationText(atoms.cosine[j * n + t])))));
 }

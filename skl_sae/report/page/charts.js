@@ -33,7 +33,7 @@ function axes(label, [x0, x1], [y0, y1], xTitle, {whole = false, format = String
   return {svg, x, y};
 }
 
-/** Lines of [[x, y], ...], the first in the accent's colour. */
+/** Lines of [[x, y], ...]; ``options.lines`` has their names, colours and kinds. */
 function lineChart(label, lines, xTitle, options = {}) {
   const all = lines.flat();
   const range = (i) => [Math.min(...all.map((p) => p[i])), Math.max(...all.map((p) => p[i]))];
@@ -41,11 +41,13 @@ function lineChart(label, lines, xTitle, options = {}) {
   const margin = options.y ? 0 : (high - low || Math.abs(high) || 1) * 0.06;
   const frame = axes(label, options.x ?? range(0), [low - margin, high + margin], xTitle, options);
   lines.forEach((line, i) => {
-    const kind = i ? " second" : "";
+    const told = options.lines?.[i] ?? {kind: ""};
+    const kind = told.kind && ` ${told.kind}`;
     const points = line.map(([x, y]) => `${frame.x(x).toFixed(1)},${frame.y(y).toFixed(1)}`);
-    frame.svg.append(draw("polyline", {class: "curve" + kind, points: points.join(" ")}));
+    const title = told.name ? [draw("title", {}, told.name)] : [];
+    frame.svg.append(coloured(draw("polyline", {class: "curve" + kind, points: points.join(" ")}, ...title), told));
     if (line.length <= 30) {
-      line.forEach(([x, y]) => frame.svg.append(draw("circle", {class: "dot" + kind, cx: frame.x(x), cy: frame.y(y), r: 2.5})));
+      line.forEach(([x, y]) => frame.svg.append(coloured(draw("circle", {class: "dot" + kind, cx: frame.x(x), cy: frame.y(y), r: 2.5}), told)));
     }
   });
   return frame;
@@ -67,27 +69,52 @@ function histogram(label, counts, low, high, xTitle) {
 
 const chart = (caption, ...content) => make("figure", {class: "chart"}, make("figcaption", {}, caption), ...content);
 
+const MOST_TRAININGS = 8; // whose lines are drawn
+const lineColour = (part) => [38, 64].map((light) => `hsl(${(212 + Math.round(360 * part)) % 360} 62% ${light}%)`);
+
+/** A line of a chart for each fit; of several each has its colour, and is dashed where held out. */
+function trainingLines(told, keys) {
+  const lines = keys.flatMap((key) => told.map((one, m) => ({key, m, curve: one[key], name: one.name})));
+  return lines.filter(({curve}) => curve.length).map(({key, m, curve, name}) => ({
+    points: Array.from(curve, (y, i) => [i + 1, y]),
+    name: [name, key === "held_out" ? "held out" : ""].filter(Boolean).join(", "),
+    colour: told.length > 1 ? `light-dark(${lineColour(m / told.length).join(", ")})` : null,
+    kind: key !== "held_out" ? "" : told.length > 1 ? "dashed" : "second",
+  }));
+}
+
+/** A caption, with what the lines are if there are several. */
+function lineLegend(title, lines) {
+  if (lines.length < 2) return title;
+  if (!lines[0].colour) return make("span", {class: "legend"}, make("span", {}, title), make("span", {class: "second"}, lines[1].name));
+  const own = lines.filter(({kind}) => !kind);
+  const more = TRAININGS.length > own.length ? ` of ${TRAININGS.length}` : "";
+  return make("span", {class: "legend"}, make("b", {}, title), ...own.map((line) => coloured(make("span", {}, line.name), line)),
+    ...(more || own.length < lines.length ? [make("b", {}, [more && `the first ${own.length}${more}`,
+      own.length < lines.length && "dashed: held out"].filter(Boolean).join("; "))] : []));
+}
+
+function coloured(element, {colour}) {
+  if (colour) element.style.setProperty("--own", colour);
+  return element;
+}
+
 /** Curves of the training; a model of another library comes without. */
 function drawCurves(charts) {
-  const byEpoch = (curve) => Array.from(curve, (y, i) => [i + 1, y]);
-  const describe = (name, curve) =>
-    `${name} from ${figure(curve[0])} to ${figure(curve[curve.length - 1])} in ${count(curve.length, "epoch")}`;
-  const x = [1, Math.max(2, curves.loss.length)];
-  charts.append(chart("Training loss",
-    lineChart(describe("Training loss", curves.loss), [byEpoch(curves.loss)], "epoch", {whole: true, x}).svg));
-  const lines = [byEpoch(curves.correlation)];
-  const caption = make("span", {class: "legend"}, make("span", {}, "Correlation in training"));
-  if (curves.held_out.length) {
-    lines.push(byEpoch(curves.held_out));
-    caption.append(make("span", {class: "second"}, "held out"));
+  const told = TRAININGS.slice(0, MOST_TRAININGS);
+  const x = [1, Math.max(2, ...told.map(({loss}) => loss.length))];
+  for (const [title, keys] of [["Training loss", ["loss"]], ["Correlation in training", ["correlation", "held_out"]]]) {
+    const lines = trainingLines(told, keys);
+    const label = lines.map(({name, points}) =>
+      `${name && `${name}, `}from ${figure(points[0][1])} to ${figure(points[points.length - 1][1])} in ${count(points.length, "epoch")}`);
+    const frame = lineChart(`${title} ${label.join("; ")}`, lines.map(({points}) => points), "epoch", {whole: true, x, lines});
+    charts.append(chart(lineLegend(title, lines), frame.svg));
   }
-  charts.append(chart(curves.held_out.length ? caption : "Correlation in training",
-    lineChart(describe("Correlation in training", curves.correlation), lines, "epoch", {whole: true, x}).svg));
 }
 
 function drawTraining() {
   const charts = find(".charts");
-  if (curves.loss.length) drawCurves(charts);
+  if (TRAININGS.length) drawCurves(charts);
   const last = curves.share.length - 1;
   const share = Array.from(curves.share, (y, i) => [i / last, y]);
   const frame = lineChart("Share of the reconstructions' variance that the first atoms carry", [share],

@@ -19,6 +19,7 @@ function unpack(value) {
 
 const data = unpack(JSON.parse(document.getElementById("data").textContent));
 const {atoms, images, classes, curves} = data;
+const TRAININGS = data.trainings.map(unpack); // of each fit; none of a model of another library
 const [HEIGHT, WIDTH, CHANNELS] = data.tile;
 const [LOW, HIGH] = data.range;
 const TILES_A_SHEET = data.across ** 2;

@@ -59,7 +59,7 @@ const section = (title, ...content) => [make("h3", {}, title), ...content];
 
 /** The title of an atom, with the reader's label. */
 function atomTitle(j) {
-  const name = data.members > 1 ? `${atomName(j)}, of member ${atoms.member[j] + 1}` : atomName(j);
+  const name = data.members > 1 ? `${atomName(j)}, of ${data.member_names[atoms.member[j]]}` : atomName(j);
   return labelOf(j) ? [`${name} · `, make("span", {class: "name"}, labelOf(j))] : [name];
 }
 const imageTitle = (i) => [make("span", {class: "name"}, imageName(i))];

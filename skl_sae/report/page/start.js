@@ -50,7 +50,11 @@ linkButton.hidden = FRAMED;
 find("#close").before(linkButton);
 loadLabels();
 if (images.label) options(find("#image-class"), classes);
-if (data.members > 1) options(find("#atom-member"), range(data.members).map((e) => String(e + 1)));
+if (data.members > 1) {
+  const word = new RegExp(`^${data.member} `); // which is the label already
+  options(find("#atom-member"), data.member_names.map((name) => name.replace(word, "")));
+  if (data.member === "stage") find("#atom-member").previousSibling.data = "Stage ";
+}
 if (N_TOLD) {
   options(find("#atom-class"), classes);
   find("#atom-sort").append(make("option", {value: "selectivity"}, "by selectivity for a class"));
