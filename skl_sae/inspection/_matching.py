@@ -80,6 +80,11 @@ def match_members(*estimators: Any) -> Bunch:
     if len(estimators) == 1 and isinstance(estimators[0], (list, tuple)):
         (estimators,) = estimators
     atoms = [own for estimator in estimators for own in _members(estimator)]
+    return matching_of(atoms)
+
+
+def matching_of(atoms):
+    """Return what `match_members` does, of a list of members' atoms."""
     if len(atoms) < 2:
         raise ValueError(f"Expected an estimator of at least 2 members, got {len(atoms)}.")
     if len({own.shape[1] for own in atoms}) > 1:

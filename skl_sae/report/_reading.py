@@ -7,6 +7,7 @@ from sklearn.utils import gen_batches
 
 from ..inspection import match_members
 from ..inspection._estimators import fitted_step, shape_of
+from ..inspection._matching import matching_of
 from ..inspection._placed import has_places
 from ..metrics import row_correlations, unexplained_of_parts
 from ._subject import ImagesOfPlaces, WholeImages
@@ -72,12 +73,14 @@ class Reading:
     @cached_property
     def matching(self):
         """The members' matched atoms; None for one member, or if matching would take long."""
-        n_members = len(self.estimator.centers_)
-        n_components = max(member.n_atoms for member in self.subject.members)
+        sizes = [member.n_atoms for member in self.subject.members]
+        n_members = len(sizes) if len(sizes) > 1 else len(self.estimator.centers_)
         n_pairs = n_members * (n_members - 1) // 2
-        if not 0 < n_pairs * n_components**3 <= _MOST_TO_MATCH:
+        if not 0 < n_pairs * max(sizes) ** 3 <= _MOST_TO_MATCH:
             return None
-        return match_members(self.estimator)
+        if len(sizes) > 1:
+            return matching_of(np.split(self.subject.atoms, np.cumsum(sizes)[:-1]))
+        return match_members(self.estimator)  # members whose codes are averaged
 
 
 def reconstruction_figures(subject, reconstruct):

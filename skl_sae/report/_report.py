@@ -110,12 +110,15 @@ class SAEReport:
     three common images; images of similar codes by the cosine of their activations. The map places
     each atom near the five of largest cosine with it; nearly orthogonal atoms have no such order in
     two dimensions, and the map then says little. Figures of an ensemble's first six members stand
-    side by side, too; of a :class:`~skl_sae.BoostingSparseAutoencoder` those of its first stage, its
-    first two and so on, as a stage alone explains what others left. Images are sums of all stages'
-    atoms, the title of an atom says its member or stage, and each of these has its curve of
-    training. A hierarchy with small atoms has no page of its own. Its stages have one each, with the
-    images that they learned: ``SAEReport(boosting.estimators_[1], X - first.inverse_transform(
-    first.transform(X)))`` with ``first = boosting.estimators_[0]``.
+    side by side, too.
+
+    Images of a :class:`~skl_sae.BoostingSparseAutoencoder` are sums of all stages' atoms. The title
+    of an atom says its stage, and of each fit there is a curve. Side by side stand the first stage,
+    the first two and so on, as a later stage alone explains only what those before it left. Small
+    atoms have no place on a page of larger ones: of a hierarchy with such, each stage has its own
+    page, of the images that it learned. With ``first = boosting.estimators_[0]`` and ``left = X -
+    first.inverse_transform(first.transform(X))``, the second is
+    ``SAEReport(boosting.estimators_[1], left)``.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
