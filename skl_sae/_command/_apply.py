@@ -8,11 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._model_file._atomic import replacing
+from ..images._finder import check_found, unreadable_said
 from ..metrics import row_correlations
 from ..report._reading import shown_step
 from ._coding import autoencoder_of, can_be_inverted, loaded_pipeline, parts_of_files, said_of
 from ._figures import say_table
-from ._images import listed, loaded
+from ._images import listed, loaded, without
 from ._options import OptionError
 from ._page import write_report
 
@@ -21,17 +22,24 @@ def transform(options, progress):
     """Write the codes of a folder's images."""
     pipeline = loaded_pipeline(options, progress)
     progress.say(said_of(pipeline))
-    images = listed(options, progress)
+    # Files are read once: those that cannot be are found as they are coded.
+    images = listed(options, progress, lambda paths: (paths, []))
     os.makedirs(options.output, exist_ok=True)
+    errors = None if options.on_error == "raise" else {}
     parts, labels, n_done = [], _class_names(images), 0
     with _table(options.output / "codes.csv") as file:
         table = csv.writer(file)
         table.writerow(["row", "filename", "class", "correlation", "active", "codes"])
-        for names, rows, codes in parts_of_files(pipeline, images.filenames, progress):
+        for indices, rows, codes in parts_of_files(pipeline, images.filenames, progress, errors):
             correlations = _correlations(pipeline, rows, codes)
-            table.writerows(_lines(n_done, names, labels, correlations, codes))
+            named = [(images.filenames[i], labels[i]) for i in indices]
+            table.writerows(_lines(n_done, named, correlations, codes))
             parts.append(codes)
-            n_done += len(names)
+            n_done += len(indices)
+        remarks = unreadable_said(without(images.filenames, errors or {})[1])
+        check_found(parts, options.folder, remarks)
+    for remark in remarks:
+        progress.note(remark)
     progress.begin("Writing codes")
     codes = sp.vstack(parts, format="csr")
     with replacing(options.output / "codes.npz") as file:
@@ -68,15 +76,15 @@ def _correlations(pipeline, rows, codes):
     return ["" if np.isnan(value) else f"{value:.4f}" for value in correlations]
 
 
-def _lines(first, names, labels, correlations, codes):
+def _lines(first, named, correlations, codes):
     """Yield lines of the table: an image's largest codes first, as column:value."""
-    for i, (name, correlation) in enumerate(zip(names, correlations, strict=True)):
+    for i, ((name, label), correlation) in enumerate(zip(named, correlations, strict=True)):
         columns, values = (
             part[codes.indptr[i] : codes.indptr[i + 1]] for part in (codes.indices, codes.data)
         )
         order = np.argsort(-abs(values), kind="stable")
         text = " ".join(f"{c}:{v:.6g}" for c, v in zip(columns[order], values[order], strict=True))
-        yield [first + i, name, labels[first + i], correlation, len(values), text]
+        yield [first + i, name, label, correlation, len(values), text]
 
 
 def _say_classes(pipeline, images, progress):

@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 
+import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
@@ -100,12 +101,21 @@ def coded_parts(coder, rows, progress):
         progress.add(part.stop - part.start)
 
 
-def parts_of_files(pipeline, filenames, progress):
-    """Yield names of files, their rows and CSR codes, some files at a time."""
+def parts_of_files(pipeline, filenames, progress, errors=None):
+    """Yield indices of files, their rows and CSR codes, some files at a time.
+
+    ``errors`` is a dict that takes those of files that cannot be read, by index; None raises them.
+    """
     loader, coder, has_remarked = pipeline[0], pipeline[1:], False
     progress.begin("Coding images", len(filenames))
     for part in gen_batches(len(filenames), _ROWS_AT_A_TIME):
-        rows, remarks = loader._rows(filenames[part], lambda n: None)
+        own = None if errors is None else {}
+        rows, remarks = loader._rows(filenames[part], lambda n: None, own)
+        indices = np.delete(np.arange(part.start, part.stop), list(own or ()))
+        if own:
+            errors |= {part.start + i: error for i, error in own.items()}
+        if not len(rows):
+            continue
         codes = sp.csr_matrix(coder.transform(rows))
         if codes.shape[0] != len(rows):
             raise ValueError(
@@ -114,8 +124,8 @@ def parts_of_files(pipeline, filenames, progress):
         if remarks and not has_remarked:  # once, not for each part
             has_remarked = True
             progress.note(remarks[0])
-        yield filenames[part], rows, codes
-        progress.add(len(rows))
+        yield indices, rows, codes
+        progress.reach(part.stop)
 
 
 def can_be_inverted(sae):

@@ -6,6 +6,7 @@ from sklearn.pipeline import Pipeline
 
 from .. import interop, load, save
 from .._model_file._composed import TRANSFORMERS
+from ..inspection._members import has_stages, is_ensemble, parts_of
 from ..interop import _dictionary_learning, _saelens, _saev, _sparsify
 from ._options import OptionError
 from ._values import FORMATS, OURS
@@ -54,13 +55,29 @@ def _write(estimator, options, progress):
     """Write the autoencoder of a model for another library."""
     if isinstance(estimator, Pipeline):
         estimator = _autoencoder(estimator, options.source, progress)
-    n_members = len(getattr(estimator, "centers_", [None]))
-    if options.member is None and n_members > 1:
-        progress.note(f"Member 0 of {n_members} is written; --member chooses another.")
-    member = options.member or 0
+    members, member = _members(estimator), options.member or 0
+    n_members = len(members)
     if member >= n_members:
         raise OptionError("--member", f"Expected at most {n_members - 1}, got {member}.")
-    getattr(interop, f"to_{options.to}")(estimator, options.target, member)
+    single, own = members[member]
+    getattr(interop, f"to_{options.to}")(single, options.target, own)
+    if options.member is None and n_members > 1:
+        progress.note(f"Member 0 of {n_members} is written; --member chooses another.")
+    if has_stages(estimator):
+        progress.note(
+            "It is one of several stages that add up: alone it reconstructs a part of an image, "
+            "and a later one codes what those before it left over."
+        )
+
+
+def _members(estimator):
+    """Return the single models of an estimator, such as a folder can hold: estimator and member.
+
+    Those of an ensemble's estimators are counted on, as its codes have them.
+    """
+    if is_ensemble(estimator):
+        return [own for _, part in parts_of(estimator) for own in _members(part)]
+    return [(estimator, e) for e in range(len(estimator.centers_))]
 
 
 def _autoencoder(pipeline, source, progress):

@@ -55,29 +55,38 @@ def folder_images(options, progress):
 
 
 def loaded(loader, options, progress):
-    """Load the images of a folder."""
-    images = listed(options, progress)
-    progress.begin("Reading images", len(images.filenames))
-    # Not transform, whose progress bar and warnings would appear between our lines.
-    images.data, remarks = loader._rows(images.filenames, progress.add)
+    """Load the images of a folder, without those that cannot be read if that is not an error."""
+    found = []
+
+    def read(paths):
+        errors = None if options.on_error == "raise" else {}
+        progress.begin("Reading images", len(paths))
+        # Not transform, whose progress bar and warnings would appear between our lines.
+        found.extend(loader._rows(paths, progress.add, errors))
+        return without(paths, errors or {})
+
+    images = listed(options, progress, read)
+    if not found:
+        read(images.filenames)
+    images.data, remarks = found
     for remark in remarks:
         progress.note(remark)
     return images
 
 
-def listed(options, progress):
-    """List the images of a folder, without those that cannot be read if that is not an error."""
+def listed(options, progress, read):
+    """List the images of a folder, those that ``read(paths)`` has read if errors are no end."""
     progress.begin("Listing images")
-
-    def update(n, total):
-        if n == 0:
-            progress.begin("Checking images", total)
-        progress.reach(n)
-
-    images, remarks = search_images(options.folder, options.on_error, update)
+    images, remarks = search_images(options.folder, options.on_error, read)
     for remark in remarks:
         progress.note(remark)
     return images
+
+
+def without(paths, errors):
+    """Return the paths but those of these errors, by index, and the errors in their order."""
+    left = [path for i, path in enumerate(paths) if i not in errors]
+    return left, [errors[i] for i in sorted(errors)]
 
 
 def _can_stratify(target, n_test):

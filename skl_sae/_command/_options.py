@@ -319,7 +319,8 @@ def _convert_options(add):
     add("--to", type=format_of_models, default=OURS, metavar="FORMAT",
         help=f"{', '.join(FORMATS)} or {OURS}")  # fmt: skip
     add("--member", type=index, metavar="N",
-        help="member to write, of which such a folder holds one (default: 0)")  # fmt: skip
+        help="member to write, of which such a folder holds one; a stage or member of an ensemble, "
+        "counted as its codes have them (default: 0)")  # fmt: skip
     _add_quiet(add)
 
 

@@ -19,6 +19,7 @@ _FRAME = 0.25  # seconds between two updates
 _SILENCE = 0.8
 _PAUSE = 0.5  # seconds; interruptions closer together than that are one
 _WIDEST_BAR = 30
+_LONG_STEP = 1.0  # seconds after which it is told how long a step has taken
 # The remaining time is not estimated from less than this.
 _SECONDS_TO_JUDGE = 1.0
 
@@ -173,18 +174,30 @@ class _Stage:
         if not self.is_counted:
             seconds = now - (self.interrupted_at if self.meanwhile else self.began)
             return _duration(seconds) if seconds >= 1 else ""
-        return self.detail(self.done, self.total) + self._time_left(now)
+        return self.detail(self.done, self.total) + self._time(now)
 
-    def _time_left(self, now):
-        if self.first is None or now - self.first[0] < _SECONDS_TO_JUDGE or self.is_done:
+    def _time(self, now):
+        """Return the time left; during a step that takes longer than that, how long it has."""
+        if self.is_done:
             return ""
+        left = self._seconds_left(now)
+        if left is not None and left >= 0.5:  # less would be told as 0
+            return f", {_duration(left)} left"
+        since_step = now - (self.reached_at or self.began)
+        is_long = since_step >= _LONG_STEP
+        return f", {_duration(since_step)} since the last step" if is_long else ""
+
+    def _seconds_left(self, now):
+        """Return the seconds left, negative if more have passed; None if nothing tells them."""
+        if self.first is None or now - self.first[0] < _SECONDS_TO_JUDGE:
+            return None
         # The first step may have waited for a compiler, so it does not count.
         since, n = self.first
         if self.done == n:
-            return ""
+            return None
         # As it was when the last step was done: what is told does not grow during a long one.
         left = (self.total - self.done) * (self.reached_at - since) / (self.done - n)
-        return f", {_duration(max(0, left - (now - self.reached_at)))} left"
+        return left - (now - self.reached_at)
 
 
 class _TimedStage(_Stage):
@@ -262,17 +275,17 @@ class _Nobody:
 
 
 class _Log(_Nobody):
-    """Progress as lines: one when a stage begins, and one after each period of silence."""
+    """Progress as lines: when a stage begins, and after a silence if there is anything new."""
 
     def __init__(self, stream):
         self._stream = stream
         self._written_at = time.monotonic()
-        self._title = None
+        self._title, self._figures = None, None
 
     def begin(self, stage):
         if stage.title == self._title:  # it goes on, and is counted from now on
             return
-        self._title = stage.title
+        self._title, self._figures = stage.title, None
         self.say(f"{stage.title} ...", self._stream)
 
     def show(self, stage):
@@ -281,7 +294,10 @@ class _Log(_Nobody):
                 self.begin(stage)
             self._title = stage.title
         elif time.monotonic() - self._written_at >= _SILENCE:
-            self.say(f"{stage.title}: {stage.figures() or _duration(1)}", self._stream)
+            figures = stage.figures() or _duration(1)
+            if figures != self._figures:
+                self._figures = figures
+                self.say(f"{stage.title}: {figures}", self._stream)
 
     def say(self, text, stream):
         self._stream.flush()

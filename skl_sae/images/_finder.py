@@ -92,10 +92,11 @@ def find_images(
     return (images.filenames, images.target) if return_X_y else images
 
 
-def search_images(folder, on_error, update=None):
+def search_images(folder, on_error, read=None):
     """Return the result of find_images, and the texts of its warnings.
 
-    ``update`` is called with the number of files read so far and the number of all files.
+    ``read(paths)`` returns the paths that can be read, and the errors of the others. None tries
+    each of them.
     """
     folder = _checked_folder(folder)
     paths, remarks = _list_images(folder), []
@@ -104,15 +105,20 @@ def search_images(folder, on_error, update=None):
             file_status(path)
     else:
         paths, remarks = _without_unclassed(paths, folder)
-        paths, unreadable = _readable(paths, update)
-        remarks += unreadable
-    if not paths:
-        raise ValueError(
-            "; ".join([f"Expected images {SUFFIXES} in {folder!r}, found none", *remarks]) + "."
-        )
+        paths, errors = (read or _readable)(paths) if paths else ([], [])
+        remarks += unreadable_said(errors)
+    check_found(paths, folder, remarks)
     target, names = _classes(paths, folder)
     images = Bunch(filenames=np.array(paths, dtype=object), target=target, target_names=names)
     return images, remarks
+
+
+def check_found(paths, folder, remarks):
+    """Raise a ValueError if there are no images, with the remarks on what was left out."""
+    if not len(paths):
+        raise ValueError(
+            "; ".join([f"Expected images {SUFFIXES} in {folder!r}, found none", *remarks]) + "."
+        )
 
 
 def _checked_folder(folder):
@@ -234,23 +240,22 @@ def _without_unclassed(paths, folder):
 # --- Reading all files ---
 
 
-def _readable(paths, update=None):
-    """Return the paths that can be read, and remarks that name the others."""
-    update = update or (lambda n, total: None)
-    readable, unreadable = [], []
+def _readable(paths):
+    """Return the paths that can be read, and the errors of the others."""
+    readable, errors = [], []
     # Small, as only errors matter. A row that is reused saves memory.
     loader, row = ImageLoader(size=(8, 8)), np.empty(8 * 8 * 3, np.float32)
     with truncation_refused():
-        for i, path in enumerate(paths):
-            update(i, len(paths))
+        for path in paths:
             try:
                 loader._read(path, row)
             except (OSError, ImageLoadError) as error:
-                unreadable.append(str(error))
+                errors.append(str(error))
             else:
                 readable.append(path)
-    if paths:
-        update(len(paths), len(paths))
-    if not unreadable:
-        return readable, []
-    return readable, [f"{len(unreadable)} unreadable file(s) left out: " + "; ".join(unreadable)]
+    return readable, errors
+
+
+def unreadable_said(errors):
+    """Return a remark on files that were left out, if there are any."""
+    return [f"{len(errors)} unreadable file(s) left out: " + "; ".join(errors)] if errors else []

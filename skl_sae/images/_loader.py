@@ -196,16 +196,25 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
         return LazyFiles(clone(self), paths, shape)
 
-    def _rows(self, paths, update):
-        """Return the rows and the texts of warnings; call ``update(n)`` after n more files."""
+    def _rows(self, paths, update, errors=None):
+        """Return the rows and the texts of warnings; call ``update(n)`` after n more files.
+
+        ``errors`` is a dict that takes the error of each file that cannot be read, by its index;
+        its row is left out. None raises the first.
+        """
         self._check_max_pixels()
         rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
         animated = []
 
         def load(batch):
             for i in range(*batch.indices(len(paths))):
-                if self._read(paths[i], rows[i]):
-                    animated.append(paths[i])
+                try:
+                    if self._read(paths[i], rows[i]):
+                        animated.append(paths[i])
+                except (OSError, ImageLoadError) as error:
+                    if errors is None:
+                        raise
+                    rows[i], errors[i] = 0, str(error)
             rows[batch] /= 255
             update(batch.stop - batch.start)
 
@@ -213,6 +222,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         n_jobs = 1 if _are_tiny(paths) else self.n_jobs
         with truncation_refused():
             Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in batches)
+        if errors:
+            rows = np.delete(rows, list(errors), axis=0)
         if not animated:
             return rows, []
         remark = (

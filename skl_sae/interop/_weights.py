@@ -22,8 +22,10 @@ _HELD = {
     "normalize": (False, "other libraries do not normalise samples so"),
 }
 _OTHER_MODELS = {
-    "ConvTopKSparseAutoencoder": "its small atoms at many places are no matrix of atoms",
-    "DeepTopKSparseAutoencoder": "its encoder has several layers",
+    "ConvTopKSparseAutoencoder": "its small atoms at many places are no matrix of atoms. "
+    "skl_sae.save keeps it, and transform writes its codes",
+    "DeepTopKSparseAutoencoder": "its encoder has several layers. skl_sae.save keeps it, and "
+    "transform writes its codes",
     "BaggingSparseAutoencoder": "a file holds one model; export each of estimators_",
     "BoostingSparseAutoencoder": "a file holds one model; export each of estimators_",
 }
@@ -122,7 +124,7 @@ def _check_codes(estimator):
     if estimator.aggregate == "mean" and len(estimator.centers_) > 1:
         raise ValueError(
             "Expected aggregate='concat', got 'mean': a file holds one member, whose codes are no "
-            "mean of several."
+            "mean of several. set_params(aggregate='concat') exports one."
         )
 
 

@@ -300,7 +300,7 @@ def test_fault_121_first_line_order_and_silence(cells, tmp_path):
     assert process.returncode == 0, lines
     assert lines[0].startswith("skl_sae ") and lines[1] == "Loading libraries ..."
     order = [
-        "Checking images ...", "python -m skl_sae: note: 1 unreadable", "20 images as", "Starting",
+        "Reading images ...", "python -m skl_sae: note: 1 unreadable", "20 images as", "Starting",
         "Epoch 1/1", "Held out ", "Writing the report ...", "To see",
     ]  # fmt: skip
     places = [i for text in order for i, line in enumerate(lines) if line.startswith(text)]

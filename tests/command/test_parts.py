@@ -13,6 +13,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from skl_sae import (
     BaggingSparseAutoencoder,
+    BoostingSparseAutoencoder,
+    ConvTopKSparseAutoencoder,
+    DeepTopKSparseAutoencoder,
     ImageLoader,
     TopKSparseAutoencoder,
     find_images,
@@ -187,24 +190,56 @@ def test_convert_takes_the_first_member_with_a_note(model, tmp_path, capsys):
     np.testing.assert_allclose(from_saelens(tmp_path / "theirs").components_, atoms, atol=1e-6)
 
 
+def test_members_and_stages_are_reported_and_converted(folder, tmp_path, capsys):
+    files = find_images(folder / "new").filenames
+    flat = TopKSparseAutoencoder(8, k=2, n_estimators=2, max_iter=1)
+    for name, ensemble in [
+        ("bagging", BaggingSparseAutoencoder(flat, 2, random_state=0)),
+        ("boosting", BoostingSparseAutoencoder([("a", flat), ("b", flat)], random_state=0)),
+    ]:
+        pipeline = make_pipeline(ImageLoader((10, 8), "L"), ensemble).fit(files)
+        save(pipeline, tmp_path / name)
+        output = tmp_path / f"{name}_report"
+        assert run("report", tmp_path / name, folder / "new", "--output", output) == 0
+        correlation = pipeline.score(files)
+        assert f"{correlation:.4f}" in capsys.readouterr().out
+        theirs = tmp_path / f"{name}_theirs"
+        assert run("convert", tmp_path / name, theirs, "--to", "saelens", "--member", "3") == 0
+        error = capsys.readouterr().err
+        assert ("stages that add up" in error) == (name == "boosting")
+        assert "no place for ImageLoader, which is left out" in error
+        np.testing.assert_allclose(
+            from_saelens(theirs).components_, ensemble.estimators_[1].components_[8:], atol=1e-6
+        )
+        assert run("convert", tmp_path / name, theirs, "--to", "saelens", "--member", "4") == 2
+        assert "Expected at most 3, got 4" in capsys.readouterr().err
+
+
 def test_models_that_do_not_suit(folder, model, tmp_path, capsys):
-    X = load(model)[0].transform(find_images(folder / "new").filenames)
+    files = find_images(folder / "new").filenames
+    X = load(model)[0].transform(files)
     alone = TopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0).fit(X)
     alone.save(tmp_path / "alone")
     two = TopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0)
     two.fit(alone.set_params(sparse_output=False).transform(X))
     save(make_pipeline(ImageLoader((10, 8), "L"), alone, two), tmp_path / "two")
-    bagging = BaggingSparseAutoencoder(two, 2, random_state=0).fit(X)
-    save(make_pipeline(ImageLoader((10, 8), "L"), bagging), tmp_path / "bagging")
+    hidden = DeepTopKSparseAutoencoder(8, k=2, max_iter=1, random_state=0,
+                                       decoder_hidden_layer_sizes=(4,))  # fmt: skip
+    save(make_pipeline(ImageLoader((10, 8), "L"), hidden).fit(files), tmp_path / "hidden")
+    small = ConvTopKSparseAutoencoder(4, image_shape=(10, 8), kernel_size=4, max_iter=1)
+    small = BaggingSparseAutoencoder(small, 2, random_state=0)
+    save(make_pipeline(ImageLoader((10, 8), "L"), small).fit(files), tmp_path / "small")
     (tmp_path / "text").write_text("no model")
     (tmp_path / "folder").mkdir()
     new, out = folder / "new", tmp_path / "new"
     for arguments, match in [
         (["transform", tmp_path / "alone", new], "MODEL: Expected a Pipeline that begins with"),
         (["report", tmp_path / "two", new], "MODEL: Expected an ImageLoader and one autoencoder"),
-        (["report", tmp_path / "bagging", new], "MODEL: Expected an ImageLoader and one autoenc"),
+        (["report", tmp_path / "hidden", new], "MODEL: SAEReport adds up .*one with hidden layers"),
+        (["report", tmp_path / "small", new], "MODEL: Expected an ensemble whose .*estimators_.i."),
         (["convert", tmp_path / "two", out, "--to", "saev"], "IN: Expected a Pipeline with one"),
-        (["convert", tmp_path / "bagging", out, "--to", "saev"], ".*export each of estimators_"),
+        (["convert", tmp_path / "hidden", out, "--to", "saev"], "several layers. skl_sae.save"),
+        (["convert", tmp_path / "small", out, "--to", "saev"], "small atoms at many places are no"),
         (["info", tmp_path / "text"], "Expected a model file"),
         (["info", tmp_path / "none"], "MODEL: Expected a model's file, got nothing there"),
         (["info", tmp_path / "folder"], "MODEL: Expected a model's file, got nothing there"),

@@ -83,8 +83,31 @@ def test_time_left():
     stage.first = time.monotonic() - 10, 1
     stage.reach(21)
     assert stage.figures() == "21 of 100, 40 s left"
+    stage.reached_at -= 38.4
+    stage.first = stage.first[0] - 38.4, 1  # of the 39.5 s all but one have passed
+    assert stage.figures() == "21 of 100, 1 s left"
+    stage.reached_at -= 30
+    stage.first = stage.first[0] - 30, 1  # no time is left, but work is
+    assert stage.figures() == "21 of 100, 1 min 8 s since the last step"
     stage.reach(100)
     assert stage.figures() == "100 of 100"
+
+
+def test_a_log_says_nothing_twice(quick):
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress.begin("Writing the report", 24, _progress.percent)
+        progress.reach(5)
+        time.sleep(0.12)
+        progress.reach(10)
+        stage = progress._stage
+        stage.first, stage.reached_at = (stage.reached_at - 5.1, 5), stage.reached_at - 5
+        time.sleep(0.3)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == len(set(lines)), lines
+    assert lines[:2] == ["Writing the report ...", "Writing the report: 20 %"]
+    assert not any(re.search(r"[, ]0 s left", line) for line in lines)
+    assert "Writing the report: 41 %, 5 s since the last step" in lines
 
 
 @pytest.mark.parametrize(
