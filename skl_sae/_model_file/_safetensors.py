@@ -62,6 +62,8 @@ def printable(text, limit):
 @contextlib.contextmanager
 def trouble_with(path):
     """Make a `ModelFileError` that names the file of what is found wrong in the block."""
+    if isinstance(path, OpenFile):
+        path = path.path
     try:
         yield
     except ModelFileError:
@@ -154,7 +156,7 @@ def read_arrays(path, describe):
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or OpenFile
         The file.
     describe : callable
         Given the metadata, returns the expected (dtype, shape) of each array by name, and
@@ -168,14 +170,33 @@ def read_arrays(path, describe):
     arrays : dict
         From str to ndarray; every number is finite.
     """
-    with opened(path) as (file, size):
-        return _read(file, size, describe)
+    if isinstance(path, OpenFile):
+        return _read(path, describe)
+    with open_file(path) as file:
+        return _read(file, describe)
 
 
 def read_metadata_alone(path):
     """Metadata of a file that `write_arrays` wrote, from str to str; nothing else is looked at."""
+    with open_file(path) as file:
+        return file.metadata
+
+
+class OpenFile:
+    """An open file whose header has been read, so that its kind is known before its arrays are."""
+
+    def __init__(self, path, file, size):
+        self.path, self.file = path, file
+        self.entries, self.begin = _read_header(file, size)
+        self.n_bytes = size - self.begin
+        self.metadata = _checked_metadata(self.entries.pop("__metadata__", None))
+
+
+@contextlib.contextmanager
+def open_file(path):
+    """Open a file for `read_arrays`; trouble is told as by `opened`."""
     with opened(path) as (file, size):
-        return _checked_metadata(_read_header(file, size)[0].get("__metadata__"))
+        yield OpenFile(path, file, size)
 
 
 @contextlib.contextmanager
@@ -249,13 +270,13 @@ def finite_floats(name, array):
     return array
 
 
-def _read(file, size, describe):
-    entries, begin = _read_header(file, size)
-    metadata = _checked_metadata(entries.pop("__metadata__", None))
+def _read(opened_file, describe):
+    file, begin = opened_file.file, opened_file.begin
+    entries, metadata = opened_file.entries, opened_file.metadata
     # Sizes are known to agree before any memory is taken.
     expected = {name: (_NAMES[np.dtype(dtype).newbyteorder("<")], shape)
                 for name, (dtype, shape) in describe(metadata).items()}  # fmt: skip
-    _check_entries(entries, expected, size - begin)
+    _check_entries(entries, expected, opened_file.n_bytes)
     digest, arrays, infinite = _digest(metadata, entries), {}, []
     for name in sorted(entries):
         file.seek(begin + entries[name]["data_offsets"][0])

@@ -308,7 +308,7 @@ class BaseSparseAutoencoder(
 
         Returns
         -------
-        estimator : TopKSparseAutoencoder
+        estimator : estimator of this class
             The fitted estimator.
 
         Raises
@@ -323,13 +323,16 @@ class BaseSparseAutoencoder(
         UserWarning
             If another version of skl_sae wrote the file.
         """
-        from ._files import autoencoder_of_pipeline
+        from ._files import read_as
 
-        estimator = autoencoder_of_pipeline(path, cls)
-        if estimator is None:
-            estimator, written_by = read_model(path, cls)
-            _warn_of_version(written_by)
+        estimator, written_by = read_as(path, cls)
+        _warn_of_version(written_by)
         return estimator
+
+    @classmethod
+    def _read(cls, file):
+        """Read a model of this class, and the version that wrote it if it is another."""
+        return read_model(file, cls)
 
     # --- Validation ---
 

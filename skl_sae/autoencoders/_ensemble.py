@@ -17,7 +17,7 @@ from .._training._collective import together
 from .._training._lazy import LazySamples, parts_of
 from ..images._typing import AnyPath, Codes, Samples, SparseOrDense, _fit_context
 from ..metrics import check_weights
-from ._base import BaseSparseAutoencoder, _warn_of_version, whole_or_unchanged
+from ._base import BaseSparseAutoencoder, whole_or_unchanged
 from ._members import mean_of_members
 from ._topk import TopKSparseAutoencoder
 
@@ -144,31 +144,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         write_ensemble(path, self, _members_of_files(), optimizer=optimizer)
 
     @classmethod
-    def load(cls, path: AnyPath) -> Self:
-        """Read an ensemble that :meth:`save` wrote; safe also with files from strangers.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-
-        Returns
-        -------
-        estimator : EnsembleSparseAutoencoder
-            The fitted ensemble.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is not an ensemble that this version can read, whole and usable.
-        """
-        from ._files import autoencoder_of_pipeline
-
-        ensemble = autoencoder_of_pipeline(path, cls)
-        if ensemble is None:
-            ensemble, written_by = read_ensemble(path, cls, _members_of_files())
-            _warn_of_version(written_by)
-        return ensemble
+    def _read(cls, file):
+        return read_ensemble(file, cls, _members_of_files())
 
     @abstractmethod
     def _set_members(self, members, weights, n_features, feature_names):

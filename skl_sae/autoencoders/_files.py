@@ -6,7 +6,7 @@ from sklearn.pipeline import Pipeline
 
 from .._model_file._format import FORMAT
 from .._model_file._pipeline import read_pipeline, write_pipeline
-from .._model_file._safetensors import ModelFileError, read_metadata_alone
+from .._model_file._safetensors import ModelFileError, open_file
 from ..images._augmenter import ImageAugmenter
 from ..images._loader import ImageLoader
 from ..images._typing import AnyPath
@@ -144,36 +144,36 @@ def load(path: AnyPath) -> Any:  # whoever asks knows which
     ...     type(load(path)).__name__
     'BaggingSparseAutoencoder'
     """
-    metadata = read_metadata_alone(path)
-    if _is_pipeline(metadata):
-        return _read(path)
-    if metadata.get("kind") == "checkpoint":
-        raise ModelFileError(
-            path, "Expected a model, got the checkpoint of a fit, which goes on from it with "
-            "checkpoint=... and warm_start=True.",
-        )  # fmt: skip
-    # What else the file says of itself is checked by the class, also where there is none of it.
-    return AUTOENCODERS.get(metadata.get("class"), TopKSparseAutoencoder).load(path)
+    with open_file(path) as file:
+        if _is_pipeline(file):
+            estimator, written_by = read_pipeline(file, STEPS)
+        elif file.metadata.get("kind") == "checkpoint":
+            raise ModelFileError(
+                path, "Expected a model, got the checkpoint of a fit, which goes on from it with "
+                "checkpoint=... and warm_start=True.",
+            )  # fmt: skip
+        else:
+            # What else it says of itself is checked by the class, also where there is none of it.
+            cls = AUTOENCODERS.get(file.metadata.get("class"), TopKSparseAutoencoder)
+            estimator, written_by = cls._read(file)
+    _warn_of_version(written_by)
+    return estimator
 
 
-def autoencoder_of_pipeline(path, cls):
-    """The autoencoder of this class in the file of a Pipeline; None for any other file."""
-    if not _is_pipeline(read_metadata_alone(path)):
-        return None
-    *_, step = (step for _, step in _read(path).steps if isinstance(step, BaseSparseAutoencoder))
+def read_as(path, cls):
+    """An autoencoder of a class, also of a Pipeline's file, and the version if another wrote it."""
+    with open_file(path) as file:
+        if not _is_pipeline(file):
+            return cls._read(file)
+        pipeline, written_by = read_pipeline(file, STEPS)
+    *_, step = (step for _, step in pipeline.steps if isinstance(step, BaseSparseAutoencoder))
     if type(step) is not cls:
         raise ModelFileError(
             path, f"Expected class {cls.__name__!r}, got the Pipeline of a {type(step).__name__}. "
             "skl_sae.load reads models and Pipelines of any class.",
         )  # fmt: skip
-    return step
+    return step, written_by
 
 
-def _is_pipeline(metadata):
-    return metadata.get("format") == FORMAT and metadata.get("kind") == "pipeline"
-
-
-def _read(path):
-    pipeline, written_by = read_pipeline(path, STEPS)
-    _warn_of_version(written_by)
-    return pipeline
+def _is_pipeline(file):
+    return file.metadata.get("format") == FORMAT and file.metadata.get("kind") == "pipeline"

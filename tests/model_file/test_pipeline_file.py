@@ -3,6 +3,7 @@
 import functools
 import json
 import operator
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from skl_sae import (
     load,
     save,
 )
+from skl_sae._model_file import _safetensors
 from skl_sae.datasets import make_cells
 
 SMALL = {"max_iter": 2, "batch_size": 8, "random_state": 0, "device": "cpu"}
@@ -256,16 +258,34 @@ def _model(X, path):
     return path
 
 
-def test_another_version_is_told(X, path):
-    save(make_pipeline(loader(), flat().fit(X)), path)
+@pytest.mark.parametrize("is_pipeline", [True, False])
+@pytest.mark.parametrize("model", [flat, bagging])
+def test_a_file_is_opened_and_its_header_read_once(X, path, model, is_pipeline):
+    """So that no other file comes in its place in between."""
+    fitted = model().fit(X)
+    save(make_pipeline(loader(), fitted) if is_pipeline else fitted, path)
+    for read in (load, type(fitted).load):
+        with mock.patch.object(
+            _safetensors, "_read_header", wraps=_safetensors._read_header
+        ) as headers:
+            read(path)
+        assert headers.call_count == 1
+
+
+@pytest.mark.parametrize("read", [load, TopKSparseAutoencoder.load, BaggingSparseAutoencoder.load])
+@pytest.mark.parametrize("is_pipeline", [True, False])
+def test_another_version_is_told_where_it_is_read(X, path, read, is_pipeline):
+    fitted = (bagging() if read == BaggingSparseAutoencoder.load else flat()).fit(X)
+    save(make_pipeline(loader(), fitted) if is_pipeline else fitted, path)
 
     def older(file):
         versions = json.loads(file.metadata["versions"]) | {"skl_sae": "0.0.9"}
         file.metadata["versions"] = json.dumps(versions)
 
     changed(path, path, older)
-    with pytest.warns(UserWarning, match=r"0\.0\.9"):
-        load(path)
+    with pytest.warns(UserWarning, match=r"0\.0\.9") as caught:
+        read(path)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # Items of a file, and values that would take memory, threads or a terminal.
