@@ -1,30 +1,61 @@
 """Files of ensembles: the contents of their members' files, side by side in one file.
 
+A member may itself be an ensemble, whose arrays then have two numbers in front of their names.
 The kind is "ensemble", which versions that know no such files refuse by the class or the kind.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 
 from ._arrays import array_rules, check_arrays, feature_name_arrays, feature_names
 from ._composed import check_ensemble, check_weights, feature_name_rules, weight_rules
-from ._constructor import plain_parameters
+from ._constructor import ESTIMATORS, plain_parameters
 from ._format import metadata, read_metadata, version, with_prefix
 from ._model import contents, examined, from_contents, warn_of_checkpoint
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
 from ._schema import check
 
-SEEDS = "random_state", "augmenter__random_state"
+
+class Kind(NamedTuple):
+    """Functions that keep one kind of estimator, of those that are parts of others."""
+
+    contents: Callable  # path, estimator and optimizer to a configuration and arrays, checked
+    examined: Callable  # configuration to what is unfitted; a ValueError if it is not usable
+    rules: Callable  # configuration to the rule of each array
+    check: Callable  # configuration and arrays; a ValueError if they are not usable
+    fitted: Callable  # what is unfitted, configuration and arrays to the estimator
+
+
+def kind_of(name, members):
+    """Kind of the autoencoders of a class; ``members`` are classes by name, also of members."""
+    if name in ESTIMATORS:
+        return Kind(contents, partial(examined, cls=members[name]), partial(array_rules, "model"),
+                    partial(check_arrays, "model"), from_contents)  # fmt: skip
+    functions = ensemble_rules, check_ensemble_arrays, ensemble_from_contents
+    return Kind(
+        partial(ensemble_contents, members=members),
+        partial(examined_ensemble, cls=members[name], members=members),
+        *(partial(function, members=members) for function in functions),
+    )
 
 
 def write_ensemble(path, ensemble, members, *, optimizer):
     """Write a fitted ensemble of these classes of members, from name to class."""
     config, arrays = ensemble_contents(path, ensemble, members, optimizer=optimizer)
     write_arrays(path, arrays, metadata("ensemble", config, ensemble))
-    for member in ensemble.estimators_:
+    for member in _single_members(ensemble):
         warn_of_checkpoint(member)
+
+
+def _single_members(estimator):
+    if not hasattr(estimator, "estimators_"):
+        return [estimator]
+    return [one for member in estimator.estimators_ for one in _single_members(member)]
 
 
 def ensemble_contents(path, ensemble, members, *, optimizer):
@@ -39,8 +70,10 @@ def ensemble_contents(path, ensemble, members, *, optimizer):
     }
     arrays = {}
     for i, member in enumerate(ensemble.estimators_):
-        described, own = contents(path, member, optimizer=optimizer)
-        config["members"].append({"class": type(member).__name__, "config": described})
+        name = type(member).__name__
+        _check_member(path, member, members)
+        described, own = kind_of(name, members).contents(path, member, optimizer=optimizer)
+        config["members"].append({"class": name, "config": described})
         arrays |= numbered(i, own)
     if config["weights"]:
         arrays["weights"] = ensemble.estimator_weights_
@@ -50,8 +83,16 @@ def ensemble_contents(path, ensemble, members, *, optimizer):
         config["feature_names"] = len(arrays["feature_names"])
     with trouble_with(path):  # what could not be read is not written
         examined_ensemble(config, type(ensemble), members)
-        check_ensemble_arrays(config, arrays)
+        check_ensemble_arrays(config, arrays, members)
     return config, arrays
+
+
+def _check_member(path, member, members):
+    if members.get(type(member).__name__) is not type(member):
+        raise ModelFileError(
+            path, f"Expected members of {sorted(members)}, got a {type(member).__name__}. "
+            "pickle and joblib keep any ensemble.",
+        )  # fmt: skip
 
 
 def _templates_as_json(path, ensemble, members):
@@ -61,11 +102,7 @@ def _templates_as_json(path, ensemble, members):
         return None
     named = given if isinstance(given, list) else [(None, given)]
     for (_, template), member in zip(named, ensemble.estimators_, strict=False):
-        if members.get(type(template).__name__) is not type(template):
-            raise ModelFileError(
-                path, f"Expected members of {sorted(members)}, got a {type(template).__name__}. "
-                "pickle and joblib keep any ensemble.",
-            )  # fmt: skip
+        _check_member(path, template, members)
         seeds = dict.fromkeys(_seeds(member))
         if repr(clone(template).set_params(**seeds)) != repr(clone(member).set_params(**seeds)):
             raise ModelFileError(path, "Expected estimator to be as it was in fit.")
@@ -83,35 +120,49 @@ class _Seeds:
 
 
 def _seeds(estimator):
-    return {name: value for name, value in estimator.get_params().items() if name in SEEDS}
+    return {
+        name: value for name, value in estimator.get_params().items()
+        if f"__{name}".endswith("__random_state")
+    }  # fmt: skip
 
 
 def examined_ensemble(config, cls, members):
-    """The unfitted ensemble and its unfitted members, where all is as it should be."""
+    """The unfitted ensemble and its unfitted members, where all is as it should be.
+
+    Those that are ensembles are such a pair, too.
+    """
     check_ensemble(config)
     unfitted = []
     for member in config["members"]:
         check("class", member["class"], member["class"] in members)
-        unfitted.append(examined(member["config"], members[member["class"]]))
-        own = array_rules("model", member["config"])
-        image = member["config"].get("image", {})
-        n_inputs = math.prod(image.get("image_shape", own["offset"].shape))
+        unfitted.append(kind_of(member["class"], members).examined(member["config"]))
+        n_inputs = _n_inputs(member["class"], member["config"])
         check("n_features", config["n_features"], n_inputs == config["n_features"])
-    return _unfitted(config, cls, unfitted), unfitted
+    estimators = [one[0] if isinstance(one, tuple) else one for one in unfitted]
+    return _unfitted(config, cls, estimators), unfitted
 
 
-def ensemble_rules(config):
+def _n_inputs(name, config):
+    """Numbers of a row that a member learned."""
+    if name not in ESTIMATORS:
+        return config["n_features"]
+    offset = array_rules("model", config)["offset"]
+    return math.prod(config.get("image", {}).get("image_shape", offset.shape))
+
+
+def ensemble_rules(config, members):
     """The rule of each array of an ensemble, by name."""
     rules = weight_rules(config) | feature_name_rules(config)
     for i, member in enumerate(config["members"]):
-        rules |= numbered(i, array_rules("model", member["config"]))
+        rules |= numbered(i, kind_of(member["class"], members).rules(member["config"]))
     return rules
 
 
-def check_ensemble_arrays(config, arrays):
+def check_ensemble_arrays(config, arrays, members):
     """A ValueError that names the array whose numbers are not as its rule says."""
     for i, member in enumerate(config["members"]):
-        check_arrays("model", member["config"], with_prefix(arrays, f"{i}."))
+        own = with_prefix(arrays, f"{i}.")
+        kind_of(member["class"], members).check(member["config"], own)
     check_weights(config, arrays)
     if config["feature_names"] is not None:
         feature_names(arrays)
@@ -130,24 +181,26 @@ def read_ensemble(path, cls, members):
         found["written_by"], config = read_metadata(metadata, "ensemble", cls)
         check("format_version", metadata["format_version"], metadata["format_version"] == "2")
         found["ensemble"], found["config"] = examined_ensemble(config, cls, members), config
-        return {name: rule[:2] for name, rule in ensemble_rules(config).items()}
+        return {name: rule[:2] for name, rule in ensemble_rules(config, members).items()}
 
     arrays = read_arrays(path, describe)[1]
     with trouble_with(path):
-        check_ensemble_arrays(found["config"], arrays)
-        ensemble = ensemble_from_contents(found["ensemble"], found["config"], arrays)
+        check_ensemble_arrays(found["config"], arrays, members)
+        ensemble = ensemble_from_contents(found["ensemble"], found["config"], arrays, members)
     return ensemble, None if found["written_by"] == version() else found["written_by"]
 
 
-def ensemble_from_contents(unfitted, config, arrays):
+def ensemble_from_contents(unfitted, config, arrays, members):
     """The ensemble, fitted as configuration and arrays say, which have been checked.
 
     ``unfitted`` are the ensemble and its members, as `examined_ensemble` returns them.
     """
-    ensemble, members = unfitted
+    ensemble, parts = unfitted
     fitted = [
-        from_contents(member, described["config"], with_prefix(arrays, f"{i}."))
-        for i, (member, described) in enumerate(zip(members, config["members"], strict=True))
+        kind_of(described["class"], members).fitted(
+            part, described["config"], with_prefix(arrays, f"{i}.")
+        )
+        for i, (part, described) in enumerate(zip(parts, config["members"], strict=True))
     ]
     names = None
     if config["feature_names"] is not None:

@@ -6,15 +6,13 @@ would be to run what a file says.
 """
 
 import warnings
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import array_rules, check_arrays, feature_name_arrays, feature_names
+from ._arrays import feature_name_arrays, feature_names
 from ._composed import (
     TRANSFORMERS,
     check_order,
@@ -22,17 +20,9 @@ from ._composed import (
     check_transformer,
     feature_name_rules,
 )
-from ._constructor import ESTIMATORS, plain_parameters
-from ._ensemble import (
-    check_ensemble_arrays,
-    ensemble_contents,
-    ensemble_from_contents,
-    ensemble_rules,
-    examined_ensemble,
-    numbered,
-)
+from ._constructor import plain_parameters
+from ._ensemble import Kind, kind_of, numbered
 from ._format import metadata, read_metadata, version, with_prefix
-from ._model import contents, examined, from_contents
 from ._safetensors import ModelFileError, read_arrays, trouble_with, write_arrays
 from ._schema import check
 
@@ -43,16 +33,6 @@ _REASONS = {
     "steps behind it, and put them behind an ImageEmbedder again",
     "Pipeline": "put its steps side by side into one Pipeline",
 }
-
-
-class _Kind(NamedTuple):
-    """Functions that keep one kind of step, as `_model` and `_ensemble` have them."""
-
-    contents: Callable  # path, step and optimizer to a configuration and arrays, checked
-    examined: Callable  # configuration to what is unfitted; a ValueError if it is not usable
-    rules: Callable  # configuration to the rule of each array
-    check: Callable  # configuration and arrays; a ValueError if they are not usable
-    fitted: Callable  # what is unfitted, configuration and arrays to the step
 
 
 def write_pipeline(path, pipeline, classes, *, optimizer):
@@ -151,17 +131,10 @@ def _kind_of(step, classes):
 
 def _kind(cls, classes):
     if cls.__name__ in TRANSFORMERS:
-        return _Kind(_transformer_contents, partial(_examined_transformer, cls), feature_name_rules,
-                     _check_transformer_arrays, _fitted_transformer)  # fmt: skip
-    if cls.__name__ in ESTIMATORS:
-        return _Kind(contents, partial(examined, cls=cls), partial(array_rules, "model"),
-                     partial(check_arrays, "model"), from_contents)  # fmt: skip
-    members = {name: classes[name] for name in ESTIMATORS}
-    return _Kind(
-        partial(ensemble_contents, members=members),
-        partial(examined_ensemble, cls=cls, members=members),
-        ensemble_rules, check_ensemble_arrays, ensemble_from_contents,
-    )  # fmt: skip
+        return Kind(_transformer_contents, partial(_examined_transformer, cls), feature_name_rules,
+                    _check_transformer_arrays, _fitted_transformer)  # fmt: skip
+    members = {name: one for name, one in classes.items() if name not in TRANSFORMERS}
+    return kind_of(cls.__name__, members)
 
 
 def _transformer_contents(path, step, *, optimizer):

@@ -315,8 +315,6 @@ def _frequencies(member):
 
 def _members_of_files():
     """Classes whose models a file of an ensemble holds, by name."""
-    from ._conv import ConvTopKSparseAutoencoder
-    from ._deep import DeepTopKSparseAutoencoder
+    from ._files import AUTOENCODERS
 
-    classes = TopKSparseAutoencoder, ConvTopKSparseAutoencoder, DeepTopKSparseAutoencoder
-    return {cls.__name__: cls for cls in classes}
+    return AUTOENCODERS

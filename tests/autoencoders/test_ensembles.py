@@ -21,6 +21,7 @@ from skl_sae import (
     BaggingSparseAutoencoder,
     BoostingSparseAutoencoder,
     ConvTopKSparseAutoencoder,
+    ImageAugmenter,
     LazyRows,
     ModelFileError,
     TopKSparseAutoencoder,
@@ -50,6 +51,15 @@ CONFIGURATIONS = [
     BoostingSparseAutoencoder([("a", flat()), ("b", flat(k=2))], random_state=0),
     BaggingSparseAutoencoder(flat(), random_state=0),
     BaggingSparseAutoencoder(flat(), weights="least_squares", sparse_output=False, random_state=0),
+]  # fmt: skip
+AUGMENTED = flat(augmenter=ImageAugmenter((8, 8), n_copies=1))
+NESTED = [
+    BaggingSparseAutoencoder(BaggingSparseAutoencoder(AUGMENTED, 1), 2, random_state=0),
+    BaggingSparseAutoencoder(BoostingSparseAutoencoder(flat(), 2), 2, random_state=0),
+    BoostingSparseAutoencoder(
+        [("bag", BaggingSparseAutoencoder(flat(), 2, weights="least_squares")),
+         ("sum", BoostingSparseAutoencoder(HIERARCHY))], random_state=0
+    ),
 ]  # fmt: skip
 
 
@@ -125,8 +135,9 @@ def test_clone_pickle_and_codes_in_a_file(digits, ensemble, tmp_path):
     assert (written != codes).nnz == 0 and load_codes(tmp_path / "codes.npz").shape == codes.shape
 
 
-@pytest.mark.parametrize("ensemble", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
+@pytest.mark.parametrize("ensemble", [*CONFIGURATIONS, *NESTED], ids=range(8))
 def test_model_file(digits, ensemble, tmp_path):
+    digits = digits[:100] / 16
     ensemble, path = clone(ensemble).fit(digits), tmp_path / "model.safetensors"
     ensemble.save(path)
     loaded = type(ensemble).load(path)
@@ -201,13 +212,15 @@ def bagging_file(tmp_path_factory):
 
 
 def test_what_no_model_file_holds_is_refused(digits, tmp_path):
-    nested = BaggingSparseAutoencoder(BaggingSparseAutoencoder(flat(), 1), 1, random_state=0).fit(
-        digits[:50]
-    )
-    with pytest.raises(ModelFileError, match="got a BaggingSparseAutoencoder"):
-        nested.save(tmp_path / "model")
-    changed = BaggingSparseAutoencoder(flat(), 1, random_state=0).fit(digits[:50])
-    changed.set_params(estimator__k=1)
+    class Own(TopKSparseAutoencoder):
+        pass
+
+    own = BaggingSparseAutoencoder(Own(16, k=3, max_iter=1), 1, random_state=0).fit(digits[:50])
+    with pytest.raises(ModelFileError, match="got a Own"):
+        own.save(tmp_path / "model")
+    nested = BaggingSparseAutoencoder(flat(), 1)
+    changed = BaggingSparseAutoencoder(nested, 1, random_state=0).fit(digits[:50])
+    changed.set_params(estimator__estimator__k=1)
     with pytest.raises(ModelFileError, match="as it was in fit"):
         changed.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
