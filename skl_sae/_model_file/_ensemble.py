@@ -104,9 +104,14 @@ def _templates_as_json(path, ensemble, members):
     for (_, template), member in zip(named, ensemble.estimators_, strict=False):
         _check_member(path, template, members)
         seeds = dict.fromkeys(_seeds(member))
-        if repr(clone(template).set_params(**seeds)) != repr(clone(member).set_params(**seeds)):
+        if _said(template, seeds) != _said(member, seeds):
             raise ModelFileError(path, "Expected estimator to be as it was in fit.")
     return [[name, plain_parameters(path, _Seeds(template))] for name, template in named]
+
+
+def _said(estimator, seeds):
+    """The whole of an estimator's text, without its seeds."""
+    return clone(estimator).set_params(**seeds).__repr__(N_CHAR_MAX=math.inf)
 
 
 class _Seeds:

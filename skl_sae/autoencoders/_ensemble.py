@@ -137,8 +137,8 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         Raises
         ------
         ModelFileError
-            As for one model; also if a member is itself an ensemble, or if ``estimator`` has been
-            changed since fit. ``pickle`` and joblib keep any.
+            As for one model; also if a member is of a class of your own, or if ``estimator`` has
+            been changed since fit. ``pickle`` and joblib keep any.
         """
         check_is_fitted(self)
         write_ensemble(path, self, _members_of_files(), optimizer=optimizer)

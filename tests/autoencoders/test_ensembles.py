@@ -198,6 +198,19 @@ def test_hostile_model_files(bagging_file, change, tmp_path):
         BaggingSparseAutoencoder.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("depth", [1, 300])
+def test_members_of_members_without_end_are_refused(bagging_file, depth, tmp_path):
+    arrays, metadata = bagging_file
+    config = json.loads(metadata["config"])
+    config["parameters"]["n_estimators"], config["members"] = 1, config["members"][:1]
+    for _ in range(depth):
+        member = {"class": "BaggingSparseAutoencoder", "config": config}
+        config = config | {"estimator": None, "members": [member]}
+    write_arrays(tmp_path / "model", arrays, metadata | {"config": json.dumps(config)})
+    with pytest.raises(ModelFileError, match="arrays" if depth == 1 else "Expected|recursion"):
+        BaggingSparseAutoencoder.load(tmp_path / "model")
+
+
 @pytest.fixture(scope="module")
 def bagging_file(tmp_path_factory):
     """Arrays and metadata of an ensemble's file."""
