@@ -113,12 +113,12 @@ class SAEReport:
     side by side, too.
 
     Images of a :class:`~skl_sae.BoostingSparseAutoencoder` are sums of all stages' atoms. The title
-    of an atom says its stage, and of each fit there is a curve. Side by side stand the first stage,
-    the first two and so on, as a later stage alone explains only what those before it left. Small
-    atoms have no place on a page of larger ones: of a hierarchy with such, each stage has its own
-    page, of the images that it learned. With ``first = boosting.estimators_[0]`` and ``left = X -
-    first.inverse_transform(first.transform(X))``, the second is
-    ``SAEReport(boosting.estimators_[1], left)``.
+    of an atom says its stage. Each fit has a curve: the loss of a stage is a part of the variance
+    that the stages before it left. Side by side stand the first stage, the first two and so on, as
+    a later one alone explains no whole image. Small atoms have no place on a page of larger ones:
+    of a hierarchy with such, each stage has its own page, of the images that it learned. With
+    ``first = boosting.estimators_[0]`` and ``left = X - first.inverse_transform(
+    first.transform(X))``, the second is ``SAEReport(boosting.estimators_[1], left)``.
 
     Of more than 1,000 samples the page shows 1,000, evenly spaced in rank from the worst
     reconstruction to the best, and of more than 4,096 atoms those that fire most often; its
