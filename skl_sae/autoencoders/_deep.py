@@ -402,7 +402,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         if not sizes:
             return []
         coded = [
-            Coded(trainer.model, trainer._scaled(rows.sample(rng).copies()))
+            Coded(trainer.model, trainer.judge.scaled(rows.sample(rng).copies()))
             for rows in trainer.rows_split
         ]
         # Hidden layers without biases scale as what they are given: units make no difference.
