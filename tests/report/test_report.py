@@ -149,7 +149,9 @@ def test_atoms_add_up_to_the_reconstruction(parameters):
     page = SAEReport(sae, X, image_shape=(8, 8)).html()
     data = page_data(page)
     for part in (data["atoms"], data["images"], data["curves"]):
-        assert all(np.isfinite(v).all() for v in part.values() if isinstance(v, np.ndarray))
+        for name, values in part.items():
+            is_partial = name == "member_cosine"  # larger members have atoms without a match
+            assert is_partial or isinstance(values, list) or np.isfinite(values).all()
     atom_bytes = tiles(page, "atom", len(data["atoms"]["column"]), data["tile"])[..., 0]
     guess_bytes = tiles(page, "guess", len(X), data["tile"])[..., 0]
     guesses = sae.inverse_transform(sae.transform(X))
