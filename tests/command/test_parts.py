@@ -128,6 +128,41 @@ def test_unreadable_files_as_on_error_says(folder, model, tmp_path, capsys, on_e
         )
 
 
+@pytest.mark.parametrize("part", ["fit", "transform", "report"])
+def test_each_file_is_read_once(folder, model, tmp_path, monkeypatch, part):
+    make_cells(tmp_path / "new", n_samples=6, size=16)
+    broken = tmp_path / "new" / "round" / "a.png"  # the first: those after it move up
+    broken.write_text("no image")
+    read, own = [], ImageLoader._read
+    monkeypatch.setattr(
+        ImageLoader, "_read", lambda loader, path, row: read.append(path) or own(loader, path, row)
+    )
+    arguments = [*FITTED, "--quiet"] if part == "fit" else ["--quiet"]
+    output = ["--output", tmp_path / "out"]
+    given = [tmp_path / "new"] if part == "fit" else [model, tmp_path / "new"]
+    assert run(part, *given, *arguments, *output) == 0
+    first, *files = find_images(tmp_path / "new").filenames
+    assert first == str(broken) and sorted(read) == [first, *files]
+    if part == "transform":
+        pipeline = load(model)
+        expected = pipeline.transform(files)
+        assert (sp.load_npz(tmp_path / "out" / "codes.npz") != expected).nnz == 0
+        with open(tmp_path / "out" / "codes.csv", newline="") as table:
+            lines = list(csv.DictReader(table))
+        assert [line["filename"] for line in lines] == files
+        assert [line["row"] for line in lines] == list(map(str, range(6)))
+        assert [line["class"] for line in lines] == ["round"] * 3 + ["spindle"] * 3
+
+
+def test_nothing_readable_is_an_error(model, tmp_path, capsys):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.png").write_text("no image")
+    for part in ("transform", "report"):
+        assert run(part, model, tmp_path / "new", "--output", tmp_path / "out") == 2
+        assert re.search(r"found none; 1 unreadable file.*a\.png", capsys.readouterr().err)
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+
+
 def test_report_has_the_figures_that_are_printed(folder, model, tmp_path, capsys, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
