@@ -11,7 +11,7 @@ from .._model_file._atomic import replacing
 from ..images._finder import check_found, unreadable_said
 from ..metrics import row_correlations
 from ..report._reading import shown_step
-from ._coding import autoencoder_of, can_be_inverted, loaded_pipeline, parts_of_files, said_of
+from ._coding import autoencoder_of, loaded_pipeline, parts_of_files, said_of
 from ._figures import say_table
 from ._images import listed, loaded, without
 from ._options import OptionError
@@ -69,7 +69,7 @@ def _correlations(pipeline, rows, codes):
     sae = autoencoder_of(pipeline)
     if sae is None:
         return [""] * len(rows)
-    if can_be_inverted(sae):
+    if sae._codes_suffice:
         correlations = row_correlations(rows, sae.inverse_transform(codes))
     else:
         correlations = sae.score_samples(rows)

@@ -11,7 +11,6 @@ from sklearn.utils import gen_batches
 from .. import ImageAugmenter, ImageLoader, load
 from .._engine._device import resolve_device
 from .._engine.kernels._announce import compiling_announced
-from ..inspection._placed import has_places
 from ._options import OptionError
 
 # Rows coded between two updates of the progress.
@@ -126,8 +125,3 @@ def parts_of_files(pipeline, filenames, progress, errors=None):
             progress.note(remarks[0])
         yield indices, rows, codes
         progress.reach(part.stop)
-
-
-def can_be_inverted(sae):
-    """Return whether codes alone give reconstructions, which pooled and normalized ones do not."""
-    return not has_places(sae) or (sae.pooling is None and sae._spread is None)

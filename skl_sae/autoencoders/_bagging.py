@@ -20,6 +20,7 @@ from ._ensemble import (
     columns_of,
     constant_of,
     fit_member,
+    reconstructor_of,
 )
 
 # Least part of the largest direction that the members' errors may have, as they are estimated from
@@ -217,6 +218,11 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
             )
         )
 
+    def _reconstructor(self, n_rows):
+        members = [reconstructor_of(member, n_rows) for member in self.estimators_]
+        weights = self.estimator_weights_.astype(np.float32)
+        return lambda X: sum(w * member(X) for member, w in zip(members, weights, strict=True))
+
     def _of_codes(self):
         return tuple(self.estimator_weights_)
 
@@ -244,13 +250,13 @@ def error_products(members, X, weights):
         NaN where there are no such rows.
     """
     products, sums = np.zeros((2, len(members), len(members)))
-    coders, first = [coder_of(member, len(X)) for member in members], 0
+    reconstruct, first = [reconstructor_of(member, len(X)) for member in members], 0
     for part in small_parts_of(X, 0):
         # A weight is in both factors of a product of two members.
         roots = np.sqrt(weights[:, first : first + len(part)])
         errors = np.stack([
-            root[:, None] * (part - member.inverse_transform(code(part)))
-            for member, code, root in zip(members, coders, roots, strict=True)
+            root[:, None] * (part - member(part))
+            for member, root in zip(reconstruct, roots, strict=True)
         ]).reshape(len(members), -1)  # fmt: skip
         # No product by BLAS, whose last bit may depend on the number of threads.
         products += np.einsum("ei,fi->ef", errors, errors)

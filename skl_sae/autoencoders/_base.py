@@ -462,6 +462,11 @@ class BaseSparseAutoencoder(
         """The model that codes so many rows by fitted parameters."""
         return LinearModel(parameters, k=self.k_, device=self._transform_device())
 
+    @property
+    def _codes_suffice(self):
+        """Whether codes tell all that reconstructions need."""
+        return True
+
     def _reconstructed_parts(self, parts, n_rows):
         """Arrays of validated rows, n_rows in all, each with its reconstruction."""
         for part, codes in self._coded_parts(parts, n_rows):

@@ -20,6 +20,7 @@ from ._ensemble import (
     constant_of,
     fit_member,
     is_flat,
+    reconstructor_of,
 )
 from ._joint import JointPursuit, JointRefit, atoms_of
 
@@ -211,6 +212,17 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def _decoded(self, codes):
         return decoded(self.estimators_, codes)
+
+    def _reconstructor(self, n_rows):
+        # Only the last stage may have such codes, as those before are known by what they leave.
+        *before, last = self.estimators_
+        stages, reconstruct = Stages(self.refit, n_rows, before), reconstructor_of(last, n_rows)
+
+        def reconstruct_all(X):
+            explained = decoded(before, stages.codes(X)) if before else np.zeros_like(X)
+            return explained + reconstruct(X - explained)
+
+        return reconstruct_all
 
     def _of_codes(self):
         return self.refit, self.transform_algorithm, self.transform_tol

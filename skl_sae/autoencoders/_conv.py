@@ -484,6 +484,10 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
 
     # --- Codes ---
 
+    @property
+    def _codes_suffice(self):
+        return self.pooling is None and self._spread is None
+
     def _refuse_inversion(self):
         if self.pooling is not None:
             raise ValueError(

@@ -26,8 +26,9 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     """Base of the autoencoders whose members are autoencoders, each fitted by itself.
 
     A subclass has the parameters estimator, n_estimators, random_state and sparse_output. Its
-    `_fit_members` returns fitted members, `_coder_of_parts` a function that codes arrays, and
-    `_decoded` the rows of codes.
+    `_fit_members` returns fitted members, `_coder_of_parts` a function that codes arrays,
+    `_decoded` the rows of codes, and `_reconstructor` a function that reconstructs arrays where
+    codes do not suffice for that.
     """
 
     @together
@@ -244,6 +245,16 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
         digest.update(repr(self._of_codes()).encode())
         return digest.hexdigest()
 
+    @property
+    def _codes_suffice(self):
+        return all(member._codes_suffice for member in self.estimators_)
+
+    def _reconstructed_parts(self, parts, n_rows):
+        if self._codes_suffice:
+            return super()._reconstructed_parts(parts, n_rows)
+        reconstruct = self._reconstructor(n_rows)
+        return ((part, reconstruct(part)) for part in parts)
+
     def _of_codes(self):
         """Settings besides the members that decide on codes."""
         return ()
@@ -268,6 +279,19 @@ def fit_member(member, X, sample_weight, context, ensemble):
         member.fit(X, sample_weight=sample_weight)
         context.call_on_fit_task_end(estimator=ensemble, X=X)
     return member
+
+
+def reconstructor_of(member, n_rows):
+    """Function that reconstructs arrays, n_rows in all, also where codes do not suffice."""
+    if member._codes_suffice:
+        code = coder_of(member, n_rows)
+        return lambda X: member.inverse_transform(code(X))
+
+    def reconstruct(X):
+        parts = parts_of(member._validate_rows(X, reset=False))
+        return np.concatenate([rows for _, rows in member._reconstructed_parts(parts, n_rows)])
+
+    return reconstruct
 
 
 def coder_of(member, n_rows):

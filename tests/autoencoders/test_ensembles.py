@@ -615,3 +615,43 @@ def test_parts_share_what_is_formed_of_the_atoms(digits, tmp_path, monkeypatch, 
     codes = ensemble.transform(X)
     assert (codes != expected).nnz == 0
     assert grams() == (2 * once[0], 2 * once[1]) and (sum(once) > 0 or how == "stages")
+
+
+LOST = pytest.mark.parametrize("parameters", [{"pooling": 2}, {"normalize": True}])
+
+
+def reconstructions(estimator, X):
+    """Reconstructions of rows, also by an autoencoder whose codes do not tell them."""
+    images = estimator._validate_rows(X, reset=False)
+    return np.concatenate([rows for _, rows in estimator._reconstructed_parts((images,), len(X))])
+
+
+@LOST
+@pytest.mark.parametrize("weights", ["uniform", "least_squares"])
+def test_bagging_scores_members_whose_codes_cannot_be_inverted(weights, parameters):
+    X = load_digits().data[:60]
+    member = small_atoms().set_params(**parameters)
+    bagging = BaggingSparseAutoencoder(member, 2, weights=weights, random_state=0).fit(X)
+    parts = [reconstructions(member, X) for member in bagging.estimators_]
+    expected = np.tensordot(bagging.estimator_weights_, parts, axes=1)
+    correlations = [np.corrcoef(x, row)[0, 1] for x, row in zip(X, expected, strict=True)]
+    np.testing.assert_allclose(bagging.score_samples(X), correlations, atol=1e-5)
+    assert bagging.score(X) == pytest.approx(np.mean(correlations), abs=1e-5)
+    with pytest.raises(ValueError, match="cannot be inverted"):
+        bagging.inverse_transform(bagging.transform(X))
+
+
+@LOST
+def test_boosting_scores_a_last_stage_whose_codes_cannot_be_inverted(parameters):
+    X = load_digits().data[:60]
+    stages = [("flat", flat()), ("small", small_atoms().set_params(**parameters))]
+    boosting = BoostingSparseAutoencoder(stages, random_state=0).fit(X)
+    first, last = boosting.estimators_
+    explained = first.inverse_transform(first.transform(X))
+    expected = explained + reconstructions(last, (X - explained).astype(np.float32))
+    correlations = [np.corrcoef(x, row)[0, 1] for x, row in zip(X, expected, strict=True)]
+    np.testing.assert_allclose(boosting.score_samples(X), correlations, atol=1e-5)
+    alone = BoostingSparseAutoencoder(stages[1:], random_state=0).fit(X)
+    np.testing.assert_allclose(
+        alone.score_samples(X), alone.estimators_[0].score_samples(X), atol=1e-5
+    )

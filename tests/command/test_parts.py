@@ -339,3 +339,18 @@ def test_images_of_one_tone_have_no_correlation(tmp_path, capsys):
     assert held_out["correlation"] is None and held_out["fvu"] >= 0
     assert run("info", tmp_path / "out") == 0
     assert "correlation undefined" in " ".join(capsys.readouterr().out.split())
+
+
+def test_pooled_codes_of_a_last_stage_are_written_with_correlations(folder, tmp_path):
+    files = find_images(folder / "cells").filenames
+    small = ConvTopKSparseAutoencoder(4, image_shape=(10, 8), kernel_size=4, pooling=2, max_iter=1)
+    stages = [("flat", TopKSparseAutoencoder(8, k=2, max_iter=1)), ("small", small)]
+    boosting = BoostingSparseAutoencoder(stages, random_state=0)
+    pipeline = make_pipeline(ImageLoader((10, 8), "L"), boosting)
+    save(pipeline.fit(files), tmp_path / "pooled.safetensors")
+    assert run("transform", tmp_path / "pooled.safetensors", folder / "new",
+               "--output", tmp_path / "out", "--quiet") == 0  # fmt: skip
+    with open(tmp_path / "out" / "codes.csv", newline="") as table:
+        correlations = [float(row["correlation"]) for row in csv.DictReader(table)]
+    rows = pipeline[0].transform(find_images(folder / "new").filenames)
+    np.testing.assert_allclose(correlations, pipeline[1].score_samples(rows), atol=1e-4)

@@ -4,7 +4,18 @@ import re
 
 import numpy as np
 import pytest
-from pages import DRAWN, HOSTILE, X, Y, bytes_of, needs_chromium, opened, page_data, wait_until
+from pages import (
+    DRAWN,
+    HOSTILE,
+    X,
+    Y,
+    bytes_of,
+    fitted,
+    needs_chromium,
+    opened,
+    page_data,
+    wait_until,
+)
 
 from skl_sae import pearson_correlation
 from skl_sae.inspection import top_samples
@@ -198,3 +209,13 @@ def test_browser_shows_what_was_not_counted_one_by_one(browser, sae, tmp_path, m
     page.locator("dialog .slider input").press("ArrowLeft")
     assert f"3 of {n_active} atoms" in page.locator("dialog output").inner_text()
     page.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("loss, n_notes", [([1.0, 0.5, 0.52, 0.4], 0), ([1.0, 0.5, 0.8, 0.4], 1)])
+def test_a_curve_that_jumps_is_explained(browser, tmp_path, loss, n_notes):
+    sae = fitted(n_estimators=1)
+    sae.loss_curve_, sae.correlation_curve_ = loss, [0.1, 0.2, 0.3, 0.4]
+    SAEReport(sae, X, image_shape=(8, 8)).write_html(tmp_path / "report.html")
+    with opened(browser, tmp_path / "report.html") as page:
+        assert page.locator("#training .note").count() == n_notes

@@ -112,9 +112,14 @@ function drawCurves(charts) {
   }
 }
 
+/** Whether an epoch has a clearly larger loss than the one before it. */
+const jumps = ({loss}) => loss.some((value, i) => i && value > 1.1 * loss[i - 1]);
+
 function drawTraining() {
   const charts = find(".charts");
   if (TRAININGS.length) drawCurves(charts);
+  if (TRAININGS.some(jumps)) charts.after(make("p", {class: "note"},
+    "Where a curve jumps, training has gone back to an earlier epoch, which was better on images held out."));
   const last = curves.share.length - 1;
   const share = Array.from(curves.share, (y, i) => [i / last, y]);
   const frame = lineChart("Share of the reconstructions' variance that the first atoms carry", [share],

@@ -7,7 +7,7 @@ const listed = {order: [], page: 0, key: "frequency", descending: true, picked: 
 const tableColumns = () => [
   {key: "number", name: "Atom", number: (j) => atoms.column[j], text: (j) => String(atoms.column[j])},
   {key: "label", name: "Your label", gloss: "type it here", words: true, number: (j) => labelOf(j) || null, content: labelInput},
-  ...(data.members > 1 ? [{key: "member", name: "Member", number: (j) => atoms.member[j], text: (j) => String(atoms.member[j] + 1)}] : []),
+  ...(data.members > 1 ? [{key: "member", name: data.member === "stage" ? "Stage" : "Member", number: (j) => atoms.member[j], text: (j) => String(atoms.member[j] + 1)}] : []),
   ...MEASURES.flatMap((measure) => (measure.key === "selectivity" ? [{
     key: "class", name: "Best class", gloss: "by AUC", words: true, number: (j) => (isDead(j) ? null : atoms.class[j * N_TOLD]),
     text: (j) => (isDead(j) ? "–" : classes[atoms.class[j * N_TOLD]]),
