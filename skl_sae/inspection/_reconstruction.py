@@ -11,7 +11,7 @@ from ..images._typing import RandomState
 from ._estimators import coded, training_mean_or
 from ._intervals import resampled
 
-_NAMES = "fvu", "cosine", "length_ratio", "bias", "n_active"
+NAMES = "fvu", "cosine", "length_ratio", "bias", "n_active"
 
 
 def reconstruction_figures(
@@ -90,25 +90,30 @@ def reconstruction_figures(
     >>> round(figures.fvu, 3), round(figures.bias, 3)
     (0.326, 1.0)
     """
-    units, of_baseline = _addends(estimator, X, mean), None
+    units, of_baseline = _addends_of(estimator, X, mean), None
     if baseline is not None:
-        of_baseline = _addends(baseline, X, mean)
-    results = resampled(units, of_baseline, _figures, paired=True, random_state=random_state)
-    named = dict(zip(_NAMES, results["value"].tolist(), strict=True))
-    return Bunch(names=_NAMES, **results, **named)
+        of_baseline = _addends_of(baseline, X, mean)
+    results = resampled(
+        units, of_baseline, figures_of_means, paired=True, random_state=random_state
+    )
+    named = dict(zip(NAMES, results["value"].tolist(), strict=True))
+    return Bunch(names=NAMES, **results, **named)
 
 
-def _addends(estimator, X, mean):
-    """Return for each sample what the figures are sums of."""
+def _addends_of(estimator, X, mean):
     rows, codes, reconstructions = coded(estimator, X)
     if mean is None:
         mean = training_mean_or(estimator, rows)
-    mean = np.asarray(mean, dtype=np.float64)
+    n_active = np.diff(sp.csr_array(codes).indptr)
+    return addends(rows, reconstructions, n_active, np.asarray(mean, dtype=np.float64))
+
+
+def addends(rows, reconstructions, n_active, mean):
+    """Return for each sample what the figures are means of, an array (7, n_samples)."""
     x, hat = rows - mean, reconstructions - mean
     squares, products = np.square(hat).sum(axis=1), (x * hat).sum(axis=1)
     square = np.square(x).sum(axis=1)
     lengths = np.sqrt(square * squares)
-    n_active = np.diff(sp.csr_array(codes).indptr)
     return np.stack([
         np.square(x - hat).sum(axis=1), square, squares, products,
         np.divide(products, lengths, np.zeros_like(lengths), where=lengths > 0),
@@ -116,8 +121,8 @@ def _addends(estimator, X, mean):
     ])  # fmt: skip
 
 
-def _figures(means):
-    """Return the figures of means over samples."""
+def figures_of_means(means):
+    """Return the figures, as `reconstruction_figures` names them, of means over samples."""
     error, square, squares, products, cosine, ratio, n_active = means
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.stack([error / square, cosine, ratio, squares / products, n_active])

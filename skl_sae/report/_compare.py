@@ -10,7 +10,7 @@ from sklearn.preprocessing import normalize
 from ..inspection import atom_usage
 from ..inspection._matching import matched
 from ..inspection._members import adds_up, is_ensemble, parts_of
-from ._reading import reconstruction_figures
+from ._reading import judged
 from ._subject import WholeImages
 from ._summary import model_figures, summary_figures
 
@@ -140,7 +140,7 @@ def _part_figures(reading, part):
     part = copy.copy(part)
     vars(part).pop("feature_names_in_", None)
     own = WholeImages(part, subject.rows, subject.image_shape)
-    figures = reconstruction_figures(subject, own.reconstructions)
+    figures = judged(subject, own.reconstructions, own.codes)
     return model_figures(*figures, own.codes, own.usage())
 
 
@@ -150,5 +150,5 @@ def _member_figures(reading, e):
     n = len(subject.atoms) // len(centres)
     own = slice(e * n, (e + 1) * n)
     codes, atoms = subject.codes[:, own], subject.atoms[own]
-    figures = reconstruction_figures(subject, lambda rows: codes[rows] @ atoms + centres[e])
+    figures = judged(subject, lambda rows: codes[rows] @ atoms + centres[e], codes)
     return model_figures(*figures, codes, atom_usage(codes))

@@ -9,7 +9,8 @@ from ..inspection import match_members
 from ..inspection._estimators import fitted_step, shape_of
 from ..inspection._matching import matching_of
 from ..inspection._placed import has_places
-from ..metrics import row_correlations, unexplained_of_parts
+from ..inspection._reconstruction import NAMES, addends, figures_of_means
+from ..metrics import row_correlations
 from ._subject import ImagesOfPlaces, WholeImages
 
 _ROWS_AT_A_TIME = 256
@@ -55,8 +56,8 @@ class Reading:
 
     @cached_property
     def reconstruction(self):
-        """Each image's correlation (NaN if constant), and the fraction of variance unexplained."""
-        return reconstruction_figures(self.subject, self.subject.reconstructions)
+        """Each image's correlation (NaN if constant), and `reconstruction_figures`, by name."""
+        return judged(self.subject, self.subject.reconstructions, self.subject.codes)
 
     @cached_property
     def members(self):
@@ -83,23 +84,20 @@ class Reading:
         return match_members(self.estimator)  # members whose codes are averaged
 
 
-def reconstruction_figures(subject, reconstruct):
-    """Return each sample's correlation (NaN if constant), and the unexplained variance.
+def judged(subject, reconstruct, codes):
+    """Return each sample's correlation (NaN if constant), and figures of all, by name.
 
     ``reconstruct`` takes a slice of the samples; all reconstructions may be too many for the
     memory.
     """
-    rows = subject.rows
-    correlations = np.empty(len(rows))
-
-    def parts():
-        for part in gen_batches(len(rows), _ROWS_AT_A_TIME):
-            reconstruction = reconstruct(part)
-            correlations[part] = row_correlations(rows[part], reconstruction)
-            yield rows[part], reconstruction
-
-    unexplained = unexplained_of_parts(parts(), subject.mean)
-    return correlations, unexplained
+    rows, n_active = subject.rows, np.diff(codes.indptr)
+    correlations, sums = np.empty(len(rows)), 0.0
+    for part in gen_batches(len(rows), _ROWS_AT_A_TIME):
+        reconstruction = reconstruct(part)
+        correlations[part] = row_correlations(rows[part], reconstruction)
+        sums = sums + addends(rows[part], reconstruction, n_active[part], subject.mean).sum(axis=1)
+    figures = figures_of_means(sums / len(rows))
+    return correlations, dict(zip(NAMES, figures.tolist(), strict=True))
 
 
 def shown_step(estimator, X=None):

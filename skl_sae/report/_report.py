@@ -31,7 +31,7 @@ from ._page import (
 )
 from ._python import python_lines
 from ._reading import Reading
-from ._summary import described, values_of
+from ._summary import described, more_described, values_of
 
 
 class SAEReport:
@@ -195,6 +195,7 @@ class SAEReport:
             policy=html.escape(policy(page)),
             subtitle=html.escape(self._subtitle(contents.shown)),
             figures=definitions(described(findings.summary, reading.subject.mean_words)),
+            more=definitions(more_described(findings.summary, reading.subject.mean_words)),
             models=models_table(
                 [name for name, _ in findings.models],
                 [values_of(figures) for _, figures in findings.models],
@@ -221,7 +222,9 @@ class SAEReport:
               cannot hold is described in words.
             - ``image_shape``: height, width and perhaps channels.
             - ``summary``: ``n_images``, ``n_atoms`` (columns of the codes), ``n_members``,
-              ``n_trained_atoms`` (of all members), ``correlation`` (mean), ``fvu``,
+              ``n_trained_atoms`` (of all members), ``correlation`` (mean), ``fvu``, ``cosine``,
+              ``length_ratio`` and ``bias`` (see
+              :func:`skl_sae.inspection.reconstruction_figures`),
               ``active_atoms`` (mean of an image), ``most_active_atoms``, ``dead_atoms``,
               ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
               ``stability``; with embeddings ``monosemanticity`` (mean of the atoms that have one)

@@ -5,6 +5,13 @@ import numpy as np
 from ..inspection._estimators import is_of_another_library
 from ..inspection._members import has_stages
 
+# Figures besides those that all see at once.
+_MORE = {
+    "cosine": ("Cosine", "Direction", "of image and reconstruction about {mean}: 1 is the same"),
+    "length_ratio": ("Length", "Contrast", "of the reconstruction, by the image's: 1 is as much"),
+    "bias": ("Bias", "Shrinkage", "below 1 codes are too small: divided by it they are not"),
+}
+
 
 def summary_figures(reading):
     """Return the figures of a summary, numbers by name; None where there is none.
@@ -15,7 +22,6 @@ def summary_figures(reading):
         The estimator and its codes of the images.
     """
     subject, estimator = reading.subject, reading.estimator
-    correlations, unexplained = reading.reconstruction
     trained, matching = None, reading.matching
     if has_stages(estimator):  # which are to differ
         matching = None
@@ -26,19 +32,19 @@ def summary_figures(reading):
         "n_atoms": subject.activations.shape[1],
         "n_members": len(estimator.centers_),
         "n_trained_atoms": len(estimator.components_),
-        **model_figures(correlations, unexplained, subject.codes, reading.usage),
+        **model_figures(*reading.reconstruction, subject.codes, reading.usage),
         "dead_in_training": trained,
         "stability": None if matching is None else matching.stability,
     }
 
 
-def model_figures(correlations, unexplained, codes, usage):
+def model_figures(correlations, figures, codes, usage):
     """Return the figures that two models, or members of one, have in common."""
     varying = correlations[~np.isnan(correlations)]
     n_active = np.diff(codes.indptr)
     return {
         "correlation": float(varying.mean()) if len(varying) else None,
-        "fvu": defined(unexplained),
+        **{name: defined(figures[name]) for name in ("fvu", *_MORE)},
         "active_atoms": float(n_active.mean()),
         "most_active_atoms": int(n_active.max()),
         "dead_atoms": int(usage.dead.sum()),
@@ -49,8 +55,8 @@ def model_figures(correlations, unexplained, codes, usage):
 
 
 def defined(value):
-    """Return a number as a float, or None if it is NaN."""
-    return None if np.isnan(value) else float(value)
+    """Return a number as a float, or None if it is none, such as NaN."""
+    return float(value) if np.isfinite(value) else None
 
 
 def described(figures, mean_words):
@@ -85,15 +91,19 @@ def described(figures, mean_words):
     return [(name, value, *words[name]) for name, value in values.items()]
 
 
+def more_described(figures, mean_words):
+    """Return the same of the figures that are shown on request."""
+    return [
+        (title, _text(figures, name, 3), word, explanation.format(mean=mean_words))
+        for name, (title, word, explanation) in _MORE.items()
+    ]
+
+
 def values_of(figures):
     """Return the figures of one model as text, by the names that a page gives them."""
-
-    def text(name, digits):
-        return "undefined" if figures[name] is None else f"{figures[name]:.{digits}f}"
-
     values = {
-        "Correlation": text("correlation", 4),
-        "FVU": text("fvu", 4),
+        "Correlation": _text(figures, "correlation", 4),
+        "FVU": _text(figures, "fvu", 4),
         "Active atoms": f"{figures['active_atoms']:,.1f}",
         "Dead atoms": f"{100 * figures['dead_fraction']:.1f} %",
         "Atoms for 80 %": f"{100 * figures['fraction_for_80']:.1f} %",
@@ -101,3 +111,7 @@ def values_of(figures):
     if figures.get("stability") is not None:
         values["Stability"] = f"{figures['stability']:.3f}"
     return values
+
+
+def _text(figures, name, digits):
+    return "undefined" if figures[name] is None else f"{figures[name]:.{digits}f}"

@@ -22,6 +22,7 @@ from skl_sae.inspection import (
     discriminative_atoms,
     match_members,
     monosemanticity,
+    reconstruction_figures,
     shared_atoms,
     spatial_coherence,
 )
@@ -388,3 +389,13 @@ def test_limits_of_pairs_and_classes(sae, monkeypatch):
     assert len(data["compare"]["column"]) == 10
     assert len(data["class_page"]["index"]) == 3
     assert set(data["class_page"]["atom"]) <= set(range(-1, 10))
+
+
+def test_figures_of_reconstructions_are_those_of_inspection(sae):
+    report = SAEReport(sae, X, image_shape=(8, 8))
+    summary, expected = report.to_dict()["summary"], reconstruction_figures(sae, X)
+    for name in ("fvu", "cosine", "length_ratio", "bias"):
+        assert summary[name] == pytest.approx(expected[name], rel=1e-4)
+    shown = dict(re.findall(r"<dt>(.+?)</dt><dd>(.+?)</dd>", report.html()))
+    for name, title in (("cosine", "Cosine"), ("length_ratio", "Length"), ("bias", "Bias")):
+        assert shown[title] == f"{summary[name]:.3f}"
