@@ -171,6 +171,6 @@ for ax in axes:
 # For the same number of coefficients, codes are better: four atoms are worth
 # more than eight principal components. For the same number of bytes they are
 # worse but at the smallest size, because the indices of the atoms have to be
-# stored as well, while the order of principal components is fixed. Both are far from JPEG, which spends
-# its bits on what is visible. Sparse codes are for inspection and computation;
-# to store photographs, use JPEG.
+# stored as well, while the order of principal components is fixed. Both are
+# far from JPEG, which spends its bits on what is visible. Sparse codes are for
+# inspection and computation; to store photographs, use JPEG.

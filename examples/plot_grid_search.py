@@ -82,8 +82,8 @@ ax.legend()
 
 # %%
 # Error bars are standard deviations over three folds. With 16 atoms, all of
-# which may be active, the autoencoder is no better than PCA, whose coefficients
-# may be negative. 64 atoms are enough for these digits. The search always
+# which may be active, the autoencoder is no better than PCA, whose
+# coefficients may be negative. 64 atoms are enough for these digits. The search always
 # prefers the largest k, so the useful question is another: which k reaches a
 # given correlation?
 

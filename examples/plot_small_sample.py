@@ -83,8 +83,8 @@ for epoch in (1, 5, len(curve)):
     print(f"Epoch {epoch:2}: training correlation {curve[epoch - 1]:.3f}")
 
 # %%
-# As the autoencoder's ``augmenter``, the augmenter draws new variants for every
-# epoch, and samples stay aligned with labels and with the split of early
+# As the autoencoder's ``augmenter``, the augmenter draws new variants for
+# every epoch, and samples stay aligned with labels and with the split of early
 # stopping. The same variants in every epoch are learned faster, on the left.
 # Held-out images do not tell the two apart after these few epochs; with
 # ``--full`` they are better by new variants (below).
