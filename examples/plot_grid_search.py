@@ -83,9 +83,9 @@ ax.legend()
 # %%
 # Error bars are standard deviations over three folds. With 16 atoms, all of
 # which may be active, the autoencoder is no better than PCA, whose
-# coefficients may be negative. 64 atoms are enough for these digits. The search always
-# prefers the largest k, so the useful question is another: which k reaches a
-# given correlation?
+# coefficients may be negative. 64 atoms are enough for these digits. The
+# search always prefers the largest k, so the useful question is another: which
+# k reaches a given correlation?
 
 enough = 0.95
 for i, n in enumerate(sizes):
