@@ -60,7 +60,7 @@ transformers = {
     ),
 }
 classifiers = {
-    "logistic regression": LogisticRegression(max_iter=300),
+    "logistic regression": LogisticRegression(max_iter=300, tol=1e-3),
     "5-NN": KNeighborsClassifier(),
 }
 
