@@ -14,7 +14,7 @@ def described(readme):
 
     No address of the project's files is known here that they could lead to.
     """
-    without_pictures = re.sub(r"!\[[^]]*\]\((?!https:)[^)]*\)\n+", "", readme)
+    without_pictures = re.sub(r"<picture>.*?</picture>\n+", "", readme, flags=re.DOTALL)
     return re.sub(r"\[([^]]+)\]\((?!https:)([^)]+)\)", r"\1 (`\2`)", without_pictures)
 
 

@@ -97,7 +97,7 @@ html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 html_sidebars = dict.fromkeys(
-    ("parameters", "benchmarks", "coming_from", "faq", "changes", "contributing"), ()
+    ("parameters", "benchmarks", "coming_from", "faq", "security", "changes", "contributing"), ()
 )
 html_theme_options = {
     "header_links_before_dropdown": 5,

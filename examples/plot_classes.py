@@ -56,7 +56,8 @@ print(f"{certain:.0%} of the atoms tell a class from the others, at 1 %")
 # What they look like
 # -------------------
 # The best atom for each digit, and the four held-out digits with its largest
-# activations.
+# activations. Best is not always good: the atoms for 2 and 5 are most active
+# on 6 and 0, and 4 and 9 share one.
 
 fig, axes = plt.subplots(5, 10, figsize=(8, 4.2), layout="constrained")
 for column, atom in zip(axes.T, best):

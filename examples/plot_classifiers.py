@@ -60,7 +60,7 @@ transformers = {
     ),
 }
 classifiers = {
-    "logistic regression": LogisticRegression(max_iter=300),
+    "logistic regression": LogisticRegression(max_iter=300, tol=1e-3),
     "5-NN": KNeighborsClassifier(),
 }
 
@@ -115,6 +115,8 @@ for line, pictures, name in zip(axes, evidence, ("pixels", "codes")):
         picture = picture.reshape(28, 28)
         ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
         ax.set(xticks=[], yticks=[])
+for digit, ax in enumerate(axes[0]):
+    ax.set_title(f"for {digit}", fontsize=9)
 
 # %%
 # The linear classifier is best on the ensemble's codes, slightly better than

@@ -95,7 +95,7 @@ panels = {
     "four atoms per patch": to_picture(sae.inverse_transform(codes), n_across),
     "atoms": atoms.reshape(10 * (SIDE + 1), 15 * (SIDE + 1), 3),
 }
-fig, axes = plt.subplots(1, 3, figsize=(12, 2.9), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(9, 2.4), layout="constrained")
 for ax, (title, picture) in zip(axes, panels.items()):
     ax.imshow(picture)
     ax.set_title(title)
@@ -170,7 +170,7 @@ for ax in axes:
 # %%
 # For the same number of coefficients, codes are better: four atoms are worth
 # more than eight principal components. For the same number of bytes they are
-# worse, because the indices of the atoms have to be stored as well, while the
-# order of principal components is fixed. Both are far from JPEG, which spends
-# its bits on what is visible. Sparse codes are for inspection and computation;
-# to store photographs, use JPEG.
+# worse but at the smallest size, because the indices of the atoms have to be
+# stored as well, while the order of principal components is fixed. Both are
+# far from JPEG, which spends its bits on what is visible. Sparse codes are for
+# inspection and computation; to store photographs, use JPEG.

@@ -78,7 +78,7 @@ for ax, atom in zip(axes.flat, sae.components_[order]):
 # ---------------------
 # The reconstruction is the sum of the centre, which is close to the mean of
 # all digits, and the atoms of the code, here in order of decreasing
-# activation.
+# activation. The last column has all twelve, below the digit itself.
 
 code = codes[shown[5]]
 strongest = np.argsort(-code.data)
@@ -93,9 +93,13 @@ axes[0, 0].axis("off")
 axes[1, 0].set_title("centre", fontsize=10)
 axes[0, 1].set_ylabel("atom")
 axes[1, 1].set_ylabel("sum so far")
-for ax, step in zip(axes[1], steps):
+axes[1, 8].set_title(f"all {len(strongest)}", fontsize=10)
+for ax, step in zip(axes[1], [*steps[:8], steps[-1]]):
     ax.imshow(step.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-for ax, i in zip(axes[0, 1:], strongest):
+digit = X_test[shown[5]].reshape(28, 28)
+axes[0, 8].imshow(digit, cmap="gray_r", vmin=0, vmax=1)
+axes[0, 8].set_title("the digit", fontsize=10)
+for ax, i in zip(axes[0, 1:8], strongest):
     atom = sae.components_[code.indices[i]]
     limit = np.abs(atom).max()
     ax.imshow(atom.reshape(28, 28), cmap="RdBu_r", vmin=-limit, vmax=limit)

@@ -81,6 +81,19 @@ ax.grid(alpha=0.3)
 ax.legend()
 
 # %%
+# Error bars are standard deviations over three folds. With 16 atoms, all of
+# which may be active, the autoencoder is no better than PCA, whose
+# coefficients may be negative. 64 atoms are enough for these digits. The
+# search always prefers the largest k, so the useful question is another: which
+# k reaches a given correlation?
+
+enough = 0.95
+for i, n in enumerate(sizes):
+    reached = np.flatnonzero(mean[:, i] >= enough)
+    k = actives[reached[0]] if len(reached) else f"more than {actives[-1]}"
+    print(f"{n:3} atoms reach {enough} with k = {k}")
+
+# %%
 # The same digit, which none of the models has learned, by each of them.
 
 digit = X_other[[np.flatnonzero(digits.target[900:] == 5)[0]]]
@@ -102,15 +115,3 @@ axes[0, 4].set_title("the digit")
 axes[0, 4].imshow(digit.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
 for ax in axes[1:, 4]:
     ax.axis("off")
-
-# %%
-# Error bars are standard deviations over three folds. With 16 atoms, all of
-# which may be active, PCA is better, because its coefficients may be negative.
-# 64 atoms are enough for these digits. The search always prefers the largest
-# k, so the useful question is another: which k reaches a given correlation?
-
-enough = 0.95
-for i, n in enumerate(sizes):
-    reached = np.flatnonzero(mean[:, i] >= enough)
-    k = actives[reached[0]] if len(reached) else f"more than {actives[-1]}"
-    print(f"{n:3} atoms reach {enough} with k = {k}")

@@ -142,11 +142,12 @@ share = pooled / (pooled.sum(axis=0) + 0.1 * pooled.max())
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 for picture, ax in enumerate(axes):
     atom = share[picture].argmax()
+    activations = maps[picture, ..., atom]
     ax.imshow(large[picture].mean(axis=2), cmap="gray", vmin=0, vmax=1)
     ax.imshow(
-        maps[picture, ..., atom],
-        cmap="inferno",
-        alpha=0.55,
+        np.ma.masked_equal(activations, 0),
+        cmap="plasma",
+        alpha=0.65,
         extent=(0, 384, 384, 0),
     )
     ax.set(xticks=[], yticks=[], title=f"atom {atom}")
@@ -162,12 +163,8 @@ fig, axes = plt.subplots(4, 7, figsize=(9, 5.3), layout="constrained")
 for line, picture in zip(axes, range(4)):
     words = np.argsort(-share[picture])[:6]
     name = list(pictures)[picture]
-    print(
-        f"{name}: "
-        + ", ".join(
-            f"{pooled[picture, atom]:.1f} x atom {atom}" for atom in words
-        )
-    )
+    terms = (f"{pooled[picture, atom]:.0f} x {atom}" for atom in words)
+    print(f"{name:11}", *terms, sep="  ")
     line[0].imshow(large[picture])
     line[0].set_ylabel(name)
     for ax, atom in zip(line[1:], words):

@@ -26,6 +26,7 @@ images = (X / 255).astype(np.float32).reshape(-1, 28, 28)
 train, test, y_train, y_test = train_test_split(
     images, y, test_size=1000, stratify=y, random_state=0
 )
+train, y_train = train[:2000], y_train[:2000]
 
 # %%
 # Learning

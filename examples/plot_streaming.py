@@ -61,8 +61,9 @@ for n in range(n_rounds):
 
 # %%
 # Sixteen of the atoms after the first chunk, the first pass over the file, and
-# the last: they start from principal directions of the first chunk, and the
-# more they are used, the sharper they become.
+# the last, the most used on the left. They start from principal directions of
+# the first chunk. Those that are used most lose its grain; others change
+# little.
 
 most_used = np.argsort(-streamed.atom_frequency_)
 fig, axes = plt.subplots(3, 16, figsize=(9, 2), layout="constrained")

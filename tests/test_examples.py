@@ -34,7 +34,8 @@ def test_readme_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_readme_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
+    readme = README.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r'src(?:set)?="([^"]+)"', readme)
     assert len(links) > 4
     assert not [link for link in links if not (ROOT / link).exists()]
 

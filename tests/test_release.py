@@ -56,7 +56,7 @@ def test_the_description_leads_to_no_file_beside_it(monkeypatch):
     description = told["long_description"]
     assert told["version"] == skl_sae.__version__
     assert "## Ten lines" in description and "(`docs/benchmarks.rst`)" in description
-    assert not re.findall(r"\]\((?!https:)", description)
+    assert not re.findall(r"\]\((?!https:)|<", description)
 
 
 def test_workflows_call_only_make(workflows):

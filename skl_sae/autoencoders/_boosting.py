@@ -123,7 +123,9 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     A hierarchy:
 
-    >>> small = ConvTopKSparseAutoencoder(16, image_shape=(8, 8), kernel_size=4, k=8, max_iter=5)
+    >>> small = ConvTopKSparseAutoencoder(
+    ...     16, image_shape=(8, 8), kernel_size=4, k=8, max_iter=5
+    ... )
     >>> hierarchy = BoostingSparseAutoencoder([("flat", flat), ("small", small)], random_state=0)
     >>> hierarchy.set_params(small__k=12).fit(X).named_estimators_.small.k_
     12

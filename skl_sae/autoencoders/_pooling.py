@@ -59,7 +59,9 @@ class CodePooling(TransformerMixin, BaseEstimator):
 
     >>> import scipy.sparse as sp
     >>> from skl_sae import CodePooling
-    >>> codes = sp.csr_matrix([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 4.0, 0.0]])
+    >>> codes = sp.csr_matrix(
+    ...     [[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 4.0, 0.0]]
+    ... )
     >>> CodePooling(2).transform(codes).toarray()
     array([[3., 0., 2.],
            [0., 5., 0.]])

@@ -190,7 +190,8 @@ def dictionary_recovery(
     Examples
     --------
     >>> from skl_sae.inspection import dictionary_recovery
-    >>> recovery = dictionary_recovery([[2, 0, 0], [1, 0.1, 0], [0, 1, 1]], [[1, 0, 0], [0, 1, 0]])
+    >>> atoms = [[2, 0, 0], [1, 0.1, 0], [0, 1, 1]]
+    >>> recovery = dictionary_recovery(atoms, [[1, 0, 0], [0, 1, 0]])
     >>> round(recovery.precision, 2), recovery.recall, recovery.matches
     (0.33, 0.5, array([ 0, -1]))
     """
