@@ -26,7 +26,6 @@ images = (X / 255).astype(np.float32).reshape(-1, 28, 28)
 train, test, y_train, y_test = train_test_split(
     images, y, test_size=1000, stratify=y, random_state=0
 )
-train, y_train = train[:2000], y_train[:2000]
 
 # %%
 # Learning
@@ -37,14 +36,14 @@ train, y_train = train[:2000], y_train[:2000]
 # of 4x4 parts of the image.
 
 small = ConvTopKSparseAutoencoder(
-    256,
+    192,
     kernel_size=9,
     stride=1,
     k=3200,
     normalize=True,
     pooling=4,
     pooling_function="max",
-    max_iter=3,
+    max_iter=2,
     random_state=0,
 ).fit(train)
 large = TopKSparseAutoencoder(512, k=32, max_iter=5, random_state=0).fit(
