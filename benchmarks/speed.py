@@ -110,7 +110,7 @@ def traffic_alone(shape, n_features, tied):
     picks = encode(load(shape)[:batch_size]).topk(k, dim=0).indices.T.numpy()
     picked, every = np.unique(picks), np.arange(n_components)
     others = np.setdiff1d(every, picked)
-    arrays = np.zeros((2 - tied, 3, n_components, n_features), np.float32)
+    arrays = np.full((2 - tied, 3, n_components, n_features), 1e-3, np.float32)
     encoder, decoder = arrays[0], arrays[-1]
     jobs = [[(read_all, len(picks), (decoder[0], picks, np.zeros(len(picks), np.float32)))]]
     if not tied:
@@ -134,23 +134,28 @@ def traffic_alone(shape, n_features, tied):
 def read_all(part, atoms, picks, sums):
     """Read the atoms that some rows pick."""
     for i in range(part.begin, part.end):
+        total = np.float32(0)
         for atom in picks[i]:
-            for number in atoms[atom]:
-                sums[i] += number
+            row = atoms[atom]
+            for d in range(len(row)):
+                total += row[d]
+        sums[i] = total
 
 
 @numba.njit(nogil=True, fastmath=True)
 def move_all(part, arrays, picked, n_written):
     """Read some atoms of weights and moments, and write the first n_written of these arrays."""
-    weights, first, second = arrays
     for i in range(part.begin, part.end):
-        atom = picked[i]
-        for d in range(weights.shape[1]):
-            weights[atom, d] += first[atom, d] + second[atom, d]
-        if n_written > 1:
-            for d in range(weights.shape[1]):
-                first[atom, d] *= np.float32(0.9)
-                second[atom, d] *= np.float32(0.999)
+        weight, first, second = arrays[0][picked[i]], arrays[1][picked[i]], arrays[2][picked[i]]
+        if n_written == 1:
+            for d in range(len(weight)):
+                weight[d] += first[d] + second[d]
+        else:
+            for d in range(len(weight)):
+                m, v = first[d], second[d]
+                weight[d] += m + v
+                first[d] = np.float32(0.9) * m
+                second[d] = np.float32(0.999) * v
 
 
 def overcomplete(shape, n_features):

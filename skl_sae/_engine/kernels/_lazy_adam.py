@@ -21,18 +21,19 @@ TINY = 1e-37
 @compiled
 def _sum_rows(out, rows, values, source, start):
     """out = sum of values[p] source[rows[p]] over some features, two rows at a time."""
-    n = len(rows)
+    n, stop = len(rows), start + len(out)
     if n % 2:
-        x, left = values[0], source[rows[0], start : start + len(out)]
+        x, left = values[0], source[rows[0], start:stop]
         for d in range(len(out)):
             out[d] = x * left[d]
     else:
+        x, y = values[0], values[1]
+        left, right = source[rows[0], start:stop], source[rows[1], start:stop]
         for d in range(len(out)):
-            out[d] = 0
-    for p in range(n % 2, n, 2):
+            out[d] = x * left[d] + y * right[d]
+    for p in range(2 - n % 2, n, 2):
         x, y = values[p], values[p + 1]
-        left = source[rows[p], start : start + len(out)]
-        right = source[rows[p + 1], start : start + len(out)]
+        left, right = source[rows[p], start:stop], source[rows[p + 1], start:stop]
         for d in range(len(out)):
             out[d] += x * left[d] + y * right[d]
 
@@ -44,21 +45,24 @@ def _direction(first, second):
 
 
 @compiled(reciprocals=True)
-def _adam(arrays, gradient, projection, decay1, decay2, rate):
+def _adam(arrays, gradient, projection, lost, decay1, decay2, rate):
     """Adam on some features of a row; the sum of the squares of its weights afterwards.
 
     m = decay1 m + (1 - beta1) g,  v = decay2 v + (1 - beta2) g^2,  w = w - rate m / sqrt(v), where
-    g is the gradient less projection times w.
+    g is the gradient less projection times w. A total loses ``lost`` times the row as it was.
     """
-    weight, first, second = arrays
+    weight, first, second, total = arrays
     gain1, gain2, square = np.float32(1 - BETA1), np.float32(1 - BETA2), np.float32(0)
     for d in range(len(gradient)):
-        g = gradient[d] - projection * weight[d]
+        old = weight[d]
+        if lost != 0:
+            total[d] -= lost * old
+        g = gradient[d] - projection * old
         m = decay1 * first[d] + gain1 * g
         v = decay2 * second[d] + gain2 * g * g
         first[d] = m
         second[d] = v
-        w = weight[d] - rate * _direction(m, v)
+        w = old - rate * _direction(m, v)
         weight[d] = w
         square += w * w
     return square
@@ -85,12 +89,6 @@ def _scale(weight, square):
     scale = np.float32(1) / np.sqrt(square)
     for d in range(len(weight)):
         weight[d] *= scale
-
-
-@compiled
-def _subtract(total, weight, factor):
-    for d in range(len(total)):
-        total[d] -= factor * weight[d]
 
 
 @compiled
@@ -141,13 +139,12 @@ def update_atoms(part, state, rule, picks, source, sides, clock, totals):
         square, lost = np.float32(0), sides.bias_gradient[h]
         for start in range(0, n_features, TILE):
             stop = min(start + TILE, n_features)
-            tile, weight = gradient[: stop - start], weights[h, start:stop]
-            # The centres' gradient loses the atom as it was before the step, which is in cache now.
-            if lost != 0:
-                _subtract(totals[part.number, h // atoms_of_member, start:stop], weight, lost)
+            tile, total = gradient[: stop - start], totals[part.number, h // atoms_of_member]
             _sum_rows(tile, picks.rows[begin:end], picks.values[begin:end], source, start)
-            arrays = weight, first[h, start:stop], second[h, start:stop]
-            square += _adam(arrays, tile, sides.projection[h], decay1, decay2, rate)
+            # The centres' gradient loses the atom as it was before the step, which is in cache now.
+            weight, m, v = weights[h, start:stop], first[h, start:stop], second[h, start:stop]
+            arrays = weight, m, v, total[start:stop]
+            square += _adam(arrays, tile, sides.projection[h], lost, decay1, decay2, rate)
         if rule.unit_norm:
             _scale(weights[h], square)
 
