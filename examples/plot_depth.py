@@ -26,7 +26,7 @@ X_train, X_test, _, y_test = train_test_split(
 # -------------------
 # All have 256 atoms, of which each digit gets 16.
 
-parameters = {"n_components": 256, "k": 16, "max_iter": 12, "random_state": 0}
+parameters = {"n_components": 256, "k": 16, "max_iter": 10, "random_state": 0}
 models = {
     n: DeepTopKSparseAutoencoder(n_encoder_layers=n, **parameters).fit(X_train)
     for n in (1, 2, 3)

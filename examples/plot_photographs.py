@@ -137,14 +137,16 @@ for line, (name, pictures) in zip(axes, rows.items()):
 files = np.concatenate([train, test])
 split = PredefinedSplit(np.repeat([-1, 0], [len(train), len(test)]))
 studied = make_pipeline(
-    loader, clone(sae).set_params(n_estimators=1), memory=folder.name
+    loader,
+    clone(sae).set_params(n_estimators=1, max_iter=10 if FULL else 5),
+    memory=folder.name,
 )
 if FULL:
     sizes = {"n_components": [1024, 3072, 6144], "k": [32, 64, 128, 256]}
     rates = {"learning_rate": [2e-5, 1e-4, 5e-4], "max_iter": [3, 10, 20]}
 else:
     sizes = {"n_components": [256, 768], "k": [8, 32, 64]}
-    rates = {"learning_rate": [2e-5, 1e-4, 5e-4], "max_iter": [1, 4]}
+    rates = {"learning_rate": [2e-5, 5e-4], "max_iter": [1, 4]}
 
 
 def study(grid):
