@@ -226,9 +226,10 @@ class SAEReport:
               ``length_ratio`` and ``bias`` (see
               :func:`skl_sae.inspection.reconstruction_figures`),
               ``active_atoms`` (mean of an image), ``most_active_atoms``, ``dead_atoms``,
-              ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training`` and
-              ``stability``; with embeddings ``monosemanticity`` (mean of the atoms that have one)
-              and ``monosemanticity_chance`` (that of an atom as active everywhere).
+              ``dead_fraction``, ``atoms_for_80``, ``fraction_for_80``, ``dead_in_training``,
+              ``correlation_in_training`` (in the last epoch) and ``stability``; with embeddings
+              ``monosemanticity`` (mean of the atoms that have one) and ``monosemanticity_chance``
+              (that of an atom as active everywhere).
             - ``members``: their names, "" of one alone.
             - ``training``: curves ``loss``, ``correlation`` and ``held_out``, a number an epoch; of
               an ensemble they are empty, and ``members`` has a dict of these for each fit, with its

@@ -23,6 +23,7 @@ def summary_figures(reading):
     """
     subject, estimator = reading.subject, reading.estimator
     trained, matching = None, reading.matching
+    curve = getattr(estimator, "correlation_curve_", ())
     if has_stages(estimator):  # which are to differ
         matching = None
     if not is_of_another_library(estimator):
@@ -34,6 +35,7 @@ def summary_figures(reading):
         "n_trained_atoms": len(estimator.components_),
         **model_figures(*reading.reconstruction, subject.codes, reading.usage),
         "dead_in_training": trained,
+        "correlation_in_training": curve[-1] if len(curve) else None,
         "stability": None if matching is None else matching.stability,
     }
 
@@ -68,8 +70,14 @@ def described(figures, mean_words):
             f"; in the last epoch of training {figures['dead_in_training']:,} "
             f"of {figures['n_trained_atoms']:,}"
         )
+    in_training = ""
+    if figures["correlation_in_training"] is not None:
+        in_training = f"; in training {figures['correlation_in_training']:.4f}"
     words = {
-        "Correlation": ("Likeness", "of an image and its reconstruction, on average; 1 at most"),
+        "Correlation": (
+            "Likeness",
+            "of an image and its reconstruction, on average; 1 at most" + in_training,
+        ),
         "FVU": (
             "Unexplained variance",
             f"what part of these images' variance about {mean_words} is not rebuilt; 0 is best",

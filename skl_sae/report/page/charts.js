@@ -113,7 +113,7 @@ function drawCurves(charts) {
 }
 
 /** Whether an epoch has a clearly larger loss than the one before it. */
-const jumps = ({loss}) => loss.some((value, i) => i && value > 1.1 * loss[i - 1]);
+const jumps = ({loss}) => loss.some((value, i) => i && value > 1.02 * loss[i - 1]);
 
 function drawTraining() {
   const charts = find(".charts");
@@ -126,5 +126,5 @@ function drawTraining() {
     "fraction of the atoms, those that carry most first", {x: [0, 1], y: [0, 1]});
   const [left, right] = [frame.x(0), frame.x(1)];
   frame.svg.append(draw("line", {class: "mark", x1: left, x2: right, y1: frame.y(0.8), y2: frame.y(0.8)}));
-  charts.append(chart("Share of the reconstructions' variance, with 80 % marked", frame.svg));
+  charts.append(chart("Share of the reconstructions' variance; 80\u00a0% is marked", frame.svg));
 }

@@ -106,6 +106,9 @@ for (const {key, text, note} of MEASURES) {
   captions[key] ??= text;
   notes[key] ??= `Below each atom its number, and ${note}.`;
 }
+if (data.members > 1 && data.member === "member") {
+  for (const key of Object.keys(notes)) notes[key] += " Each member has atoms of its own, some of them much alike.";
+}
 
 const imageGallery = gallery(find("#images"), 12, imageTile, "image", N_IMAGES);
 const atomGallery = gallery(find("#atoms"), 96, (j) => atomTile(j), "atom", N_ATOMS);

@@ -125,7 +125,7 @@ function fillEditor(editor, stage, below, python) {
   below.append(
     make("div", {class: "head"}, make("h3", {}, "Its code: the atoms used, the strongest first, and how much of each"),
       make("div", {class: "tools"}, none, reset)),
-    make("p", {class: "note"}, "Switch atoms off, or scale them: the picture and its correlation, then that of the thumbnails, follow at once. "
+    make("p", {class: "note"}, "Switch atoms off, or scale them: the picture follows at once. So does the correlation, which is then that of the thumbnails. "
       + "The slider above switches on the first atoms and all others off."),
     ...controls(editor), ...section("As they add up", correlationChart(editor)));
   python.append(editedPython(editor));

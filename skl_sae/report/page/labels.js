@@ -76,7 +76,7 @@ function labelInput(j, attributes = {"aria-label": `Label of ${atomName(j)}`}) {
 
 /** The field on an atom's page, whose title has the label, too. */
 function labelField(j) {
-  const field = labelInput(j, {placeholder: "What does it look for?"});
+  const field = labelInput(j, {placeholder: "Name it, if you can"});
   field.addEventListener("input", () => find("#dialog-title").replaceChildren(...atomTitle(j)));
   return make("label", {class: "field"}, "Your label", field);
 }
