@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import warnings
 
 import matplotlib as mpl
@@ -52,6 +53,14 @@ def unchanged_globals(request):
         if before[name] != after[name] and name not in excepted
     }
     assert not changed
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """No figure outlives a test: of more than 20 matplotlib warns."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

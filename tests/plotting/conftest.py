@@ -1,18 +1,11 @@
-"""Fixtures of the displays' tests: a fitted ensemble, labels, an Axes; figures are closed."""
+"""Fixtures of the displays' tests: a fitted ensemble, labels, an Axes."""
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    pyplot.close("all")
 
 
 @pytest.fixture
