@@ -35,7 +35,7 @@ def summary_figures(reading):
         "n_trained_atoms": len(estimator.components_),
         **model_figures(*reading.reconstruction, subject.codes, reading.usage),
         "dead_in_training": trained,
-        "correlation_in_training": curve[-1] if len(curve) else None,
+        "correlation_in_training": defined(curve[-1]) if len(curve) else None,
         "stability": None if matching is None else matching.stability,
     }
 

@@ -695,7 +695,6 @@ def test_imported_models_learn_on(imported, X):
 
 @pytest.mark.touches_globals("warning filters")  # what matplotlib imports
 def test_displays_and_reports_of_imported_models(tmp_path):
-    import matplotlib.pyplot as plt
 
     from skl_sae.plotting import AtomDisplay, ReconstructionDisplay, TrainingDisplay, UsageDisplay
     from skl_sae.report import SAEReport
@@ -710,7 +709,6 @@ def test_displays_and_reports_of_imported_models(tmp_path):
         display.from_estimator(*of, image_shape=(3, 3))
     UsageDisplay.from_estimator(imported, X)
     TrainingDisplay.from_estimator(imported)
-    plt.close("all")
     page = SAEReport(imported, X, image_shape=(3, 3)).html()
     assert "the decoder's bias" in page.replace("&#39;", "'").replace("&#x27;", "'")
     assert "in the last epoch of" not in page

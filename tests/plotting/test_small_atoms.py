@@ -1,6 +1,5 @@
 """Displays of small atoms that are looked for at many places."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -21,12 +20,6 @@ from skl_sae.plotting import (
 DIGITS = load_digits()
 IMAGES, Y = DIGITS.images[:120].astype(np.float32), DIGITS.target[:120]
 KINDS = [{}, {"stride": 4}, {"transform_algorithm": "omp"}, {"pooling": 2}, {"normalize": True}]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def fitted(**parameters):

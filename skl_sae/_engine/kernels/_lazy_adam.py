@@ -9,13 +9,7 @@ import numpy as np
 
 from .._tuning import TILE
 from ._compile import compiled
-from ._parcels import BETA1, BETA2, MOMENTUM_STEPS
-
-# m / sqrt(v) of a row without a gradient decays by this in a step.
-DECAY = BETA1 / np.sqrt(BETA2)
-# Added to v, in place of Adam's epsilon beside its root: the least that keeps 1 / sqrt(v) finite
-# where estimates take what is smaller for 0.
-TINY = 1e-37
+from ._parcels import BETA1, BETA2, DECAY, MOMENTUM_STEPS, TINY
 
 
 @compiled

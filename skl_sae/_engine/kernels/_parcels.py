@@ -13,6 +13,11 @@ BETA1, BETA2 = 0.9, 0.999
 # Its usual 1e-8 is no longer small beside the gradients of a mean over 12,288 features; this keeps
 # a step independent of the number of features, rows and members.
 EPSILON = 1e-20
+# Loops that estimate 1 / sqrt(v) add this to v instead: the least that keeps it finite where
+# estimates take what is smaller for 0.
+TINY = 1e-37
+# m / sqrt(v) of a row without a gradient decays by this in a step.
+DECAY = BETA1 / BETA2**0.5
 # After this many steps without a gradient momentum moves an atom by less than 1e-11 of the
 # learning rate, which no float32 weight notices.
 MOMENTUM_STEPS = 256
