@@ -5,6 +5,7 @@ import pytest
 
 from skl_sae._engine import kernels
 from skl_sae._engine._parameters import ActiveAtoms
+from skl_sae._engine.kernels._parcels import Clock
 
 SHAPE = 2, 6, 100  # members, rows, atoms
 
@@ -97,3 +98,15 @@ def test_correlations_equal_numpy():
     for i in {*range(9)} - {3, 4}:
         wanted = np.corrcoef(rows[i] + offset, guess[i] + offset)[0, 1]
         assert got[i] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("start", [1, 5, 97])
+def test_adam_of_a_flat_array_does_not_depend_on_where_a_number_lies(start):
+    """A member trained alone has the bits of one that is trained beside others."""
+    clock = Clock(1, np.ones(2, np.float32))
+    arrays = drawn(4, 400)
+    arrays[0], arrays[2] = 0, arrays[2] ** 2
+    apart = [array[start : start + 97].copy() for array in arrays]
+    kernels.adam_step(*arrays, clock)
+    kernels.adam_step(*apart, clock)
+    np.testing.assert_array_equal(apart[0], arrays[0, start : start + 97])

@@ -178,12 +178,18 @@ def catch_up_atoms(part, state, wanted, clock):
             weight[d] = scale * weight[d] + shift * direction[d]
 
 
-@compiled(reciprocals=True)
+@compiled
 def adam_step(weights, first, second, gradient, clock):
-    """Step Adam on one flat array that is no matrix of atoms, in place."""
+    """Step Adam on one flat array that is no matrix of atoms, in place.
+
+    Exactly, as an estimate's last bit may depend on where in the array a number lies, and a member
+    trained elsewhere lies elsewhere.
+    """
     gain1, gain2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
     rate = np.float32(clock.rates[clock.step])
     for d in range(len(weights)):
-        first[d] = np.float32(BETA1) * first[d] + gain1 * gradient[d]
-        second[d] = np.float32(BETA2) * second[d] + gain2 * gradient[d] * gradient[d]
-        weights[d] -= rate * _direction(first[d], second[d])
+        m = np.float32(BETA1) * first[d] + gain1 * gradient[d]
+        v = np.float32(BETA2) * second[d] + gain2 * gradient[d] * gradient[d]
+        first[d] = m
+        second[d] = v
+        weights[d] -= rate * m / np.sqrt(v + np.float32(TINY))
