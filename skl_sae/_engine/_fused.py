@@ -5,6 +5,8 @@ that picked an atom are summed, and the sum is handed to Adam, while the atom is
 are NumPy's here, since on small batches each of torch's operators costs more than its arithmetic.
 """
 
+import functools
+
 import numpy as np
 import torch
 
@@ -124,17 +126,16 @@ def fused_step(model, batch, objective, rate):
     shared = model.workspace.get("source", (2 + n_models, len(p.centers), *rows.shape))
     source = shared.numpy()
     residual, aux_residual, centred = source[:3]
-    np.subtract(rows, p.centers[:, None], out=centred)
+    center(rows, p.centers, centred)
     # z = TopK(ReLU(W (x - b) + c))
     preactivations, active = model.code(shared[2], training=True, weight=batch.weight)
     active = ActiveAtoms(*map(np.asarray, active))
 
     weight = _row_weights(batch, residual.shape[:2])
-    # residual = D' z + b - x, of which D' z is still to come
-    np.negative(centred, out=residual)
+    reconstruction = model.workspace.get("reconstruction", residual.shape).numpy()
+    explain = functools.partial(_explain, (rows, centred), reconstruction)
     slope = 2 / residual.size / n_models
-    live, squares = picks_of(model, residual, active, weight, slope)
-    reconstruction = model.combine(residual + rows)
+    live, squares = picks_of(model, residual, active, weight, slope, explain)
     nested, others = _nested_picks(
         model, source[2:], preactivations, live, slope, objective.prefixes
     )
@@ -154,14 +155,40 @@ def fused_step(model, batch, objective, rate):
     )
     model.move_thresholds(active, objective.dead_after)
     model.optimizer.begin_step(rate)
-    # The centres' gradient is the sum of the residuals, each by its slope.
-    slope = live.slope.astype(np.float32)[..., None]
     flat = source.reshape(-1, rows.shape[1])
-    centers_gradient = (slope * residual).sum(axis=1)
-    for residual in source[3:]:
-        centers_gradient += (slope * residual).sum(axis=1)
-    model.optimizer.step_picked(picks, sides, flat, centers_gradient)
-    return StepResult(loss, torch.from_numpy(reconstruction))
+    of_centers = centers_gradient([residual, *source[3:]], live.slope)
+    model.optimizer.step_picked(picks, sides, flat, of_centers)
+    return StepResult(loss, torch.from_numpy(model.combine(reconstruction)))
+
+
+def center(rows, centers, out):
+    """Fill in rows (B, D) less each member's centre (E, D)."""
+    job = kernels.center_rows, out.shape[0] * out.shape[1], (rows, centers, out)
+    kernels.run([job], n_threads_for(out.size))
+
+
+def _explain(given, reconstruction, residual, decoder, active, slope):
+    """Fill in residuals and reconstructions of given rows; products and squares of residuals.
+
+    The rows (B, D) are given with what they are less the centres (E, B, D).
+    """
+    products = np.empty(active.values.shape, np.float32)
+    out = kernels.Explained(residual, reconstruction, products, np.empty(slope.shape, np.float32))
+    n_threads = n_threads_for(active.values.size * residual.shape[2])
+    job = kernels.explain_rows, slope.size, (decoder, active, slope, *given, out)
+    kernels.run([job], n_threads)
+    return out.products, out.squares
+
+
+def centers_gradient(residuals, slope):
+    """The sum of residuals (E, B, D), each row by its slope (E, B): (E, D)."""
+    total = np.zeros((len(slope), residuals[0].shape[2]), np.float32)
+    slope = slope.astype(np.float32)
+    n_threads = n_threads_for(residuals[0].size)
+    for residual in residuals:
+        job = kernels.add_weighted_rows, total.shape[1], (residual, slope, total)
+        kernels.run([job], n_threads)
+    return total
 
 
 def _row_weights(batch, shape):

@@ -239,7 +239,7 @@ class ShardedModel:
         shared = local.workspace.get("source", (3, len(p.centers), *rows.shape))
         source = shared.numpy()
         residual, _, centred = source
-        np.subtract(rows, p.centers[:, None], out=centred)
+        _fused.center(rows, p.centers, centred)
         preactivations, active = local.code(shared[2], training=True, weight=weight)
         active = self._agreed(active, batch)
         own = self._own(active)
@@ -263,9 +263,9 @@ class ShardedModel:
         )
         self.move_thresholds(active, objective.dead_after)
         local.optimizer.begin_step(rate)
-        slope = live.slope.astype(np.float32)[..., None]
         flat = source.reshape(-1, rows.shape[1])
-        local.optimizer.step_picked(picks, sides, flat, (slope * residual).sum(axis=1))
+        of_centers = _fused.centers_gradient([residual], live.slope)
+        local.optimizer.step_picked(picks, sides, flat, of_centers)
         return StepResult(loss, reconstruction)
 
     def _picks(self, residual, own, weight, slope):

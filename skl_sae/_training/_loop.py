@@ -11,7 +11,7 @@ import torch
 from .._engine import kernels
 from .._engine._device import check_fits, resolve_device
 from .._engine._parameters import Batch, Objective
-from .._engine._threads import one_thread
+from .._engine._threads import n_threads_for, one_thread
 from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
 from . import _collective
 from ._architecture import FlatArchitecture
@@ -408,7 +408,9 @@ class Trainer:
         offset = self.scaling.offset_of_rows(rows.shape[1])
         if self.model.fused:
             correlations = np.empty(len(rows), np.float32)
-            kernels.correlate_rows(rows.numpy(), reconstruction.numpy(), offset, correlations)
+            arguments = rows.numpy(), reconstruction.numpy(), offset, correlations
+            n_threads = n_threads_for(rows.numel())
+            kernels.run([(kernels.correlate_rows, len(rows), arguments)], n_threads)
             return correlations
         both = torch.stack([rows, reconstruction])
         both += torch.from_numpy(offset).to(rows)

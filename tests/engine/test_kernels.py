@@ -93,7 +93,7 @@ def test_correlations_equal_numpy():
     offset = offset.astype(np.float64)
     rows[3], guess[4] = -offset, -offset
     got = np.empty(9, np.float32)
-    kernels.correlate_rows(rows, guess, offset, got)
+    kernels.run([(kernels.correlate_rows, len(rows), (rows, guess, offset, got))], None)
     assert np.isnan(got[3]) and got[4] == 0
     for i in {*range(9)} - {3, 4}:
         wanted = np.corrcoef(rows[i] + offset, guess[i] + offset)[0, 1]

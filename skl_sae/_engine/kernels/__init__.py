@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "Explained": "_parcels",
     "Picks": "_parcels",
     "add_at_places": "_places",
     "multiply_picked": "_places",
@@ -10,8 +11,11 @@ _MODULES = {
     "adam_step": "_lazy_adam",
     "catch_up_atoms": "_lazy_adam",
     "update_atoms": "_lazy_adam",
+    "add_weighted_rows": "_rows",
+    "center_rows": "_rows",
     "correlate_rows": "_rows",
     "decode_rows": "_rows",
+    "explain_rows": "_rows",
     "multiply_rows": "_rows",
     "count_firing": "_gather",
     "gather_picks": "_gather",

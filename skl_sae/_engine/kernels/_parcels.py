@@ -44,6 +44,15 @@ class Picks(NamedTuple):
     rows: np.ndarray  # (E, B, picks), int64: which row of a source a pick looks at
 
 
+class Explained(NamedTuple):
+    """What active atoms leave of each row, and make of it; both products and squares of that."""
+
+    residual: np.ndarray  # (E, B, D), float32: D' z - (x - b)
+    reconstruction: np.ndarray  # (E, B, D), float32: D' z + b
+    products: np.ndarray  # (E, B, picks), float32: slope times the picked atoms' with the residual
+    squares: np.ndarray  # (E, B), float32: squared lengths of the residuals
+
+
 class PlaceOffsets(NamedTuple):
     """Where patches lie in an image that is one row: line by line."""
 

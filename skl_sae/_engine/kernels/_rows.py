@@ -98,14 +98,70 @@ def multiply_rows(part, decoder, indices, slope, rows, products, squares):
 
 
 @compiled
-def correlate_rows(rows, reconstruction, offset, correlations):
+def center_rows(part, rows, centers, centred):
+    """centred[e, b] = rows[b] - centers[e]; a part of the E B rows."""
+    n_rows = len(rows)
+    for i in range(part.begin, part.end):
+        e, b = divmod(i, n_rows)
+        row, center, out = rows[b], centers[e], centred[e, b]
+        for d in range(len(out)):
+            out[d] = row[d] - center[d]
+
+
+@compiled
+def explain_rows(part, decoder, active, slope, rows, centred, explained):
+    """Decode rows and multiply what is left of them, as `decode_rows` does, from the rows on.
+
+    Parameters
+    ----------
+    part : Range
+        Of the E B rows.
+    decoder, active, slope
+        As of `decode_rows`.
+    rows : ndarray of shape (B, D), dtype float32
+        Rows x.
+    centred : ndarray of shape (E, B, D), dtype float32
+        These less each member's centre, x - b.
+    explained : Explained
+        Filled in.
+    """
+    indices, values = active
+    n_rows = len(rows)
+    for i in range(part.begin, part.end):
+        e, b = divmod(i, n_rows)
+        n = _n_picked(indices[e, b])
+        row, start = rows[b], centred[e, b]
+        residual, reconstruction = explained.residual[e, b], explained.reconstruction[e, b]
+        for d in range(len(row)):
+            residual[d] = -start[d]
+        add_atoms(residual, indices[e, b, :n], values[e, b, :n], decoder[e])
+        factor = np.float32(slope[e, b])
+        _multiply(residual, indices[e, b, :n], decoder[e], factor, explained.products[e, b])
+        explained.squares[e, b] = _square(residual)
+        for d in range(len(row)):
+            reconstruction[d] = residual[d] + row[d]
+
+
+@compiled
+def add_weighted_rows(part, rows, weight, out):
+    """out[e] += sum of weight[e, b] rows[e, b] over the rows; a part of the D features."""
+    for e in range(len(rows)):
+        total = out[e, part.begin : part.end]
+        for b in range(rows.shape[1]):
+            row, w = rows[e, b, part.begin : part.end], weight[e, b]
+            for d in range(len(total)):
+                total[d] += w * row[d]
+
+
+@compiled
+def correlate_rows(part, rows, reconstruction, offset, correlations):
     """Fill in the Pearson correlation of each row with its reconstruction; NaN for a constant row.
 
     Both (B, D) are in scaled units, in which ``offset`` (D,) is the mean of the data. The sums,
     about the means of both, are in float64. A constant reconstruction counts as 0.
     """
     n = rows.shape[1]
-    for b in range(len(rows)):
+    for b in range(part.begin, part.end):
         mean_x, mean_y = 0.0, 0.0
         for d in range(n):
             mean_x += rows[b, d] + offset[d]
