@@ -15,11 +15,12 @@ from ._objective import consistency_gradient
 from ._parameters import ActiveAtoms, FiringCounts, StepResult
 from ._threads import n_threads_for
 
+_NO_BIAS = np.empty((0, 0), np.float32)
 # What `Picks` have for each pick.
 _OF_PICKS = "indices", "values", "products", "gradient", "rows"
 
 
-def select(preactivations, k, allowed=None):
+def select(preactivations, k, allowed=None, bias=_NO_BIAS):
     """Select the k largest positive pre-activations of each row.
 
     Parameters
@@ -30,13 +31,15 @@ def select(preactivations, k, allowed=None):
         Number of picks of a row.
     allowed : ndarray of shape (E, n_atoms), dtype bool, or None
         Which of the first atoms to look at; None for all H.
+    bias : ndarray of shape (E, H), default=none
+        Added to the pre-activations first, in place.
     """
     shape = *preactivations.shape[:2], k
     if allowed is None:
         allowed = np.ones(preactivations.shape[::2], bool)
     active = ActiveAtoms(np.empty(shape, np.int64), np.empty(shape, np.float32))
     n_threads = n_threads_for(preactivations.size)
-    job = kernels.select_rows, shape[0] * shape[1], (preactivations, allowed, active)
+    job = kernels.select_rows, shape[0] * shape[1], (preactivations, bias, allowed, active)
     kernels.run([job], n_threads)
     return active
 

@@ -227,12 +227,13 @@ class LinearModel:
         selected = []
         for e in range(len(centred)):
             product(self.parameters.weights[e], centred[e].T, out=preactivations[e].T)
-            preactivations[e] += self.parameters.bias[e]
             one = slice(e, e + 1)
             if not fuses:
+                preactivations[e] += self.parameters.bias[e]
                 selected.append(self._select(preactivations[one], one, training, weight))
         if fuses:
-            return preactivations, _fused.select(preactivations.numpy(), self.k)
+            bias = self.arrays_in_place.bias
+            return preactivations, _fused.select(preactivations.numpy(), self.k, bias=bias)
         return preactivations, stack_padded(selected)
 
     def _multiply_narrow(self, centred, preactivations):

@@ -8,6 +8,7 @@ from skl_sae._engine._parameters import ActiveAtoms
 from skl_sae._engine.kernels._parcels import Clock
 
 SHAPE = 2, 6, 100  # members, rows, atoms
+NO_BIAS = np.empty((0, 0), np.float32)
 
 
 def drawn(*shape, seed=0):
@@ -17,7 +18,8 @@ def drawn(*shape, seed=0):
 def selected(values, k, allowed):
     shape = *values.shape[:2], k
     active = ActiveAtoms(np.full(shape, -1), np.full(shape, -1, np.float32))
-    kernels.run([(kernels.select_rows, shape[0] * shape[1], (values, allowed, active))], None)
+    arguments = values, NO_BIAS, allowed, active
+    kernels.run([(kernels.select_rows, shape[0] * shape[1], arguments)], None)
     return active
 
 
@@ -38,6 +40,17 @@ def test_selection_equals_sorting(shift):
     np.testing.assert_array_equal(codes_of(active), expected)
 
 
+def test_selection_adds_a_bias_first():
+    values, bias, allowed = drawn(*SHAPE), drawn(2, 100, seed=1), np.ones((2, 100), bool)
+    expected = selected(values + bias[:, None], 7, allowed)
+    got = ActiveAtoms(*(np.empty_like(part) for part in expected))
+    both = values.copy()
+    kernels.run([(kernels.select_rows, 12, (both, bias, allowed, got))], None)
+    np.testing.assert_array_equal(both, values + bias[:, None])
+    np.testing.assert_array_equal(got.indices, expected.indices)
+    np.testing.assert_array_equal(got.values, expected.values)
+
+
 @pytest.mark.parametrize("n_values", [1, 127, 128, 129, 1000])
 def test_selection_sees_every_number(n_values):
     """Numbers are looked at in blocks; the last may be short, and equal numbers are all found."""
@@ -53,7 +66,7 @@ def test_selection_of_none_touches_nothing():
     """Compiled loops do not check bounds: memory beside an empty heap is someone else's."""
     values, indices = np.zeros((2, 6, 1), np.float32), np.zeros((2, 6, 1), np.int64)
     active = ActiveAtoms(indices[..., :0].copy(), values[..., :0].copy())
-    arguments = drawn(*SHAPE), np.ones((2, 100), bool), active
+    arguments = drawn(*SHAPE), NO_BIAS, np.ones((2, 100), bool), active
     kernels.run([(kernels.select_rows, 12, arguments)], None)
     assert not values.any() and not indices.any()
 

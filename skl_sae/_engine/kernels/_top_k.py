@@ -59,7 +59,13 @@ def select_in_row(row, allowed, values, indices):
 
 
 @compiled
-def select_rows(part, preactivations, allowed, active):
+def _add(row, bias):
+    for h in range(len(row)):
+        row[h] += bias[h]
+
+
+@compiled
+def select_rows(part, preactivations, bias, allowed, active):
     """Pick the largest positive pre-activations of each row: z = TopK(ReLU(preactivations)).
 
     Parameters
@@ -68,6 +74,8 @@ def select_rows(part, preactivations, allowed, active):
         Of the E B rows.
     preactivations : ndarray of shape (E, B, H), dtype float32
         Where to look.
+    bias : ndarray of shape (E, H), dtype float32
+        Added to them first, in place; empty for nothing.
     allowed : ndarray of shape (E, n_atoms), dtype bool
         Which of the first atoms to look at.
     active : ActiveAtoms
@@ -79,4 +87,6 @@ def select_rows(part, preactivations, allowed, active):
     bits = preactivations.view(np.int32)
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
+        if len(bias):
+            _add(preactivations[e, b], bias[e])
         select_in_row(bits[e, b, :n_atoms], allowed[e], values[e, b], indices[e, b])
