@@ -4,7 +4,7 @@ import numpy as np
 
 from ._compile import compiled
 from ._rows import add_atoms
-from ._top_k import select_in_row
+from ._top_k import scratch_for, select_in_row
 
 
 @compiled
@@ -28,7 +28,7 @@ def correct_rows(part, products, gram, scales, biases, active):
     """
     indices, values = active.indices[0], active.values[0]
     left, answers = np.empty_like(products[0]), np.empty_like(products[0])
-    allowed = np.ones(len(left), np.bool_)
+    allowed, scratch = np.ones(len(left), np.bool_), scratch_for(len(left))
     for b in range(part.begin, part.end):
         for layer in range(len(scales)):
             left[:] = products[b]
@@ -38,4 +38,4 @@ def correct_rows(part, products, gram, scales, biases, active):
                 answers[h] = biases[layer, h] + scales[layer, h] * left[h]
             for pick in range(indices.shape[1]):
                 answers[indices[b, pick]] += values[b, pick]
-            select_in_row(answers.view(np.int32), allowed, values[b], indices[b])
+            select_in_row(answers.view(np.int32), allowed, values[b], indices[b], scratch)

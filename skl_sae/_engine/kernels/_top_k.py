@@ -1,8 +1,14 @@
-"""The k largest positive numbers of each row."""
+"""The k largest positive numbers of each row.
+
+A row is cut into groups, of more than k. At least k of its numbers reach the k-th largest of the
+groups' maxima, and few others do: these candidates are collected, and the k largest of them found.
+Positive float32 numbers are in the order of their bits as integers, others are negative then; and
+of integers vectors find the largest without caring for NaN.
+"""
 
 import numpy as np
 
-from .._tuning import BLOCK
+from .._tuning import GROUP_SIZE, GROUPS_A_PICK
 from ._compile import compiled
 
 _WITHOUT_SIGN = np.int32(0x7FFFFFFF)
@@ -10,52 +16,90 @@ _INFINITY = np.int32(0x7F800000)
 
 
 @compiled
-def _sink(keys, indices):
-    """Restore the order of a heap, the smallest first, after its first number has grown."""
-    at, key, index = 0, keys[0], indices[0]
-    while True:
-        below = 2 * at + 1
-        if below + 1 < len(keys) and keys[below + 1] < keys[below]:
-            below += 1
-        if below >= len(keys) or keys[below] >= key:
-            break
-        keys[at], indices[at] = keys[below], indices[below]
-        at = below
-    keys[at], indices[at] = key, index
+def _kth_largest(keys, k):
+    """The k-th largest of some integers, none negative; 0 where fewer than k are positive.
 
-
-@compiled
-def _keep_largest(row, allowed, keys, indices):
-    """Put the largest of the allowed numbers in a heap of zeros; whether one is no number.
-
-    Positive float32 numbers are in the order of their bits as integers, others are negative then;
-    and of integers vectors find the largest without caring for NaN.
+    From the highest bit on, a bit is set if k of them are still as large. Those that are smaller
+    are counted by the sign of a difference: n operations a bit, of which vectors do many at once.
     """
-    worst = np.int32(0)
-    for start in range(0, len(row), BLOCK):
-        block, largest = row[start : start + BLOCK], np.int32(-1)
-        for number in block:
-            largest = max(largest, number)
-            worst = max(worst, number & _WITHOUT_SIGN)
-        # Most blocks hold none larger than the least of those kept.
-        if largest > keys[0]:
-            for h in range(len(block)):
-                if block[h] > keys[0] and allowed[start + h]:
-                    keys[0], indices[0] = block[h], start + h
-                    _sink(keys, indices)
-    return worst > _INFINITY
+    found = np.int32(0)
+    for bit in range(30, -1, -1):
+        trial, n_smaller = np.int32(found | (np.int32(1) << bit)), np.uint32(0)
+        for key in keys:
+            is_smaller = np.uint32(np.int32(key - trial)) >> np.uint32(31)
+            n_smaller = np.uint32(n_smaller + is_smaller)
+        if len(keys) - n_smaller >= k:
+            found = trial
+    return found
 
 
 @compiled
-def select_in_row(row, allowed, values, indices):
+def _group_maxima(row, allowed, maxima):
+    """Fill in the maxima of groups of every G-th number, at least 0; return the largest of all.
+
+    For the maxima only allowed numbers count, and of the largest the sign does not.
+    """
+    largest = np.int32(0)
+    maxima[:] = 0
+    for start in range(0, len(row), len(maxima)):
+        numbers, may = row[start : start + len(maxima)], allowed[start : start + len(maxima)]
+        for g in range(len(numbers)):
+            largest = max(largest, numbers[g] & _WITHOUT_SIGN)
+            maxima[g] = max(maxima[g], numbers[g] if may[g] else np.int32(0))
+    return largest
+
+
+@compiled
+def _collect(row, allowed, maxima, bound, candidates):
+    """Note the allowed numbers that reach a bound, and where they are; how many there are."""
+    n, n_groups = 0, len(maxima)
+    for g in range(n_groups):
+        if maxima[g] >= bound:
+            for h in range(g, len(row), n_groups):
+                if row[h] >= bound and allowed[h]:
+                    candidates[0, n], candidates[1, n] = row[h], h
+                    n += 1
+    return n
+
+
+@compiled
+def _keep_largest(candidates, keys, indices):
+    """Fill in the largest candidates; 0 where there are too few."""
+    n, k = candidates.shape[1], len(keys)
+    least = _kth_largest(candidates[0], k) if n > k else np.int32(0)
+    kept = 0
+    for i in range(n):
+        if candidates[0, i] > least:
+            keys[kept], indices[kept] = candidates[0, i], candidates[1, i]
+            kept += 1
+    for i in range(n):  # of those equal to the least of them, as many as there is room for
+        if candidates[0, i] == least and kept < k:
+            keys[kept], indices[kept] = candidates[0, i], candidates[1, i]
+            kept += 1
+    keys[kept:] = 0
+    indices[kept:] = 0
+
+
+@compiled
+def scratch_for(n_numbers):
+    """Memory in which `select_in_row` works on rows of so many numbers."""
+    return np.empty((3, n_numbers), np.int32)
+
+
+@compiled
+def select_in_row(row, allowed, values, indices, scratch):
     """Fill in the largest positive of a row's allowed numbers, whose bits are given."""
-    keys = values.view(np.int32)
-    for pick in range(len(keys)):
-        keys[pick] = 0
-        indices[pick] = 0
-    if len(keys) and _keep_largest(row, allowed, keys, indices):
-        for pick in range(len(keys)):
-            values[pick] = np.nan
+    k = len(values)
+    if k == 0:
+        return
+    n_groups = min(len(row), max(GROUPS_A_PICK * k, len(row) // GROUP_SIZE))
+    maxima, candidates = scratch[0, :n_groups], scratch[1:]
+    largest = _group_maxima(row, allowed, maxima)
+    bound = max(np.int32(1), _kth_largest(maxima, k))
+    n = _collect(row, allowed, maxima, bound, candidates)
+    _keep_largest(candidates[:, :n], values.view(np.int32), indices)
+    if largest > _INFINITY:
+        values[:] = np.nan
 
 
 @compiled
@@ -84,9 +128,9 @@ def select_rows(part, preactivations, bias, allowed, active):
     """
     indices, values = active
     n_rows, n_atoms = preactivations.shape[1], allowed.shape[1]
-    bits = preactivations.view(np.int32)
+    bits, scratch = preactivations.view(np.int32), scratch_for(n_atoms)
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
         if len(bias):
             _add(preactivations[e, b], bias[e])
-        select_in_row(bits[e, b, :n_atoms], allowed[e], values[e, b], indices[e, b])
+        select_in_row(bits[e, b, :n_atoms], allowed[e], values[e, b], indices[e, b], scratch)
