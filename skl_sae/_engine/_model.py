@@ -255,8 +255,9 @@ class LinearModel:
                 active = batch_top_k(preactivations, self.k, weight)
             else:
                 active = above(preactivations, self.parameters.thresholds[members])
-        elif training and self.fused:
-            return _fused.select(preactivations.numpy(), self.k)
+        elif self.fused:
+            active = _fused.select(preactivations.numpy(), self.k)
+            return active if training else ActiveAtoms(*map(torch.from_numpy, active))
         else:
             active = top_k(preactivations, self.k)
         return active._replace(values=active.values.clamp_(min=0))
