@@ -15,7 +15,7 @@ from ._options import OptionError
 
 # Rows coded between two updates of the progress.
 _ROWS_AT_A_TIME = 128
-_COMPILING = "Compiling, once on this machine (about ten seconds)"
+_COMPILING = "Compiling, once on this machine (some seconds)"
 
 
 @contextlib.contextmanager

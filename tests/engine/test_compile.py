@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 
+from skl_sae import TopKSparseAutoencoder
+from skl_sae._engine.kernels import _ahead
 from skl_sae._engine.kernels._compile import source_stamp
 from skl_sae._engine.kernels._lazy_adam import update_atoms
 
@@ -131,6 +135,42 @@ def test_the_first_fit_on_a_machine_gives_the_bits_of_later_ones(tmp_path):
         for _ in range(2)
     ]
     assert results[0] == results[1] != ""
+
+
+def test_what_is_compiled_ahead_is_what_a_fit_calls():
+    X = np.random.default_rng(0).random((60, 20), np.float32)
+    for init in ("pca", "random"):
+        TopKSparseAutoencoder(32, k=2, init=init, max_iter=1, random_state=0).fit(X)
+    for loop, arguments in _ahead._jobs():
+        assert tuple(map(numba.typeof, arguments)) in loop.overloads, loop
+
+
+NAMES_COMPILED = """
+import numba.core.event
+class Names(numba.core.event.Listener):
+    def on_start(self, event):
+        names.append(event.data["dispatcher"].__name__)
+    def on_end(self, event):
+        pass
+names = []
+numba.core.event.register("numba:compile", Names())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes fork on Linux alone")
+@pytest.mark.parametrize("n_cores", [1, 2])
+def test_a_second_core_compiles_ahead(tmp_path, n_cores):
+    if n_cores > len(os.sched_getaffinity(0)):
+        pytest.skip("this process may use one core only")
+    cores = f"import os\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{n_cores}])\n"
+    code = cores + NAMES_COMPILED + FIT + "print(*names)\n"
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+    names = set(done.stdout.splitlines()[1].split())
+    assert "select_rows" in names
+    assert ("update_atoms" in names) == ("gather_picks" in names) == (n_cores == 1)
 
 
 def test_a_child_that_dies_or_hangs_costs_nothing_but_time(tmp_path):

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "compile_training": "_ahead",
     "Explained": "_parcels",
     "Picks": "_parcels",
     "add_at_places": "_places",

@@ -8,6 +8,7 @@ What a process compiles itself may differ in the last bit of a sum from what it 
 both are linked with other copies of the loops that they call. So that the first fit on a machine
 gives the bits of all later ones, code is compiled in a forked child, and read from disk even then.
 Only where code cannot be kept, or no process can fork safely, one runs what it compiled itself.
+What is known to be needed soon is compiled by another child meanwhile.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -30,6 +32,8 @@ with warnings.catch_warnings():  # numba adds a filter for all of the process
 _CAN_FORK = sys.platform == "linux"
 # A child that takes longer hangs; seconds.
 _LONGEST = 300
+# The thread that waits for the child which compiles a loop ahead of its first call.
+_ahead = {}
 
 
 def compiled(function=None, *, reciprocals=False):
@@ -50,6 +54,8 @@ def compiled(function=None, *, reciprocals=False):
     compile_here = loop.compile
 
     def compile_first_elsewhere(sig):
+        if loop in _ahead:
+            _ahead.pop(loop).join()
         if _CAN_FORK and not (_Kept.is_child or _Kept.warned):
             with global_compiler_lock:  # no other thread is amid LLVM when the process forks
                 args, _ = sigutils.normalize_signature(sig)
@@ -63,19 +69,51 @@ def compiled(function=None, *, reciprocals=False):
 
 def _run_in_child(loop, compile_here, sig):
     """Compile in a child, which keeps the result on disk; what goes wrong there is met here."""
-    with (
-        event.trigger_event("numba:compile", data={"dispatcher": loop, "args": sig}),
-        warnings.catch_warnings(),
-    ):
+    with event.trigger_event("numba:compile", data={"dispatcher": loop, "args": sig}):
+        _wait_for(_child(lambda: compile_here(sig)))
+
+
+def compile_ahead(jobs):
+    """Compile loops in a child that are needed soon, while this process does other things.
+
+    Parameters
+    ----------
+    jobs : list of tuple (loop, arguments)
+        Loops of `compiled`, and arguments of the types that they will be given.
+    """
+    if not _CAN_FORK or _Kept.is_child or _Kept.warned or len(os.sched_getaffinity(0)) < 2:
+        return
+    jobs = [(loop, tuple(map(numba.typeof, arguments))) for loop, arguments in jobs]
+    missing = [
+        (loop, types) for loop, types in jobs
+        if isinstance(loop._cache, _Kept) and loop not in _ahead
+        and types not in loop.overloads and not loop._cache.has(types)
+    ]  # fmt: skip
+    if not missing:
+        return
+
+    def compile_missing():
+        for loop, types in missing:
+            loop.compile(types)
+
+    with global_compiler_lock:
+        waiting = threading.Thread(target=_wait_for, args=(_child(compile_missing),), daemon=True)
+    waiting.start()
+    _ahead.update((loop, waiting) for loop, _ in missing)
+
+
+def _child(work):
+    """Fork a child that does some work, to be called while nothing else is amid LLVM."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
         child = os.fork()
-        if child == 0:
-            try:
-                _Kept.is_child = _Kept.warned = True
-                compile_here(sig)
-            finally:
-                os._exit(0)
-        _wait_for(child)
+    if child == 0:
+        try:
+            _Kept.is_child = _Kept.warned = True
+            work()
+        finally:
+            os._exit(0)
+    return child
 
 
 def _wait_for(child):

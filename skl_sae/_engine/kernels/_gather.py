@@ -103,9 +103,9 @@ def gather_picks(live, dead, nested, bias, tied, counts, n_rows):
     n_members, n_components = bias.shape
     # A counting sort: count the picks of each atom, sum up, and put each pick in its place.
     indptr = np.zeros(bias.size + 1, np.int64)
-    _count(live, n_components, indptr)
-    _count(dead, n_components, indptr)
-    _count(nested, n_components, indptr)
+    every, first_rows = (live, dead, nested), (0, n_rows, 3 * n_rows)
+    for picks in every:  # a loop is compiled once
+        _count(picks, n_components, indptr)
     _sum_up(indptr)
     n = indptr[-1]
     place = np.empty(bias.size, np.int64)
@@ -113,9 +113,8 @@ def gather_picks(live, dead, nested, bias, tied, counts, n_rows):
     for atom in range(bias.size):
         place[atom] = indptr[atom]
     out = AtomPicks(indptr, np.empty(2 * n, np.int64), np.empty(2 * n, np.float32))
-    _place(live, 0, n_rows, tied, place, out, projection, bias_gradient)
-    _place(dead, n_rows, n_rows, tied, place, out, projection, bias_gradient)
-    _place(nested, 3 * n_rows, n_rows, tied, place, out, projection, bias_gradient)
+    for picks, first_row in zip(every, first_rows):  # noqa: B905 (numba has no strict)
+        _place(picks, first_row, n_rows, tied, place, out, projection, bias_gradient)
     # Of an encoder's atom w, w . (x - b) = z - c: the z of the sum were added with the picks.
     if tied:
         for e in range(n_members):

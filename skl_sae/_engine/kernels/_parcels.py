@@ -45,7 +45,7 @@ class Picks(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """What active atoms leave of each row, and make of it; both products and squares of that."""
+    """Each row by its active atoms: residual, reconstruction, and products of the former."""
 
     residual: np.ndarray  # (E, B, D), float32: D' z - (x - b)
     reconstruction: np.ndarray  # (E, B, D), float32: D' z + b

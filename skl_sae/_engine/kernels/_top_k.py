@@ -39,10 +39,11 @@ def _group_maxima(row, allowed, maxima):
 
     For the maxima only allowed numbers count, and of the largest the sign does not.
     """
-    largest = np.int32(0)
-    maxima[:] = 0
-    for start in range(0, len(row), len(maxima)):
-        numbers, may = row[start : start + len(maxima)], allowed[start : start + len(maxima)]
+    largest, n_groups = np.int32(0), len(maxima)
+    for g in range(n_groups):
+        maxima[g] = 0
+    for start in range(0, len(row), n_groups):
+        numbers, may = row[start : start + n_groups], allowed[start : start + n_groups]
         for g in range(len(numbers)):
             largest = max(largest, numbers[g] & _WITHOUT_SIGN)
             maxima[g] = max(maxima[g], numbers[g] if may[g] else np.int32(0))
@@ -50,34 +51,36 @@ def _group_maxima(row, allowed, maxima):
 
 
 @compiled
-def _collect(row, allowed, maxima, bound, candidates):
+def _collect(row, allowed, maxima, bound, keys, places):
     """Note the allowed numbers that reach a bound, and where they are; how many there are."""
     n, n_groups = 0, len(maxima)
     for g in range(n_groups):
         if maxima[g] >= bound:
             for h in range(g, len(row), n_groups):
                 if row[h] >= bound and allowed[h]:
-                    candidates[0, n], candidates[1, n] = row[h], h
+                    keys[n], places[n] = row[h], h
                     n += 1
     return n
 
 
 @compiled
-def _keep_largest(candidates, keys, indices):
-    """Fill in the largest candidates; 0 where there are too few."""
-    n, k = candidates.shape[1], len(keys)
-    least = _kth_largest(candidates[0], k) if n > k else np.int32(0)
+def _keep_largest(keys, places, values, indices):
+    """Fill in the largest of some keys; 0 where there are too few."""
+    n, k = len(keys), len(values)
+    least = _kth_largest(keys, k) if n > k else np.int32(0)
+    n_above, n_equal = 0, 0
+    for i in range(n):
+        n_above += keys[i] > least
+    # Of those equal to the least of them, as many as there is room for.
     kept = 0
     for i in range(n):
-        if candidates[0, i] > least:
-            keys[kept], indices[kept] = candidates[0, i], candidates[1, i]
+        is_equal = keys[i] == least
+        if keys[i] > least or (is_equal and n_equal < k - n_above):
+            n_equal += is_equal
+            values[kept], indices[kept] = keys[i], places[i]
             kept += 1
-    for i in range(n):  # of those equal to the least of them, as many as there is room for
-        if candidates[0, i] == least and kept < k:
-            keys[kept], indices[kept] = candidates[0, i], candidates[1, i]
-            kept += 1
-    keys[kept:] = 0
-    indices[kept:] = 0
+    for i in range(kept, k):
+        values[i], indices[i] = 0, 0
 
 
 @compiled
@@ -93,13 +96,14 @@ def select_in_row(row, allowed, values, indices, scratch):
     if k == 0:
         return
     n_groups = min(len(row), max(GROUPS_A_PICK * k, len(row) // GROUP_SIZE))
-    maxima, candidates = scratch[0, :n_groups], scratch[1:]
+    maxima, keys, places = scratch[0, :n_groups], scratch[1], scratch[2]
     largest = _group_maxima(row, allowed, maxima)
     bound = max(np.int32(1), _kth_largest(maxima, k))
-    n = _collect(row, allowed, maxima, bound, candidates)
-    _keep_largest(candidates[:, :n], values.view(np.int32), indices)
+    n = _collect(row, allowed, maxima, bound, keys, places)
+    _keep_largest(keys[:n], places[:n], values.view(np.int32), indices)
     if largest > _INFINITY:
-        values[:] = np.nan
+        for pick in range(k):
+            values[pick] = np.nan
 
 
 @compiled
