@@ -136,9 +136,9 @@ def fused_step(model, batch, objective, rate):
 
     weight = _row_weights(batch, residual.shape[:2])
     reconstruction = model.workspace.get("reconstruction", residual.shape).numpy()
-    explain = functools.partial(_explain, (rows, centred), reconstruction)
+    explain_rows = functools.partial(explain, (rows, centred), reconstruction)
     slope = 2 / residual.size / n_models
-    live, squares = picks_of(model, residual, active, weight, slope, explain)
+    live, squares = picks_of(model, residual, active, weight, slope, explain_rows)
     nested, others = _nested_picks(
         model, source[2:], preactivations, live, slope, objective.prefixes
     )
@@ -170,7 +170,7 @@ def center(rows, centers, out):
     kernels.run([job], n_threads_for(out.size))
 
 
-def _explain(given, reconstruction, residual, decoder, active, slope):
+def explain(given, reconstruction, residual, decoder, active, slope):
     """Fill in residuals and reconstructions of given rows; products and squares of residuals.
 
     The rows (B, D) are given with what they are less the centres (E, B, D).

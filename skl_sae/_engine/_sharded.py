@@ -246,8 +246,8 @@ class ShardedModel:
 
         slope = 2 / (self.parameters.shape[0] * rows.size)
         weight = np.ones(residual.shape[:2], np.float32) if weight is None else weight.numpy()
-        np.negative(centred, out=residual)
-        live, squares = self._picks(residual, own, weight, slope)
+        explain = self._explain_from(rows, centred, residual)
+        live, squares = self._picks(residual, own, weight, slope, explain)
         loss, reconstruction = self._outcome(shared[0], torch.from_numpy(squares), batch)
         if objective.consistency and self.parameters.shape[0] > 1:
             value, pull = self._consistency(active, own, batch)
@@ -268,9 +268,10 @@ class ShardedModel:
         local.optimizer.step_picked(picks, sides, flat, of_centers)
         return StepResult(loss, reconstruction)
 
-    def _picks(self, residual, own, weight, slope):
+    def _picks(self, residual, own, weight, slope, explain=None):
         active = ActiveAtoms(*(part.numpy() for part in own.active))
-        return _fused.picks_of(self.local, residual, active, weight, slope, self._explain)
+        explain = explain or self._explain
+        return _fused.picks_of(self.local, residual, active, weight, slope, explain)
 
     def _dead_picks(self, source, preactivations, live, objective):
         """Picks of AuxK, of the dead atoms of all parts."""

@@ -77,6 +77,11 @@ class AtomShards(ShardedModel):
 
     # --- Sums over ranks ---
 
+    def _explain_from(self, rows, centred, residual):
+        """By what all parts explain, which is added to the negative rows."""
+        np.negative(centred, out=residual)
+        return self._explain
+
     def _explain(self, rows, decoder, active, slope):
         """Add what all parts explain to rows; products and squares as of all of it."""
         if self.ranks.rank:

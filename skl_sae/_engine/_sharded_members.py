@@ -67,6 +67,11 @@ class MemberShards(ShardedModel):
 
     # --- One member's own ---
 
+    def _explain_from(self, rows, centred, residual):
+        """By the loop of one process, for its bits."""
+        reconstruction = self.local.workspace.get("reconstruction", residual.shape).numpy()
+        return functools.partial(_fused.explain, (rows, centred), reconstruction)
+
     def _explain(self, rows, decoder, active, slope):
         return _fused.decode_and_multiply(rows, decoder, active, slope)
 

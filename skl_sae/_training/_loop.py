@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from .._engine import kernels
-from .._engine._adam import LazyAdam
 from .._engine._device import check_fits, resolve_device
 from .._engine._parameters import Batch, Objective
 from .._engine._threads import n_threads_for, one_thread
@@ -195,7 +194,7 @@ class Trainer:
             parameters.thresholds = np.zeros(self.size.shape[0], np.float32)
         device = resolve_device(self.settings.device)
         self.model = self.architecture.model(parameters, k=self.size.k, device=device)
-        if isinstance(self.model.optimizer, LazyAdam):
+        if self.model.fused and isinstance(self.architecture, FlatArchitecture):
             kernels.compile_training()
         if by_batch and not has_thresholds:
             judges = self.held_out.sample(self.rng) if self._has_held_out else rows
