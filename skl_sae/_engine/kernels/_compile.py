@@ -110,6 +110,10 @@ def _child(work):
     if child == 0:
         try:
             _Kept.is_child = _Kept.warned = True
+            # What listens for compilation here may write of it, as it does in the parent.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
             work()
         finally:
             os._exit(0)
