@@ -34,10 +34,16 @@ def fitted(X, weight=None, **settings):
 
 
 def assert_alike(one, other):
-    """To 1e-5 of the largest number: sums are in another order."""
+    """To 1e-5 of the largest number: sums are in another order.
+
+    Encoders to 1e-4. Rows whose activations cancel leave a gradient of little but rounding, and
+    m / sqrt(v) is as large for it as for any other: eight steps differed by up to 5e-5.
+    """
+    tolerances = {"encoder_": 1e-4, "encoder_bias_": 1e-4}
     for name in ("components_", "encoder_", "encoder_bias_", "centers_", "atom_frequency_"):
         got, wanted = getattr(one, name), getattr(other, name)
-        np.testing.assert_allclose(got, wanted, atol=1e-5 * abs(wanted).max(), err_msg=name)
+        atol = tolerances.get(name, 1e-5) * abs(wanted).max()
+        np.testing.assert_allclose(got, wanted, atol=atol, err_msg=name)
     for name in ("loss_curve_", "correlation_curve_", "validation_scores_"):
         if getattr(other, name) is not None:
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-5)
