@@ -55,7 +55,7 @@ def compiled(function=None, *, reciprocals=False):
 
     def compile_first_elsewhere(sig):
         if loop in _ahead:
-            _ahead.pop(loop).join()
+            _ahead[loop].join()
         if _CAN_FORK and not (_Kept.is_child or _Kept.warned):
             with global_compiler_lock:  # no other thread is amid LLVM when the process forks
                 args, _ = sigutils.normalize_signature(sig)
@@ -86,8 +86,7 @@ def compile_ahead(jobs):
     jobs = [(loop, tuple(map(numba.typeof, arguments))) for loop, arguments in jobs]
     missing = [
         (loop, types) for loop, types in jobs
-        if isinstance(loop._cache, _Kept) and loop not in _ahead
-        and types not in loop.overloads and not loop._cache.has(types)
+        if isinstance(loop._cache, _Kept) and not loop._cache.has(types)
     ]  # fmt: skip
     if not missing:
         return
