@@ -125,15 +125,17 @@ print(hashlib.sha256(sae.components_.tobytes() + sae.encoder_bias_.tobytes()).he
 """
 
 
+def run_fit(kept, code):
+    """Run code in a process that keeps what is compiled in a folder."""
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(kept)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+
+
 def test_the_first_fit_on_a_machine_gives_the_bits_of_later_ones(tmp_path):
     """Code that was just compiled is linked otherwise than code that is read from disk."""
-    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    results = [
-        subprocess.run(
-            [sys.executable, "-c", FIT], env=variables, capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    ]
+    results = [run_fit(tmp_path, FIT).stdout for _ in range(2)]
     assert results[0] == results[1] != ""
 
 
@@ -165,10 +167,7 @@ def test_a_second_core_compiles_ahead(tmp_path, n_cores):
         pytest.skip("this process may use one core only")
     cores = f"import os\nos.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{n_cores}])\n"
     code = cores + NAMES_COMPILED + FIT + "print(*names)\n"
-    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
-    )
+    done = run_fit(tmp_path, code)
     parent, *names = done.stdout.splitlines()[1].split()
     assert "select_rows" in names
     assert set(done.stderr.split()) == {parent}, "a child tells what its parent tells"
