@@ -36,10 +36,10 @@ def fitted(X, weight=None, **settings):
 def assert_alike(one, other):
     """To 1e-5 of the largest number: sums are in another order.
 
-    Encoders to 1e-4. Rows whose activations cancel leave a gradient of little but rounding, and
-    m / sqrt(v) is as large for it as for any other: eight steps differed by up to 5e-5.
+    Biases to 2e-5. Rows that cancel leave a gradient of little but rounding, and m / sqrt(v) is as
+    large for it as for any other: after eight steps one bias was 1.04e-5 off.
     """
-    tolerances = {"encoder_": 1e-4, "encoder_bias_": 1e-4}
+    tolerances = {"encoder_bias_": 2e-5}
     for name in ("components_", "encoder_", "encoder_bias_", "centers_", "atom_frequency_"):
         got, wanted = getattr(one, name), getattr(other, name)
         atol = tolerances.get(name, 1e-5) * abs(wanted).max()
