@@ -13,7 +13,7 @@ from ._adam import DenseAdam
 from ._model import LinearModel, uses_fused_step
 from ._objective import Coded, GradientSums, dead_codes
 from ._parameters import ActiveAtoms, FiringCounts, Gradients, StepResult
-from ._sparsity import dense_codes, top_k
+from ._sparsity import dense_codes
 from ._threads import n_threads_for, product, without_autograd
 from ._tuning import PATCHES_AT_A_TIME
 
@@ -74,12 +74,7 @@ class ConvModel(LinearModel):
 
     def _largest(self, preactivations, n_picks):
         """The largest answers of each image, none negative."""
-        n_picks = min(n_picks, preactivations.shape[2])
-        if self.fused:
-            active = _fused.select(preactivations.numpy(), n_picks)
-            return ActiveAtoms(*map(torch.from_numpy, active))
-        active = top_k(preactivations, n_picks)
-        return active._replace(values=active.values.clamp_(min=0))
+        return _fused.largest(preactivations, min(n_picks, preactivations.shape[2]), self.fused)
 
     def _largest_unequal(self, preactivations):
         """The k largest answers of each image; equal ones all or none.

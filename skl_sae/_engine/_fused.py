@@ -13,6 +13,7 @@ import torch
 from . import kernels
 from ._objective import consistency_gradient
 from ._parameters import ActiveAtoms, FiringCounts, StepResult
+from ._sparsity import top_k
 from ._threads import n_threads_for
 
 _NO_BIAS = np.empty((0, 0), np.float32)
@@ -42,6 +43,17 @@ def select(preactivations, k, allowed=None, bias=_NO_BIAS):
     job = kernels.select_rows, shape[0] * shape[1], (preactivations, bias, allowed, active)
     kernels.run([job], n_threads)
     return active
+
+
+def largest(preactivations, k, fused):
+    """Select the k largest of each row as `select` does, of tensors and as tensors; none negative.
+
+    Fused by compiled loops, otherwise by torch, on any device.
+    """
+    if fused:
+        return ActiveAtoms(*map(torch.from_numpy, select(preactivations.numpy(), k)))
+    active = top_k(preactivations, k)
+    return active._replace(values=active.values.clamp_(min=0))
 
 
 def correct(products, gram, layers, active):
@@ -135,10 +147,9 @@ def fused_step(model, batch, objective, rate):
     active = ActiveAtoms(*map(np.asarray, active))
 
     weight = _row_weights(batch, residual.shape[:2])
-    reconstruction = model.workspace.get("reconstruction", residual.shape).numpy()
-    explain_rows = functools.partial(explain, (rows, centred), reconstruction)
+    reconstruction, explain = explaining(model, rows, centred)
     slope = 2 / residual.size / n_models
-    live, squares = picks_of(model, residual, active, weight, slope, explain_rows)
+    live, squares = picks_of(model, residual, active, weight, slope, explain)
     nested, others = _nested_picks(
         model, source[2:], preactivations, live, slope, objective.prefixes
     )
@@ -170,7 +181,13 @@ def center(rows, centers, out):
     kernels.run([job], n_threads_for(out.size))
 
 
-def explain(given, reconstruction, residual, decoder, active, slope):
+def explaining(model, rows, centred):
+    """An array for reconstructions of rows, and what `picks_of` fills that and residuals in by."""
+    reconstruction = model.workspace.get("reconstruction", centred.shape).numpy()
+    return reconstruction, functools.partial(_explain, (rows, centred), reconstruction)
+
+
+def _explain(given, reconstruction, residual, decoder, active, slope):
     """Fill in residuals and reconstructions of given rows; products and squares of residuals.
 
     The rows (B, D) are given with what they are less the centres (E, B, D).

@@ -24,7 +24,7 @@ from ._parameters import (
     Parameters,
     StepResult,
 )
-from ._sparsity import above, batch_top_k, fitting_threshold, stack_padded, top_k
+from ._sparsity import above, batch_top_k, fitting_threshold, stack_padded
 from ._threads import add_products, product, without_autograd
 from ._tuning import FEW_ATOMS, NARROW_BATCH, SPARSE_DENSITY
 
@@ -255,11 +255,10 @@ class LinearModel:
                 active = batch_top_k(preactivations, self.k, weight)
             else:
                 active = above(preactivations, self.parameters.thresholds[members])
-        elif self.fused:
-            active = _fused.select(preactivations.numpy(), self.k)
-            return active if training else ActiveAtoms(*map(torch.from_numpy, active))
+        elif training and self.fused:
+            return _fused.select(preactivations.numpy(), self.k)
         else:
-            active = top_k(preactivations, self.k)
+            return _fused.largest(preactivations, self.k, self.fused)
         return active._replace(values=active.values.clamp_(min=0))
 
     # --- Training ---

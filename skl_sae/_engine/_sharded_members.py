@@ -69,8 +69,7 @@ class MemberShards(ShardedModel):
 
     def _explain_from(self, rows, centred, residual):
         """By the loop of one process, for its bits."""
-        reconstruction = self.local.workspace.get("reconstruction", residual.shape).numpy()
-        return functools.partial(_fused.explain, (rows, centred), reconstruction)
+        return _fused.explaining(self.local, rows, centred)[1]
 
     def _explain(self, rows, decoder, active, slope):
         return _fused.decode_and_multiply(rows, decoder, active, slope)

@@ -35,12 +35,13 @@ def _square(row):
 
 @compiled
 def _multiply(row, indices, decoder, slope, out):
-    """out[p] = slope row . decoder[indices[p]]."""
+    """out[p] = slope row . decoder[indices[p]]; the row's square is returned."""
     for p in range(len(indices)):
         atom, total = decoder[indices[p]], np.float32(0)
         for d in range(len(row)):
             total += atom[d] * row[d]
         out[p] = slope * total
+    return _square(row)
 
 
 @compiled
@@ -80,9 +81,8 @@ def decode_rows(part, decoder, active, slope, rows, products, squares):
         n = _n_picked(indices[e, b])
         add_atoms(rows[e, b], indices[e, b, :n], values[e, b, :n], decoder[e])
         if len(products):
-            factor = np.float32(slope[e, b])
-            _multiply(rows[e, b], indices[e, b, :n], decoder[e], factor, products[e, b])
-            squares[e, b] = _square(rows[e, b])
+            picked, factor = indices[e, b, :n], np.float32(slope[e, b])
+            squares[e, b] = _multiply(rows[e, b], picked, decoder[e], factor, products[e, b])
 
 
 @compiled
@@ -92,9 +92,8 @@ def multiply_rows(part, decoder, indices, slope, rows, products, squares):
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
         n = _n_picked(indices[e, b])
-        factor = np.float32(slope[e, b])
-        _multiply(rows[e, b], indices[e, b, :n], decoder[e], factor, products[e, b])
-        squares[e, b] = _square(rows[e, b])
+        picked, factor = indices[e, b, :n], np.float32(slope[e, b])
+        squares[e, b] = _multiply(rows[e, b], picked, decoder[e], factor, products[e, b])
 
 
 @compiled
@@ -130,14 +129,14 @@ def explain_rows(part, decoder, active, slope, rows, centred, explained):
     for i in range(part.begin, part.end):
         e, b = divmod(i, n_rows)
         n = _n_picked(indices[e, b])
+        picked, factor = indices[e, b, :n], np.float32(slope[e, b])
         row, start = rows[b], centred[e, b]
         residual, reconstruction = explained.residual[e, b], explained.reconstruction[e, b]
         for d in range(len(row)):
             residual[d] = -start[d]
-        add_atoms(residual, indices[e, b, :n], values[e, b, :n], decoder[e])
-        factor = np.float32(slope[e, b])
-        _multiply(residual, indices[e, b, :n], decoder[e], factor, explained.products[e, b])
-        explained.squares[e, b] = _square(residual)
+        add_atoms(residual, picked, values[e, b, :n], decoder[e])
+        products = explained.products[e, b]
+        explained.squares[e, b] = _multiply(residual, picked, decoder[e], factor, products)
         for d in range(len(row)):
             reconstruction[d] = residual[d] + row[d]
 
