@@ -13,7 +13,7 @@ import argparse
 import time
 
 import numpy as np
-from depth import unexplained
+from depth import error
 from quality import SETS
 
 from skl_sae import TopKSparseAutoencoder
@@ -42,7 +42,7 @@ def measured(data, prefixes, seed):
     # Of atoms that were trained without prefixes the first are just as many atoms.
     cut = alone[-1].set_params(prefixes=prefixes)
     models = [nested.prefix(n) for n in prefixes], alone, [cut.prefix(n) for n in prefixes]
-    fvu = [[unexplained(model, data) for model in row] for row in models]
+    fvu = [[error(model, data) for model in row] for row in models]
     return fvu, (seconds / seconds_alone[-1], seconds / sum(seconds_alone))
 
 

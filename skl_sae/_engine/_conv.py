@@ -298,7 +298,8 @@ class _Part:
         n_threads = n_threads_for(atoms.size * patches.shape[1])
         kernels.run([(kernels.multiply_picked, len(atoms[0]), arguments)], n_threads)
         values = active.values.numpy()
-        return kernels.Picks(atoms, values, products, products, self.weight, slope, rows)
+        begins = np.zeros(rows.shape[1], np.int64)
+        return kernels.Picks(atoms, values, products, products, self.weight, slope, rows, begins)
 
     def _dead_picks(self, residual, preactivations, live, objective):
         """AuxK: dead atoms explain what the live ones left; no picks where there are none."""

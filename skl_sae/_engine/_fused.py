@@ -18,7 +18,7 @@ from ._threads import n_threads_for
 
 _NO_BIAS = np.empty((0, 0), np.float32)
 # What `Picks` have for each pick.
-_OF_PICKS = "indices", "values", "products", "gradient", "rows"
+_OF_PICKS = "indices", "values", "products", "gradient", "rows", "begins"
 
 
 def select(preactivations, k, allowed=None, bias=_NO_BIAS):
@@ -220,29 +220,35 @@ def picks_of(model, residual, active, weight, slope, explain=decode_and_multiply
     model.optimizer.catch_up(active.indices)
     slope = slope * weight.astype(np.float64)
     products, squares = explain(residual, model.arrays_in_place.decoder, active, slope)
-    rows = np.repeat(np.arange(weight.size), active.values.shape[2]).reshape(active.values.shape)
-    return kernels.Picks(*active, products, products, weight, slope, rows), squares
+    n_picks = active.values.shape[2]
+    rows = np.repeat(np.arange(weight.size), n_picks).reshape(active.values.shape)
+    begins = np.zeros(n_picks, np.int64)
+    return kernels.Picks(*active, products, products, weight, slope, rows, begins), squares
 
 
 def _nested_picks(model, source, preactivations, live, slope, prefixes):
     """Picks of the models of the first atoms, and their squared errors, each row by its weight.
 
+    All picks, the live ones too, are told which atoms are those of a smaller model.
     Of the source (1 + len(prefixes), E, B, D) the first are the centred rows; the others are filled
     with a residual for each prefix. Each model picks the k largest of its own pre-activations.
     """
     if not prefixes:
         return no_picks(live), 0.0
     centred, *residuals = source
-    found, total, weight = [no_picks(live)], 0.0, live.weight
+    found, total, weight, begin = [no_picks(live)], 0.0, live.weight, 0
     for number, (n_components, residual) in enumerate(zip(prefixes, residuals, strict=True)):
         np.negative(centred, out=residual)
         first = np.ones((len(centred), n_components), bool)
         active = select(preactivations.numpy(), min(model.k, n_components), first)
         picks, squares = picks_of(model, residual, active, weight, slope)
         total += float((weight * squares).sum(dtype=np.float64))
+        picks.begins[:] = begin
+        begin = n_components
         found.append(picks._replace(rows=picks.rows + number * weight.size))
+    live.begins[:] = begin
     parts = {name: [getattr(picks, name) for picks in found] for name in _OF_PICKS}
-    joined = {name: np.concatenate(arrays, axis=2) for name, arrays in parts.items()}
+    joined = {name: np.concatenate(arrays, axis=-1) for name, arrays in parts.items()}
     return live._replace(**joined), total
 
 
@@ -263,5 +269,4 @@ def _dead_picks(model, residuals, preactivations, live, objective):
 
 def no_picks(like):
     """As many rows of picks, all empty."""
-    shape = *like.indices.shape[:2], 0
-    return like._replace(**{name: np.empty(shape, getattr(like, name).dtype) for name in _OF_PICKS})
+    return like._replace(**{name: getattr(like, name)[..., :0].copy() for name in _OF_PICKS})

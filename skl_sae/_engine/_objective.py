@@ -4,7 +4,8 @@
 
 with a weight w for each member and row, and the mean over members, rows and features. Gradients
 pass through the top-k as through a choice that is made already, so they are a few products. With
-prefixes the first term is the mean over models of the first m atoms, for each m, and of all atoms.
+prefixes the first term is the mean over models of the first m atoms, for each m, and of all atoms;
+of a model's gradient a part counts at the atoms of smaller ones.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from ._parameters import ActiveAtoms, Gradients
+from ._parameters import EARLIER_SHARE, ActiveAtoms, Gradients
 from ._sparsity import dense_codes, top_k
 from ._threads import add_products
 
@@ -95,22 +96,26 @@ class GradientSums:
     def _spread(self, active, values):
         return dense_codes(active._replace(values=values), self.bias.shape[1])
 
-    def add(self, active, products, gradient, slope, rows):
+    def add(self, active, products, gradient, slope, rows, begin=0):
         """Add what a residual asks for by the gradient at the activations, and by its products.
 
         decoder += (slope z)' residual,  encoder += gradient' centred,  bias += sum of gradient,
-        where the rows are the residual and the centred ones.
+        where the rows are the residual and the centred ones. Of atoms before ``begin``, which are
+        a smaller model's, a part counts.
         """
         residual, centred = rows
         n_components = self.bias.shape[1]
         indices = active.indices % n_components
+        share = 1
+        if begin:
+            share = torch.ones_like(products).masked_fill_(indices < begin, EARLIER_SHARE)
         # ReLU passes no gradient where its output is 0.
-        gradient = gradient * (active.values > 0)
+        gradient, products = share * gradient * (active.values > 0), share * products
         _add_at(self.bias, indices, gradient)
         tied_part = gradient if self.parameters.tied else 0
         _add_at(self.projection, indices, active.values * (products + tied_part))
         # Sums over rows are products with the transposed, dense codes: W' residual.
-        weights = self.spread(active, slope * active.values)
+        weights = self.spread(active, slope * share * active.values)
         add_products(weights.mT, residual, self.decoder)
         weights = self.spread(active, gradient)
         add_products(weights.mT, centred, self.encoder)
@@ -180,7 +185,8 @@ def loss_and_gradients(parameters, coded, batch, objective):
         loss += objective.consistency * value
         gradient = products + objective.consistency * pull
     sums = GradientSums(parameters)
-    sums.add(active, products, gradient, slope, (residual, coded.centred))
+    rows, begin = (residual, coded.centred), max(objective.prefixes, default=0)
+    sums.add(active, products, gradient, slope, rows, begin)
 
     if objective.aux_coef and coded.dead.any():
         # The residual is a constant here: AuxK moves dead atoms towards it, and no live one.
@@ -189,10 +195,11 @@ def loss_and_gradients(parameters, coded, batch, objective):
         products = decode_onto(left, decoder, aux, slope_aux)
         sums.add(aux, products, products, slope_aux, (left, coded.centred))
     centers = slope * residual.sum(1) if batch.weight is None else (slope * residual).sum(1)
-    for n_components in objective.prefixes:
+    begins = 0, *objective.prefixes[:-1]
+    for begin, n_components in zip(begins, objective.prefixes, strict=False):
         active, left = first_codes(coded, n_components), coded.centred.neg()
         products = decode_onto(left, decoder, active, slope)
         loss += mean_square(left, batch.weight) / n_models
-        sums.add(active, products, products, slope, (left, coded.centred))
+        sums.add(active, products, products, slope, (left, coded.centred), begin)
         centers += (slope * left).sum(1)
     return loss, residual, sums.result(centers)

@@ -308,7 +308,8 @@ class ShardedModel:
             weight = torch.ones(values.shape[:2])
         slope = np.empty(values.shape[:2])
         # Of these only the indices, values and weights are looked at.
-        live = kernels.Picks(indices, values, values, values, weight.numpy(), slope, indices)
+        unused = values, values, weight.numpy(), slope, indices, np.empty(0, np.int64)
+        live = kernels.Picks(indices, values, *unused)
         kernels.count_firing(live, FiringCounts(*(part.numpy() for part in self.counts)))
 
     @without_autograd

@@ -10,11 +10,10 @@ from ._loop import Trainer
 
 # Steps by which new layers may correct; the one that leaves least is taken.
 _STEPS = 0.1, 0.2, 0.3, 0.5, 0.7, 1.0
-# "auto" learning rate of several layers: so many times that of one, at most _LARGEST_RATE; fewer
-# times where rows are fewer than features. FVU to PCA's by several rates: digits (22 rows a
-# feature) 0.348 at 0.01 and 0.330 at 0.02; MNIST (5) 0.465 at 3 times, 0.436 at 8, 0.410 at 15;
-# photographs (a quarter), which are soon overfitted, 0.649 at 2 times and 0.656 at 8.
-_RATE_FACTOR, _RATE_POWER, _LARGEST_RATE = 16, 1.5, 0.02
+# "auto" learning rate of several layers: up to so many times that of one. FVU to PCA's by several
+# rates: digits (22 rows a feature) 0.348 at 0.01 and 0.330 at 0.02; MNIST (5) 0.465 at 3 times,
+# 0.436 at 8, 0.410 at 15; photographs (a quarter) 0.649 at 2 times and 0.656 at 8.
+_RATE_FACTOR = 16
 # Layers after which each halves that: of MNIST, four layers leave 0.53 at 16 times, as training
 # gets worse from its first epoch on, and 0.41 at 8.
 _FULL_RATE_LAYERS = 3
@@ -100,14 +99,13 @@ class StageTrainer(Trainer):
         self.all_rows = self.rows_split[0]
         return self.rows_split
 
-    def _learning_rate(self, n_features):
-        rate = super()._learning_rate(n_features)
-        scales, in_fit = self.model.parameters.scales, self.n_planned_steps is not None
-        if not in_fit or self.settings.learning_rate != "auto" or scales is None:
-            return rate
-        factor = _RATE_FACTOR * min(1, self.n_rows / n_features) ** _RATE_POWER
-        factor /= 2 ** max(0, len(scales) - _FULL_RATE_LAYERS)
-        return min(_LARGEST_RATE, max(1, factor) * rate)
+    def _raised(self, rate, n_features):
+        scales = self.model.parameters.scales
+        if scales is None:
+            return super()._raised(rate, n_features)
+        return self._times(
+            _RATE_FACTOR / 2 ** max(0, len(scales) - _FULL_RATE_LAYERS), rate, n_features
+        )
 
     def _plan_steps(self, n_train):
         per_epoch = math.ceil(self.n_rows / self.settings.batch_size)

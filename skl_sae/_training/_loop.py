@@ -26,6 +26,13 @@ _WARM_UP = 0.1
 # "auto" learning rate: of the rates tried on digits (64 features), MNIST (784) and photographs
 # (3,072 and 12,288), the best on held-out samples scaled approximately as n_features ** -1.5.
 _RATE, _LARGEST_RATE = 15.0, 0.01
+# Where training moves atoms far from their start the rate is several times that, at most the
+# second; fewer times where rows are fewer than features, as photographs are soon overfitted (by
+# a deep encoder they leave 0.649 of PCA's error at 2 times and 0.656 at 8).
+_RAISED_POWER, _LARGEST_RAISED_RATE = 1.5, 0.02
+# Of prefixes, whose first atoms are no start of a small model. FVU of MNIST at 1, 3, 5 and 8 times,
+# of 64 and of 1,024 atoms: 0.251, 0.152; 0.240, 0.147; 0.233, 0.142; 0.209, 0.140.
+_NESTED_RATE_FACTOR = 8
 # A loss this far above that of predicting the mean, which is 1, means that training diverged.
 _DIVERGED = 1e6
 # Parts of the rows that are left out in turn where thresholds are fitted to a start.
@@ -387,9 +394,20 @@ class Trainer:
         return (fired.cpu().numpy() / (n_rows * self.architecture.n_places)).ravel()
 
     def _learning_rate(self, n_features):
-        if self.settings.learning_rate == "auto":
-            return min(_LARGEST_RATE, _RATE / n_features**1.5)
-        return float(self.settings.learning_rate)
+        if self.settings.learning_rate != "auto":
+            return float(self.settings.learning_rate)
+        rate = min(_LARGEST_RATE, _RATE / n_features**1.5)
+        # Without a schedule, by which it falls again, the rate is not raised.
+        return rate if self.n_planned_steps is None else self._raised(rate, n_features)
+
+    def _raised(self, rate, n_features):
+        """The "auto" learning rate of a fit."""
+        return self._times(_NESTED_RATE_FACTOR, rate, n_features) if self.size.prefixes else rate
+
+    def _times(self, factor, rate, n_features):
+        """A rate raised up to so many times."""
+        factor *= min(1, self.n_rows / n_features) ** _RAISED_POWER
+        return min(_LARGEST_RAISED_RATE, max(1, factor) * rate)
 
     def _rate_factor(self):
         """Part of the learning rate that is due: it rises, then falls to 0 at the last step."""

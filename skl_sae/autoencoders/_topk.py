@@ -73,9 +73,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         such as (32, 128, 512); :meth:`prefix` returns each as an estimator. All n_components atoms
         are a model in any case, whether or not they are named; n_components=None is the last of
         these numbers. The first term of the loss is the mean over all of these models (Matryoshka
-        autoencoders [7]_), each with its own top-k of at most k among its own atoms. Loss and
-        held-out scores of fit are means over them. Of "omp" no atoms are adapted then, and
-        sparsity="batch_topk" is refused.
+        autoencoders [7]_), each with its own top-k of at most k among its own atoms. Of a
+        model's gradient 0.7 counts at the atoms of smaller ones. Loss and held-out scores of fit
+        are means over them. Of "omp" no atoms are adapted then, and sparsity="batch_topk" is
+        refused.
     tied : bool or "auto", default="auto"
         Whether the encoder is the transposed decoder. This halves memory use and reduces
         overfitting. "auto" ties them unless sparsity="batch_topk", whose threshold compares
@@ -119,7 +120,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     learning_rate : float or "auto", default="auto"
         Largest learning rate of Adam. In fit it is reached linearly over the first tenth of the
         steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
-        15 / n_features ** 1.5, at most 0.01.
+        15 / n_features ** 1.5, at most 0.01; with prefixes fit takes up to 8 times that, at most
+        0.02, and fewer times where n_samples is below n_features.
     batch_size : int, default=32
         Number of samples per mini-batch.
     max_iter : int, default=30

@@ -114,7 +114,7 @@ def test_never_worse_than_the_linear_start_on_rows_held_out(
 
 
 def test_rates_of_more_than_three_layers_are_halved_for_each(digits, monkeypatch):
-    monkeypatch.setattr("skl_sae._training._deep._LARGEST_RATE", 1.0)
+    monkeypatch.setattr("skl_sae._training._loop._LARGEST_RAISED_RATE", 1.0)
     rates, begin = {}, StageTrainer.begin
 
     def noted(trainer, *args):

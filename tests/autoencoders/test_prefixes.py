@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skl_sae import TopKSparseAutoencoder
+from skl_sae._training._loop import Trainer
 
 NAMES = "components_", "encoder_", "encoder_bias_", "centers_", "atom_frequency_", "loss_curve_"
 
@@ -148,6 +149,23 @@ def test_training_goes_on_for_prefixes(X):
     assert sae.partial_fit(X)._trainer is trainer
     assert sae.set_params(prefixes=(24,)).partial_fit(X)._trainer is not trainer
     sae.prefix(24)
+
+
+def test_auto_rate_of_a_fit_of_prefixes_is_raised_where_samples_are_many(X, monkeypatch):
+    rates, begin = [], Trainer.begin
+
+    def noted(trainer, *args):
+        begin(trainer, *args)
+        rates.append(trainer._learning_rate(X.shape[1]))
+
+    monkeypatch.setattr(Trainer, "begin", noted)
+    monkeypatch.setattr("skl_sae._training._loop._LARGEST_RAISED_RATE", 1.0)
+    for parameters in ({"prefixes": None}, {}, {"learning_rate": 0.01}):
+        nested(max_iter=1, **parameters).fit(X)
+    nested(max_iter=1, early_stopping=True).fit(X[:20])  # 18 to learn, 64 features
+    few = 0.01 * 8 * (18 / 64) ** 1.5
+    np.testing.assert_allclose(rates, [0.01, 0.08, 0.01, few])
+    assert nested().partial_fit(X)._trainer._learning_rate(X.shape[1]) == 0.01
 
 
 def test_held_out_samples_judge_all_prefixes(X):

@@ -8,7 +8,7 @@ import torch
 
 from skl_sae._engine._adam import EPSILON
 from skl_sae._engine._model import REVIVED, LinearModel
-from skl_sae._engine._parameters import Batch, Objective, Parameters
+from skl_sae._engine._parameters import EARLIER_SHARE, Batch, Objective, Parameters
 
 
 def make_parameters(n_members, n_components, n_features, tied, by_batch=False, seed=0):
@@ -22,6 +22,13 @@ def make_parameters(n_members, n_components, n_features, tied, by_batch=False, s
     thresholds = np.zeros(n_members) if by_batch else None
     parameters = Parameters(decoder, encoder, bias, centers, thresholds)
     return parameters.map(lambda array: array.astype(np.float32))
+
+
+def damped(of_atoms, begin):
+    """The same (E, any, H), but less gradient passes by the first atoms."""
+    kept = of_atoms.detach()
+    is_earlier = torch.arange(of_atoms.shape[2]) < begin
+    return torch.where(is_earlier, kept + EARLIER_SHARE * (of_atoms - kept), of_atoms)
 
 
 class DenseModel:
@@ -46,12 +53,13 @@ class DenseModel:
         weight = weight.double()[..., None]
         centred = x - self.centers[:, None]
         pre = centred @ self.encoder.mT + self.bias[:, None]
-        codes = self.batch_top_k(pre, self.k) if self.by_batch else self.top_k(pre, self.k)
-        residual = codes @ self.decoder - centred
-        loss = (weight * residual**2).mean() / (1 + len(prefixes))
-        for n in prefixes:
-            left = self.top_k(pre[..., :n], min(self.k, n)) @ self.decoder[:, :n] - centred
-            loss = loss + (weight * left**2).mean() / (1 + len(prefixes))
+        loss, begin = 0, 0
+        for n in (*prefixes, pre.shape[2]):
+            answers, atoms = damped(pre[..., :n], begin), damped(self.decoder[:, :n].mT, begin).mT
+            top_k = self.batch_top_k if self.by_batch else self.top_k
+            codes = top_k(answers, min(self.k, n))
+            residual = codes @ atoms - centred
+            loss, begin = loss + (weight * residual**2).mean() / (1 + len(prefixes)), n
         n_members = len(codes)
         pairs = list(itertools.combinations(range(n_members), 2))
         for e, f in pairs:

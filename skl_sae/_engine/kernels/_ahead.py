@@ -22,7 +22,7 @@ def _jobs():
     matrix, indices = np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.int64)
     of_picks, clock = np.zeros((1, 1, 1), np.float32), Clock(1, np.zeros(1))
     slope = np.zeros((1, 1))
-    picks = Picks(indices, of_picks, of_picks, of_picks, matrix, slope, indices)
+    picks = Picks(indices, of_picks, of_picks, of_picks, matrix, slope, indices, index)
     counts = FiringCounts(matrix, matrix)
     state = AdamState(matrix, matrix, matrix, index, index, index)
     of_atoms, sides = AtomPicks(index, index, number), Sides(number, number)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._parameters import EARLIER_SHARE
 from ._compile import compiled
 from ._parcels import AtomPicks, Sides
 
@@ -51,14 +52,17 @@ def _place(picks, first_row, n_rows_of_one, tied, place, out, projection, bias_g
             if picks.indices[e, b, p] < 0:
                 continue
             atom = e * n_components + picks.indices[e, b, p]
-            value, product = picks.values[e, b, p], picks.products[e, b, p]
-            gradient = picks.gradient[e, b, p] if value > 0 else np.float32(0)
+            is_earlier = picks.indices[e, b, p] < picks.begins[p]
+            share = np.float32(EARLIER_SHARE if is_earlier else 1)
+            value, product = picks.values[e, b, p], share * picks.products[e, b, p]
+            gradient = share * picks.gradient[e, b, p] if value > 0 else np.float32(0)
             at = place[atom]
             place[atom] += 1
             # If tied both are picks of one atom, otherwise those of the encoder come after all.
             decoder_at, encoder_at = (2 * at, 2 * at + 1) if tied else (at, n + at)
             row = picks.rows[e, b, p]
-            rows[decoder_at], values[decoder_at] = first_row + row, picks.slope[e, b] * value
+            rows[decoder_at] = first_row + row
+            values[decoder_at] = picks.slope[e, b] * share * value
             # Each residual has as many rows as there are centred ones.
             rows[encoder_at] = 2 * n_rows_of_one + row % n_rows_of_one
             values[encoder_at] = gradient
