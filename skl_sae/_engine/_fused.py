@@ -18,7 +18,7 @@ from ._threads import n_threads_for
 
 _NO_BIAS = np.empty((0, 0), np.float32)
 # What `Picks` have for each pick.
-_OF_PICKS = "indices", "values", "products", "gradient", "rows", "begins"
+_OF_PICKS = "indices", "values", "products", "gradient", "rows"
 
 
 def select(preactivations, k, allowed=None, bias=_NO_BIAS):
@@ -150,10 +150,10 @@ def fused_step(model, batch, objective, rate):
     reconstruction, explain = explaining(model, rows, centred)
     slope = 2 / residual.size / n_models
     live, squares = picks_of(model, residual, active, weight, slope, explain)
-    nested, others = _nested_picks(
+    nested, of_nested, further = _nested_picks(
         model, source[2:], preactivations, live, slope, objective.prefixes
     )
-    loss = float((weight * squares).sum(dtype=np.float64)) + others
+    loss = _weighted_sum(weight, squares) + of_nested
     loss /= residual.size * n_models
     # The pull to the other members' codes adds to the gradient at the activations.
     if objective.consistency and len(residual) > 1:
@@ -170,7 +170,7 @@ def fused_step(model, batch, objective, rate):
     model.move_thresholds(active, objective.dead_after)
     model.optimizer.begin_step(rate)
     flat = source.reshape(-1, rows.shape[1])
-    of_centers = centers_gradient([residual, *source[3:]], live.slope)
+    of_centers = centers_gradient((residual, live.slope), *further)
     model.optimizer.step_picked(picks, sides, flat, of_centers)
     return StepResult(loss, torch.from_numpy(model.combine(reconstruction)))
 
@@ -200,15 +200,17 @@ def _explain(given, reconstruction, residual, decoder, active, slope):
     return out.products, out.squares
 
 
-def centers_gradient(residuals, slope):
-    """The sum of residuals (E, B, D), each row by its slope (E, B): (E, D)."""
-    total = np.zeros((len(slope), residuals[0].shape[2]), np.float32)
-    slope = slope.astype(np.float32)
-    n_threads = n_threads_for(residuals[0].size)
-    for residual in residuals:
-        job = kernels.add_weighted_rows, total.shape[1], (residual, slope, total)
-        kernels.run([job], n_threads)
+def centers_gradient(*parts):
+    """The sum of residuals (E, any, D), each row by its slope (E, any): (E, D)."""
+    total = np.zeros(parts[0][0].shape[::2], np.float32)
+    for residual, slope in parts:
+        job = kernels.add_weighted_rows, total.shape[1], (residual, slope.astype(np.float32), total)
+        kernels.run([job], n_threads_for(residual.size))
     return total
+
+
+def _weighted_sum(weight, squares):
+    return float((weight * squares).sum(dtype=np.float64))
 
 
 def _row_weights(batch, shape):
@@ -222,34 +224,43 @@ def picks_of(model, residual, active, weight, slope, explain=decode_and_multiply
     products, squares = explain(residual, model.arrays_in_place.decoder, active, slope)
     n_picks = active.values.shape[2]
     rows = np.repeat(np.arange(weight.size), n_picks).reshape(active.values.shape)
-    begins = np.zeros(n_picks, np.int64)
+    begins = np.zeros(weight.shape[1], np.int64)
     return kernels.Picks(*active, products, products, weight, slope, rows, begins), squares
 
 
 def _nested_picks(model, source, preactivations, live, slope, prefixes):
-    """Picks of the models of the first atoms, and their squared errors, each row by its weight.
+    """Picks of the models of the first atoms, and the sum of squared errors, each by its weight.
 
-    All picks, the live ones too, are told which atoms are those of a smaller model.
-    Of the source (1 + len(prefixes), E, B, D) the first are the centred rows; the others are filled
-    with a residual for each prefix. Each model picks the k largest of its own pre-activations.
+    Each model picks the k largest of its own pre-activations. Of the source (1 + len(prefixes), E,
+    B, D) the first are the centred rows; the others are filled with residuals, those of a member
+    side by side, which are returned in a list with their slopes. All picks, the live ones too, are
+    told which atoms are those of a smaller model.
     """
     if not prefixes:
-        return no_picks(live), 0.0
-    centred, *residuals = source
-    found, total, weight, begin = [no_picks(live)], 0.0, live.weight, 0
-    for number, (n_components, residual) in enumerate(zip(prefixes, residuals, strict=True)):
-        np.negative(centred, out=residual)
-        first = np.ones((len(centred), n_components), bool)
-        active = select(preactivations.numpy(), min(model.k, n_components), first)
-        picks, squares = picks_of(model, residual, active, weight, slope)
-        total += float((weight * squares).sum(dtype=np.float64))
-        picks.begins[:] = begin
-        begin = n_components
-        found.append(picks._replace(rows=picks.rows + number * weight.size))
-    live.begins[:] = begin
-    parts = {name: [getattr(picks, name) for picks in found] for name in _OF_PICKS}
-    joined = {name: np.concatenate(arrays, axis=-1) for name, arrays in parts.items()}
-    return live._replace(**joined), total
+        return no_picks(live), 0.0, []
+    n_members, n_rows, n_features = source[0].shape
+    residuals = source[1:].reshape(n_members, len(prefixes), n_rows, n_features)
+    np.negative(source[0][:, None], out=residuals)
+    residuals = residuals.reshape(n_members, -1, n_features)
+    active = _first_picks(preactivations.numpy(), model.k, prefixes)
+    weight = np.tile(live.weight, len(prefixes))
+    picks, squares = picks_of(model, residuals, active, weight, slope)
+    *begins, last = 0, *prefixes
+    picks.begins[:], live.begins[:] = np.repeat(begins, n_rows), last
+    return picks, _weighted_sum(weight, squares), [(residuals, picks.slope)]
+
+
+def _first_picks(preactivations, k, prefixes):
+    """The k largest of the first atoms, for each prefix: (E, prefixes times B, k)."""
+    n_members, n_rows, _ = preactivations.shape
+    shape = n_members, len(prefixes), n_rows, k
+    indices, values = np.full(shape, -1), np.zeros(shape, np.float32)
+    for i, n_components in enumerate(prefixes):
+        first = np.ones((n_members, n_components), bool)
+        active = select(preactivations, min(k, n_components), first)
+        for of_all, found in zip((indices, values), active, strict=True):
+            of_all[:, i, :, : found.shape[2]] = found
+    return ActiveAtoms(*(part.reshape(n_members, -1, k) for part in (indices, values)))
 
 
 def _dead_picks(model, residuals, preactivations, live, objective):

@@ -264,7 +264,7 @@ class ShardedModel:
         self.move_thresholds(active, objective.dead_after)
         local.optimizer.begin_step(rate)
         flat = source.reshape(-1, rows.shape[1])
-        of_centers = _fused.centers_gradient([residual], live.slope)
+        of_centers = _fused.centers_gradient((residual, live.slope))
         local.optimizer.step_picked(picks, sides, flat, of_centers)
         return StepResult(loss, reconstruction)
 

@@ -41,18 +41,23 @@ def count_firing(live, counts):
 
 @compiled
 def _place(picks, first_row, n_rows_of_one, tied, place, out, projection, bias_gradient):
-    """Put the picks of residuals, whose rows begin at first_row, in their places."""
+    """Put the picks of residuals, whose rows begin at first_row, in their places.
+
+    Of several residuals those of a member follow one another, so that its rows are as many times
+    those of one.
+    """
     n_components = len(projection) // len(picks.indices)
     n_members, n_rows, n_picks = picks.indices.shape
     rows, values = out.rows, out.values
-    n = len(rows) // 2
+    n, n_of_member = len(rows) // 2, n_rows_of_one // n_members
+    n_of_residuals = max(n_of_member, n_rows)
     for i in range(n_members * n_rows):
         e, b = divmod(i, n_rows)
         for p in range(n_picks):
             if picks.indices[e, b, p] < 0:
                 continue
             atom = e * n_components + picks.indices[e, b, p]
-            is_earlier = picks.indices[e, b, p] < picks.begins[p]
+            is_earlier = picks.indices[e, b, p] < picks.begins[b]
             share = np.float32(EARLIER_SHARE if is_earlier else 1)
             value, product = picks.values[e, b, p], share * picks.products[e, b, p]
             gradient = share * picks.gradient[e, b, p] if value > 0 else np.float32(0)
@@ -63,8 +68,8 @@ def _place(picks, first_row, n_rows_of_one, tied, place, out, projection, bias_g
             row = picks.rows[e, b, p]
             rows[decoder_at] = first_row + row
             values[decoder_at] = picks.slope[e, b] * share * value
-            # Each residual has as many rows as there are centred ones.
-            rows[encoder_at] = 2 * n_rows_of_one + row % n_rows_of_one
+            centred = row // n_of_residuals * n_of_member + row % n_of_member
+            rows[encoder_at] = 2 * n_rows_of_one + centred
             values[encoder_at] = gradient
             bias_gradient[atom] += gradient
             projection[atom] += value * (product + (gradient if tied else np.float32(0)))
@@ -83,8 +88,8 @@ def gather_picks(live, dead, nested, bias, tied, counts, n_rows):
     Parameters
     ----------
     live, dead, nested : Picks
-        Picks of the residual, of what the dead atoms leave of it, and of further residuals, over
-        which their rows are numbered.
+        Picks of the residual, of what the dead atoms leave of it, and of further residuals, of
+        which those of a member are rows that follow one another.
     bias : ndarray of shape (E, H), dtype float32
         The encoder's biases.
     tied : bool

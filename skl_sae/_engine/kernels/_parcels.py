@@ -42,7 +42,7 @@ class Picks(NamedTuple):
     weight: np.ndarray  # (E, B), float32: how much each row counts
     slope: np.ndarray  # (E, B), float64: the gradient at a row's reconstruction, by its residual
     rows: np.ndarray  # (E, B, picks), int64: which row of a source a pick looks at
-    begins: np.ndarray  # (picks,), int64: of earlier atoms, a part of the gradient counts
+    begins: np.ndarray  # (B,), int64: of atoms before that, a part of the gradient counts
 
 
 class Explained(NamedTuple):
