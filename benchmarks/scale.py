@@ -4,14 +4,14 @@
                                [--peers] [--rounds 1] [--folder scale_data]
 
 Rows of 768 numbers are mixtures of photographs, written to files in the folder, which is kept; JPEG
-files are of 256 x 256 pixels, in colour. Each fit runs in a process of its own, in turns. Memory is
-anonymous memory (RssAnon: pages of mapped files do not count) with all that is imported. What is
-printed are Markdown tables. 1e7 rows of uint8 take 7.7 GB of disk.
+files are of 256 x 256 pixels, in colour, and loaded by one thread, which is the default ("jpeg"),
+or by as many as there are cores ("jpeg, all cores"). Each fit runs in a process of its own, in
+turns. Memory is anonymous memory (RssAnon: pages of mapped files do not count) with all that is
+imported. What is printed are Markdown tables. 1e7 rows of uint8 take 7.7 GB of disk.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -32,7 +32,8 @@ N_FEATURES, N_ATOMS, K, BATCH = 768, 1024, 16, 32
 # As many files of a folder, and their size in pixels; they are coded at 64 x 64 in grey.
 JPEG_SIDE, CODED_SIDE, JPEG_ATOMS, JPEG_BATCH = 256, 64, 256, 256
 DTYPES = {"array": "float32", "float32": "float32", "float16": "float16", "uint8": "uint8"}
-SOURCES = [*DTYPES, "zarr", "jpeg"]
+FOLDERS = {"jpeg": None, "jpeg, all cores": -1}  # n_jobs of the loader
+SOURCES = [*DTYPES, "zarr", *FOLDERS]
 WRITTEN = 20_000  # rows at a time
 
 
@@ -88,7 +89,7 @@ def write_jpegs(folder, n):
 
 
 def prepare(source, n, folder):
-    if source == "jpeg":
+    if source in FOLDERS:
         write_jpegs(folder / f"jpeg_{n}", n)
     elif source == "zarr":
         write_zarr(folder / f"rows_{n}.zarr", n)
@@ -97,8 +98,8 @@ def prepare(source, n, folder):
 
 
 def opened(source, n, folder):
-    if source == "jpeg":
-        loader = ImageLoader((CODED_SIDE, CODED_SIDE), "L", n_jobs=os.cpu_count())
+    if source in FOLDERS:
+        loader = ImageLoader((CODED_SIDE, CODED_SIDE), "L", n_jobs=FOLDERS[source])
         return loader.lazy(find_images(folder / f"jpeg_{n}").filenames)
     if source == "zarr":
         import zarr
@@ -151,7 +152,7 @@ def timed_epochs():
 def measure_fit(source, n, folder):
     """Seconds and bytes of a fit of one epoch, in this process; compiled before."""
     estimator = TopKSparseAutoencoder(N_ATOMS, k=K, batch_size=BATCH, max_iter=1, random_state=0)
-    if source == "jpeg":
+    if source in FOLDERS:
         estimator.set_params(n_components=JPEG_ATOMS, batch_size=JPEG_BATCH)
     X = opened(source, n, folder)
     # A small fit first, which loads what is compiled.
@@ -163,7 +164,7 @@ def measure_fit(source, n, folder):
         seconds = time.perf_counter() - start
     result = {"fit": seconds, "epoch": sum(epochs), "peak": memory.peak, "before": before,
               "correlation": estimator.correlation_curve_[-1]}  # fmt: skip
-    if source == "jpeg":
+    if source in FOLDERS:
         result["decoding"] = seconds_of_decoding(X)
     return result
 
@@ -229,9 +230,9 @@ def print_fits(results):
     for (n, source), rounds in results.items():
         best = {name: min(result[name] for result in rounds) for name in ("epoch", "fit")}
         peak = max(result["peak"] for result in rounds) / 1e6
-        n_features = CODED_SIDE**2 if source == "jpeg" else N_FEATURES
+        n_features = CODED_SIDE**2 if source in FOLDERS else N_FEATURES
         # Tied atoms, Adam's moments, and the best atoms of the fit so far.
-        model = 16 * (JPEG_ATOMS if source == "jpeg" else N_ATOMS) * n_features / 1e6
+        model = 16 * (JPEG_ATOMS if source in FOLDERS else N_ATOMS) * n_features / 1e6
         print(
             f"| {n:,} | {source} | {best['epoch'] / n * 1e6:.1f} | {best['fit'] / n * 1e6:.1f} "
             f"| {peak:.0f} | {peak - model:.0f} |"

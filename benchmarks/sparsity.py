@@ -5,9 +5,10 @@
 "batch": how many active atoms samples have that were not learned, as a share of k; by the threshold
 of the samples learned and by the fitted one; and what it leaves (FVU, the fraction of variance
 unexplained) with the threshold at which they have exactly k. Test sets are large, since the mean of
-few samples is uncertain itself: its standard error is printed. "tolerance": what matching pursuit
-leaves with as many active atoms as each sample needs, and with equally many for all. What is
-printed are Markdown tables.
+few samples is uncertain itself: its standard error is printed, and that of as many samples as are
+learned, which is the least that any threshold fitted to these errs by. "tolerance": what matching
+pursuit leaves with as many active atoms as each sample needs, and with equally many for all. What
+is printed are Markdown tables.
 """
 
 import argparse
@@ -81,6 +82,7 @@ def batch(data, seed):
         learned.transform(data.test).nnz / len(data.test) / data.k,
         counts.mean() / data.k,
         counts.std() / np.sqrt(len(counts)) / data.k,
+        counts.std() / np.sqrt(len(data.train)) / data.k,
         unexplained(sae, data.test, codes)[0],
         unexplained(exact, data.test, exact.transform(data.test))[0],
     ]
@@ -109,13 +111,16 @@ def tolerance(data, seed):
 
 
 def report_batch(sets, n_seeds):
-    print("| set | learned samples' threshold | fitted | per seed | standard error | FVU | at k |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| set | learned samples' threshold | fitted | per seed | standard error: test | learned "
+        "| FVU | at k |\n|---|---|---|---|---|---|---|---|"
+    )
     for name in sets:
         figures = np.array([batch(SETS[name](seed), seed) for seed in range(n_seeds)])
-        learned, fitted, error, fvu, at_k = figures.mean(axis=0)
+        learned, fitted, *errors, fvu, at_k = figures.mean(axis=0)
         seeds = ", ".join(f"{share:.3f}" for share in figures[:, 1])
-        print(f"| {name} | {learned:.3f} | {fitted:.3f} | {seeds} | {error:.3f} "
+        of_test, of_learned = (f"{error:.3f}" for error in errors)
+        print(f"| {name} | {learned:.3f} | {fitted:.3f} | {seeds} | {of_test} | {of_learned} "
               f"| {fvu:.4f} | {at_k:.4f} |", flush=True)  # fmt: skip
 
 

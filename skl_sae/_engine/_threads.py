@@ -142,7 +142,7 @@ def share_operators(work, pieces):
 
     # The pieces of a piece are not shared again.
     def alone(_, piece):
-        with one_thread(), _one_allowed():
+        with one_thread(), _allowing(1):
             work(piece)
 
     if len(pieces) == 1:
@@ -152,9 +152,16 @@ def share_operators(work, pieces):
 
 
 @contextlib.contextmanager
-def _one_allowed():
-    """Share nothing further."""
-    allowed, _local.allowed = _local.allowed, 1
+def leaving_cores(n):
+    """Leave cores to so many threads that are busy with something else; one is ours in any case."""
+    with one_thread(), _allowing(max(1, allowed_threads() - n)):
+        yield
+
+
+@contextlib.contextmanager
+def _allowing(n_threads):
+    """Share work among so many threads, within `one_thread`."""
+    allowed, _local.allowed = _local.allowed, n_threads
     try:
         yield
     finally:

@@ -62,6 +62,10 @@ class BlockRows:
         return self.samples.source
 
     @property
+    def n_threads(self):
+        return self.samples.n_threads
+
+    @property
     def n_samples(self):
         return self.n_rows if self.weight is None else round(self._total_weight())
 
@@ -116,6 +120,9 @@ class BlockRows:
         X = _pages((n, self.n_features), np.float32 if self.changes else self.samples.dtype)
         weight = None if self.weight is None else np.empty(n)
         end, blocks = 0, np.sort(blocks)
+        if self.samples.n_threads and weight is None and not self.changes:
+            self.samples.fill(X, self.blocks[blocks])
+            return RawBatch(X)
         read = self.samples.read_blocks(self.blocks[blocks])
         for block, X_of_block in zip(blocks, read, strict=True):
             rows = self._kept(block, X_of_block, seeds[block])

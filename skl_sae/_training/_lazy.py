@@ -86,6 +86,8 @@ class LazySamples:
         self.n_features = math.prod(shape[1:])
         self.largest = largest_number(self.n_features)
         self.block_rows = self._rows_of_block()
+        # Threads that load samples that are files; 0 for others.
+        self.n_threads = getattr(source, "n_threads", 0)
 
     def __len__(self):
         return self.shape[0]
@@ -114,6 +116,11 @@ class LazySamples:
         indices = np.concatenate([np.arange(*block) for block in blocks])
         rows = self.source.rows_at(indices).reshape(len(indices), -1)
         return np.split(rows, np.cumsum([stop - start for start, stop in blocks])[:-1])
+
+    def fill(self, rows, blocks):
+        """Fill an array with the rows of blocks of files, which are loaded into it."""
+        indices = np.concatenate([np.arange(*block) for block in blocks])
+        self.source.rows_at(indices, out=rows)
 
     def read(self, start, stop):
         """Rows (stop - start, n_features) in their own dtype, all finite."""

@@ -11,7 +11,7 @@ import torch
 from .._engine import kernels
 from .._engine._device import check_fits, resolve_device
 from .._engine._parameters import Batch, Objective
-from .._engine._threads import n_threads_for, one_thread
+from .._engine._threads import leaving_cores, n_threads_for, one_thread
 from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_parameters
 from . import _collective
 from ._architecture import FlatArchitecture
@@ -353,7 +353,8 @@ class Trainer:
             self.epoch = EpochSums()
         sums = self.epoch
         try:
-            self._learn(rows, objective, learning_rate)
+            with leaving_cores(rows.n_threads):
+                self._learn(rows, objective, learning_rate)
         finally:
             self.epoch = None
         if s.aux_coef:

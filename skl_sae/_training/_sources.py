@@ -34,6 +34,7 @@ class RowSource(Protocol):
     n_rows: int
     n_features: int
     n_samples: int  # that the rows stand for, with all copies
+    n_threads: int  # that are busy all the time, so that rows are there when they are asked for
 
     def batches(
         self, batch_size: int, rng: np.random.RandomState, n_done: int = 0
@@ -63,6 +64,8 @@ class ArrayRows:
     weight : ndarray of shape (n_rows,) or None
         Positive weights. Whole ones are numbers of copies, others are 1 on average; None for 1.
     """
+
+    n_threads = 0
 
     def __init__(self, X, weight=None):
         self.X, self.weight = X, weight

@@ -10,7 +10,7 @@ from numbers import Integral
 from typing import Literal, Self
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from PIL import Image, UnidentifiedImageError
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -196,14 +196,15 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
         return LazyFiles(clone(self), paths, shape)
 
-    def _rows(self, paths, update, errors=None):
+    def _rows(self, paths, update, errors=None, out=None):
         """Return the rows and the texts of warnings; call ``update(n)`` after n more files.
 
         ``errors`` is a dict that takes the error of each file that cannot be read, by its index;
-        its row is left out. None raises the first.
+        its row is left out. None raises the first. ``out`` is an array to be filled, if given.
         """
         self._check_max_pixels()
-        rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
+        shape = len(paths), int(np.prod(self._image_shape()))
+        rows = np.empty(shape, dtype=np.float32) if out is None else out
         animated = []
 
         def load(batch):
@@ -326,9 +327,15 @@ class LazyFiles(LazyRows):
     def _read(self, start, stop):
         return self.rows_at(range(start, stop))
 
-    def rows_at(self, indices):
-        """Rows of some files, in the order of their indices."""
-        rows, remarks = self.loader._rows([self.paths[i] for i in indices], lambda n: None)
+    @property
+    def n_threads(self):
+        """Number of threads that load files, which others leave cores for."""
+        return effective_n_jobs(self.loader.n_jobs)
+
+    def rows_at(self, indices, out=None):
+        """Rows of some files, in the order of their indices; in the array out, if given."""
+        paths = [self.paths[i] for i in indices]
+        rows, remarks = self.loader._rows(paths, lambda n: None, out=out)
         if remarks and not self.has_warned:  # once, not in each epoch
             self.has_warned = True
             warnings.warn(remarks[0], UserWarning, stacklevel=2)

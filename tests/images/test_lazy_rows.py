@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from skl_sae import ImageLoader, ImageLoadError, LazyRows, TopKSparseAutoencoder
-from skl_sae._training import _lazy
+from skl_sae._engine import _threads
+from skl_sae._engine._model import LinearModel
+from skl_sae._training import _blocks, _lazy
 
 ROWS = np.arange(60.0).reshape(20, 3)
 
@@ -99,6 +101,38 @@ def test_a_fit_loads_files_as_it_goes(files, monkeypatch):
     rows = loader.transform(files)
     assert sae.score(rows) == pytest.approx(score, abs=1e-6)
     assert sae.fit(rows).score(rows) == pytest.approx(score, abs=0.05)
+
+
+@pytest.mark.parametrize(("n_jobs", "left"), [(None, 2), (2, 1), (8, 1)])
+def test_a_fit_leaves_cores_to_the_threads_that_load(files, monkeypatch, n_jobs, left):
+    """Files are loaded into the window itself; the model shares its work among other cores."""
+    monkeypatch.setattr(_lazy, "_FEW_NUMBERS", 10)
+    monkeypatch.setattr(_threads._local, "allowed", 3)  # cores, as within one_thread
+    seen, step = [], LinearModel.step
+
+    def noted(model, batch, *args):
+        seen.append(_threads.allowed_threads())
+        return step(model, batch, *args)
+
+    monkeypatch.setattr(LinearModel, "step", noted)
+    loader = ImageLoader((6, 5), "L", n_jobs=n_jobs)
+    sae = TopKSparseAutoencoder(20, k=3, max_iter=2, random_state=0)
+    sae.fit(loader.lazy(files))
+    assert set(seen) == {left}
+    seen.clear()
+    sae.fit(loader.transform(files))
+    assert set(seen) == {3}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_windows_hold_the_rows_of_files(files, monkeypatch, weighted):
+    """Where they are loaded in place, and where they are copied."""
+    monkeypatch.setattr(_blocks, "_WINDOW_BYTES", 8 * 30 * 4)
+    loader = ImageLoader((6, 5), "L")
+    weight = np.arange(1.0, 41) if weighted else None
+    rows = _blocks.BlockRows.of(_lazy.LazySamples(loader.lazy(files), (40, 30)), weight)
+    X = np.concatenate([batch.X for batch in rows.batches(7, np.random.RandomState(0))])
+    np.testing.assert_array_equal(X[np.argsort(X[:, -1])], loader.transform(files))
 
 
 def test_a_damaged_file_ends_a_fit(files, monkeypatch, tmp_path):
