@@ -94,6 +94,25 @@ class Judge:
         """Find thresholds that k of a row's activations reach, on average over some of the rows."""
         self.model.fit_thresholds(self.some_scaled(rows), k)
 
+    @one_thread()
+    def above_thresholds(self, rows, part):
+        """Activations of rows, divided by the thresholds, that are above a part of these.
+
+        Returns
+        -------
+        activations : list of tensor of shape (any,)
+            Of each member.
+        """
+        thresholds = self.model.parameters.thresholds
+        kept = thresholds.clone()
+        thresholds *= part
+        values = self.model.encode(self.scaled(rows.copies())).values
+        thresholds.copy_(kept)
+        return [
+            of_member[of_member > 0] / threshold
+            for of_member, threshold in zip(values, kept, strict=True)
+        ]
+
     @contextlib.contextmanager
     def thresholds_fitted_to(self, rows, k=None):
         """Give the thresholds as they were, None for top-k; they are fitted to rows meanwhile."""

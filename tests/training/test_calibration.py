@@ -1,5 +1,7 @@
 """Thresholds of batch top-k: rows that were not learned have k active atoms on average."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from skl_sae import TopKSparseAutoencoder
 from skl_sae._engine._model import LinearModel
 from skl_sae._engine._parameters import Parameters
 from skl_sae._training._calibration import held_out_budget, largest_coefficients
+from skl_sae._training._judge import Judge
 from skl_sae._training._loop import Trainer
+from skl_sae._training._sources import ArrayRows
 
 
 def batch_topk(n_components=64, **parameters):
@@ -73,6 +77,22 @@ def test_thresholds_are_fitted_to_part_of_an_atom_a_row(digits):
     assert int((model.encode(rows).values > 0).sum()) == 550
     model.fit_thresholds(rows, 1000.0)
     assert model.parameters.thresholds[0] > 0
+
+
+def test_activations_above_part_of_the_thresholds():
+    """Of each member, in units of its threshold, which stays."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 8)).astype(np.float32)
+    atoms, bias, centers = rng.standard_normal((2, 20, 8)), np.zeros((2, 20)), np.zeros((2, 8))
+    thresholds = np.array([2, 3], np.float32)
+    arrays = (a.astype(np.float32) for a in (bias, centers, thresholds))
+    model = LinearModel(Parameters(atoms.astype(np.float32), None, *arrays), k=3)
+    judge = Judge(model, SimpleNamespace(scale_rows=lambda X: X))
+    found = judge.above_thresholds(ArrayRows(X), 0.5)
+    for of_member, threshold, rows in zip(found, thresholds, atoms, strict=True):
+        relative = X @ rows.T / threshold
+        np.testing.assert_allclose(np.sort(of_member), np.sort(relative[relative > 0.5]), rtol=1e-5)
+    np.testing.assert_array_equal(model.parameters.thresholds, thresholds)
 
 
 def test_what_calibrates_does_not_touch_the_fit(digits, monkeypatch):
