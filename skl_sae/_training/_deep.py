@@ -103,7 +103,7 @@ class StageTrainer(Trainer):
         scales = self.model.parameters.scales
         if scales is None:
             return super()._raised(rate, n_features)
-        return self._times(
+        return self._raised_by(
             _RATE_FACTOR / 2 ** max(0, len(scales) - _FULL_RATE_LAYERS), rate, n_features
         )
 

@@ -100,7 +100,7 @@ class Judge:
 
         Returns
         -------
-        activations : list of tensor of shape (any,)
+        activations : list of tensor of shape (any,), dtype float64
             Of each member.
         """
         thresholds = self.model.parameters.thresholds
@@ -109,7 +109,7 @@ class Judge:
         values = self.model.encode(self.scaled(rows.copies())).values
         thresholds.copy_(kept)
         return [
-            of_member[of_member > 0] / threshold
+            of_member[of_member > 0].double() / threshold
             for of_member, threshold in zip(values, kept, strict=True)
         ]
 

@@ -408,10 +408,12 @@ class Trainer:
 
     def _raised(self, rate, n_features):
         """The "auto" learning rate of a fit."""
-        return self._times(_NESTED_RATE_FACTOR, rate, n_features) if self.size.prefixes else rate
+        return (
+            self._raised_by(_NESTED_RATE_FACTOR, rate, n_features) if self.size.prefixes else rate
+        )
 
-    def _times(self, factor, rate, n_features):
-        """A rate raised up to so many times."""
+    def _raised_by(self, factor, rate, n_features):
+        """A rate raised up to so many times, and less where rows are few."""
         factor *= min(1, self.n_rows / n_features) ** _RAISED_POWER
         return min(_LARGEST_RAISED_RATE, max(1, factor) * rate)
 
@@ -500,11 +502,13 @@ class Trainer:
             relative.append(self.judge.above_thresholds(rows[fold], _LEAST_THRESHOLD))
         self.model = model
         self.judge.fit_thresholds(rows)
-        for threshold, activations in zip(
-            model.parameters.thresholds, map(torch.cat, zip(*relative, strict=True)), strict=True
-        ):
-            of_all = activations.sort(descending=True).values
-            threshold *= max(_LEAST_THRESHOLD, float(of_all[: model.k * rows.n_rows][-1]))
+        thresholds, n_active = model.parameters.thresholds, model.k * rows.n_rows
+        for e, activations in enumerate(map(torch.cat, zip(*relative, strict=True))):
+            factor = _LEAST_THRESHOLD
+            if len(activations) >= n_active:
+                factor = float(activations.topk(n_active).values[-1])
+            # A threshold is above 0, as one fitted to rows is.
+            thresholds[e] = max(torch.finfo(torch.float32).tiny, factor * float(thresholds[e]))
 
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""

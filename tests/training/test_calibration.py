@@ -143,3 +143,11 @@ def test_start_of_few_rows_is_calibrated_by_parts_left_out(monkeypatch):
     plain = batch_topk(**parameters).fit(train)
     np.testing.assert_array_equal(fitted.components_, plain.components_)
     assert abs(mean_count(fitted, test) - 6) < abs(mean_count(plain, test) - 6)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_start_of_constant_rows_is_calibrated():
+    """No activation tells a threshold."""
+    X = np.ones((60, 10), np.float32)
+    sae = batch_topk(n_components=10, max_iter=3, learning_rate=1e-9).fit(X)
+    assert sae.activation_thresholds_[0] > 0 and sae.transform(X).nnz == 0
