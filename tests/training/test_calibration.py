@@ -80,7 +80,7 @@ def test_thresholds_are_fitted_to_part_of_an_atom_a_row(digits):
 
 
 def test_activations_above_part_of_the_thresholds():
-    """Of each member, in units of its threshold, which stays."""
+    """Each member has its own, in units of its threshold, which stays."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 8)).astype(np.float32)
     atoms, bias, centers = rng.standard_normal((2, 20, 8)), np.zeros((2, 20)), np.zeros((2, 8))
