@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import torch
 
-from ._parameters import EARLIER_SHARE, ActiveAtoms, Gradients
+from ._parameters import ActiveAtoms, Gradients
 from ._sparsity import dense_codes, top_k
 from ._threads import add_products
+from .kernels._parcels import EARLIER_SHARE
 
 
 def mean_square(values, weight=None):

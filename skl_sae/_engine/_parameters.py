@@ -100,13 +100,6 @@ class Batch(NamedTuple):
     weight: Array | None = None  # (E, B): how much each counts, 1 on average; None: all 1
 
 
-# Part of a nested model's gradient that counts at the atoms of smaller ones. With all of it these
-# are far from what they are alone, with none the largest is. FVU of three models of MNIST at 0.5,
-# 0.8 and 1: 0.216, 0.155, 0.155; 0.220, 0.148, 0.144; 0.233, 0.147, 0.142; alone 0.209, 0.141,
-# 0.136 (3, 5 and 5 times the learning rate of one model).
-EARLIER_SHARE = 0.7
-
-
 class Objective(NamedTuple):
     """Terms of the loss besides the squared error."""
 

@@ -8,7 +8,8 @@ import torch
 
 from skl_sae._engine._adam import EPSILON
 from skl_sae._engine._model import REVIVED, LinearModel
-from skl_sae._engine._parameters import EARLIER_SHARE, Batch, Objective, Parameters
+from skl_sae._engine._parameters import Batch, Objective, Parameters
+from skl_sae._engine.kernels._parcels import EARLIER_SHARE
 
 
 def make_parameters(n_members, n_components, n_features, tied, by_batch=False, seed=0):

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from .._parameters import EARLIER_SHARE
 from ._compile import compiled
-from ._parcels import AtomPicks, Sides
+from ._parcels import EARLIER_SHARE, AtomPicks, Sides
 
 
 @compiled

@@ -21,6 +21,11 @@ DECAY = BETA1 / BETA2**0.5
 # After this many steps without a gradient momentum moves an atom by less than 1e-11 of the
 # learning rate, which no float32 weight notices.
 MOMENTUM_STEPS = 256
+# Part of a nested model's gradient that counts at the atoms of smaller ones. With all of it these
+# are far from what they are alone, with none the largest is. FVU of three models of MNIST at 0.5,
+# 0.8 and 1: 0.216, 0.155, 0.155; 0.220, 0.148, 0.144; 0.233, 0.147, 0.142; alone 0.209, 0.141,
+# 0.136 (3, 5 and 5 times the learning rate of one model).
+EARLIER_SHARE = 0.7
 
 
 class Range(NamedTuple):
