@@ -120,9 +120,6 @@ class BlockRows:
         X = _pages((n, self.n_features), np.float32 if self.changes else self.samples.dtype)
         weight = None if self.weight is None else np.empty(n)
         end, blocks = 0, np.sort(blocks)
-        if self.samples.n_threads and weight is None and not self.changes:
-            self.samples.fill(X, self.blocks[blocks])
-            return RawBatch(X)
         read = self.samples.read_blocks(self.blocks[blocks])
         for block, X_of_block in zip(blocks, read, strict=True):
             rows = self._kept(block, X_of_block, seeds[block])

@@ -103,11 +103,9 @@ class Judge:
         activations : list of tensor of shape (any,), dtype float64
             Of each member.
         """
-        thresholds = self.model.parameters.thresholds
-        kept = thresholds.clone()
-        thresholds *= part
-        values = self.model.encode(self.scaled(rows.copies())).values
-        thresholds.copy_(kept)
+        with self._thresholds_kept() as kept:
+            self.model.parameters.thresholds *= part
+            values = self.model.encode(self.scaled(rows.copies())).values
         return [
             of_member[of_member > 0].double() / threshold
             for of_member, threshold in zip(values, kept, strict=True)
@@ -116,12 +114,18 @@ class Judge:
     @contextlib.contextmanager
     def thresholds_fitted_to(self, rows, k=None):
         """Give the thresholds as they were, None for top-k; they are fitted to rows meanwhile."""
-        thresholds = self.model.parameters.thresholds
-        if thresholds is None:
+        if self.model.parameters.thresholds is None:
             yield None
             return
+        with self._thresholds_kept() as kept:
+            self.fit_thresholds(rows, k)
+            yield kept
+
+    @contextlib.contextmanager
+    def _thresholds_kept(self):
+        """Give the thresholds as they are, and bring them back to that."""
+        thresholds = self.model.parameters.thresholds
         kept = thresholds.clone()
-        self.fit_thresholds(rows, k)
         yield kept
         thresholds.copy_(kept)
 

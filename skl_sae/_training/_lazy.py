@@ -117,11 +117,6 @@ class LazySamples:
         rows = self.source.rows_at(indices).reshape(len(indices), -1)
         return np.split(rows, np.cumsum([stop - start for start, stop in blocks])[:-1])
 
-    def fill(self, rows, blocks):
-        """Fill an array with the rows of blocks of files, which are loaded into it."""
-        indices = np.concatenate([np.arange(*block) for block in blocks])
-        self.source.rows_at(indices, out=rows)
-
     def read(self, start, stop):
         """Rows (stop - start, n_features) in their own dtype, all finite."""
         rows = np.asarray(self.source[start:stop])

@@ -196,15 +196,14 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
         return LazyFiles(clone(self), paths, shape)
 
-    def _rows(self, paths, update, errors=None, out=None):
+    def _rows(self, paths, update, errors=None):
         """Return the rows and the texts of warnings; call ``update(n)`` after n more files.
 
         ``errors`` is a dict that takes the error of each file that cannot be read, by its index;
-        its row is left out. None raises the first. ``out`` is an array to be filled, if given.
+        its row is left out. None raises the first.
         """
         self._check_max_pixels()
-        shape = len(paths), int(np.prod(self._image_shape()))
-        rows = np.empty(shape, dtype=np.float32) if out is None else out
+        rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
         animated = []
 
         def load(batch):
@@ -332,10 +331,9 @@ class LazyFiles(LazyRows):
         """Number of threads that load files, which others leave cores for."""
         return effective_n_jobs(self.loader.n_jobs)
 
-    def rows_at(self, indices, out=None):
-        """Rows of some files, in the order of their indices; in the array out, if given."""
-        paths = [self.paths[i] for i in indices]
-        rows, remarks = self.loader._rows(paths, lambda n: None, out=out)
+    def rows_at(self, indices):
+        """Rows of some files, in the order of their indices."""
+        rows, remarks = self.loader._rows([self.paths[i] for i in indices], lambda n: None)
         if remarks and not self.has_warned:  # once, not in each epoch
             self.has_warned = True
             warnings.warn(remarks[0], UserWarning, stacklevel=2)

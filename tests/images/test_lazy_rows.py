@@ -105,7 +105,7 @@ def test_a_fit_loads_files_as_it_goes(files, monkeypatch):
 
 @pytest.mark.parametrize(("n_jobs", "left"), [(None, 2), (2, 1), (8, 1)])
 def test_a_fit_leaves_cores_to_the_threads_that_load(files, monkeypatch, n_jobs, left):
-    """Files are loaded into the window itself; the model shares its work among other cores."""
+    """The model shares its work among the others."""
     monkeypatch.setattr(_lazy, "_FEW_NUMBERS", 10)
     monkeypatch.setattr(_threads._local, "allowed", 3)  # cores, as within one_thread
     seen, step = [], LinearModel.step
@@ -126,7 +126,7 @@ def test_a_fit_leaves_cores_to_the_threads_that_load(files, monkeypatch, n_jobs,
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_windows_hold_the_rows_of_files(files, monkeypatch, weighted):
-    """Where they are loaded in place, and where they are copied."""
+    """With weights and without."""
     monkeypatch.setattr(_blocks, "_WINDOW_BYTES", 8 * 30 * 4)
     loader = ImageLoader((6, 5), "L")
     weight = np.arange(1.0, 41) if weighted else None
