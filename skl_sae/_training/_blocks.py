@@ -135,7 +135,9 @@ class BlockRows:
         # The windows are read by another thread, which must not draw from a generator of ours.
         random = np.random.RandomState(rng.randint(2**31 - 1))
         scale = 1.0 if self.weight is None else self.n_rows / self._total_weight()
-        for rows in _batches(read_ahead(self._windows(random, n_done * batch_size)), batch_size):
+        windows = self._windows(random, n_done * batch_size)
+        windows = read_ahead(windows, self.samples.help_reading)
+        for rows in _batches(windows, batch_size):
             weight = None
             if rows.weight is not None:
                 weight = (scale * rows.weight).astype(np.float32)
@@ -159,7 +161,8 @@ class BlockRows:
         seeds = self._seeds(_FIXED)
         of_window = np.cumsum(self.lengths) // self._n_in_window()
         groups = np.split(np.arange(len(self.blocks)), np.flatnonzero(np.diff(of_window)) + 1)
-        for rows in read_ahead(self._window(blocks, seeds) for blocks in groups):
+        windows = (self._window(blocks, seeds) for blocks in groups)
+        for rows in read_ahead(windows, self.samples.help_reading):
             X = rows.X.astype(np.float32, copy=False)
             yield from ArrayRows(X, rows.weight).parts(n)
 

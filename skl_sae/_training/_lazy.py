@@ -3,7 +3,7 @@
 import math
 import mmap
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +20,8 @@ _BLOCK_BYTES, _LARGEST_CHUNK, _FILES_OF_BLOCK = 2**19, 2**26, 4
 _LARGEST_SUM = 1e38
 # Numbers of a part that is coded at a time: 32 MB in float32.
 _PART = 2**23
+# Seconds until a thread that found nothing to help with looks again.
+_PAUSE = 0.002
 _END = object()
 
 
@@ -88,6 +90,7 @@ class LazySamples:
         self.block_rows = self._rows_of_block()
         # Threads that load samples that are files; 0 for others.
         self.n_threads = getattr(source, "n_threads", 0)
+        self.help_reading = getattr(source, "help_reading", None)
 
     def __len__(self):
         return self.shape[0]
@@ -139,10 +142,12 @@ class LazySamples:
 
     def parts(self, first=0):
         """Samples in order, a few at a time, as arrays of dtype float32 in C order."""
-        return read_ahead(self._part(*part) for part in _part_ranges(self.shape, first))
+        parts = (self._part(*part) for part in _part_ranges(self.shape, first))
+        return read_ahead(parts, self.help_reading)
 
     def _part(self, start, stop):
-        part = check_array(self.read(start, stop), dtype=np.float32, order="C")
+        (rows,) = self.read_blocks([(start, stop)])
+        part = check_array(rows, dtype=np.float32, order="C")
         return part.reshape(len(part), *self.shape[1:])
 
 
@@ -180,11 +185,28 @@ def small_parts_of(X, first):
     return (X[start:stop] for start, stop in _part_ranges(X.shape, first))
 
 
-def read_ahead(items):
-    """Items of an iterator, each made by another thread while the one before is worked on."""
+def read_ahead(items, help_reading=None):
+    """Items of an iterator, each made by another thread while the one before is worked on.
+
+    Parameters
+    ----------
+    items : iterable
+        What is iterated over.
+    help_reading : callable or None, default=None
+        Does a small part of what an item takes, and says whether there was any: the thread that
+        would wait for an item helps to make it. None for items that have no parts.
+    """
     items = iter(items)
     with ThreadPoolExecutor(1) as reader:
         following = reader.submit(next, items, _END)
-        while (item := following.result()) is not _END:
+        while (item := _awaited(following, help_reading)) is not _END:
             following = reader.submit(next, items, _END)
             yield item
+
+
+def _awaited(future, help_reading):
+    """Result of a future, until which this thread helps where it can."""
+    while help_reading is not None and not future.done():
+        if not help_reading():
+            wait([future], timeout=_PAUSE)
+    return future.result()

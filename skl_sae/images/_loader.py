@@ -4,13 +4,15 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import warnings
+from collections import deque
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal, Self
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from PIL import Image, UnidentifiedImageError
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -158,7 +160,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         """Make rows of files that are loaded when they are asked for, by fit and transform.
 
         Memory holds 32 MB of images at a time, however many there are. Each epoch loads them
-        anew in random order, in ``n_jobs`` threads, while the model learns from those before.
+        anew in random order, in ``n_jobs`` threads that leave a core to the model, while it learns
+        from those before, or helps to load where it would wait.
 
         Parameters
         ----------
@@ -196,11 +199,12 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         shape = self._image_shape() if as_images else (int(np.prod(self._image_shape())),)
         return LazyFiles(clone(self), paths, shape)
 
-    def _rows(self, paths, update, errors=None):
+    def _rows(self, paths, update, errors=None, n_jobs=None, pending=None):
         """Return the rows and the texts of warnings; call ``update(n)`` after n more files.
 
         ``errors`` is a dict that takes the error of each file that cannot be read, by its index;
-        its row is left out. None raises the first.
+        its row is left out. None raises the first. ``n_jobs`` is instead of the loader's own.
+        ``pending`` is a deque that gets the tasks, of which other threads may do some.
         """
         self._check_max_pixels()
         rows = np.empty((len(paths), int(np.prod(self._image_shape()))), dtype=np.float32)
@@ -218,10 +222,13 @@ class ImageLoader(TransformerMixin, BaseEstimator):
             rows[batch] /= 255
             update(batch.stop - batch.start)
 
-        batches = gen_batches(len(paths), _FILES_PER_TASK)
-        n_jobs = 1 if _are_tiny(paths) else self.n_jobs
+        tasks = [_OneTask(load, batch) for batch in gen_batches(len(paths), _FILES_PER_TASK)]
+        are_tiny = _are_tiny(paths)
+        if pending is not None and not are_tiny:
+            pending.extend(tasks)
+        n_jobs = 1 if are_tiny else n_jobs or self.n_jobs
         with truncation_refused():
-            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(load)(b) for b in batches)
+            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(task.do)() for task in tasks)
         if errors:
             rows = np.delete(rows, list(errors), axis=0)
         if not animated:
@@ -316,28 +323,78 @@ class ImageLoader(TransformerMixin, BaseEstimator):
 class LazyFiles(LazyRows):
     """Rows of files that are loaded when they are asked for.
 
-    Files are as fast wherever they are: `rows_at` loads those that are asked for, in one go.
+    Files are as fast wherever they are: `rows_at` loads those that are asked for, in one go, and a
+    thread that waits for them may help.
     """
 
     def __init__(self, loader, paths, shape):
         super().__init__(self._read, (len(paths), *shape))
         self.loader, self.paths, self.has_warned = loader, paths, False
+        self.pending = deque()
 
     def _read(self, start, stop):
-        return self.rows_at(range(start, stop))
+        return self._load(self.paths[start:stop])
 
     @property
     def n_threads(self):
-        """Number of threads that load files, which others leave cores for."""
-        return effective_n_jobs(self.loader.n_jobs)
+        """Number of threads by which `rows_at` loads files, but for one that helps.
+
+        That has a core of its own, since it has other work, too.
+        """
+        return max(1, min(effective_n_jobs(self.loader.n_jobs), cpu_count() - 1))
 
     def rows_at(self, indices):
         """Rows of some files, in the order of their indices."""
-        rows, remarks = self.loader._rows([self.paths[i] for i in indices], lambda n: None)
+        try:
+            paths = [self.paths[i] for i in indices]
+            return self._load(paths, n_jobs=self.n_threads, pending=self.pending)
+        finally:
+            self.pending.clear()  # what is done would be kept until a thread has time to help
+
+    def _load(self, paths, **sharing):
+        rows, remarks = self.loader._rows(paths, lambda n: None, **sharing)
         if remarks and not self.has_warned:  # once, not in each epoch
             self.has_warned = True
             warnings.warn(remarks[0], UserWarning, stacklevel=2)
         return rows.reshape(len(rows), *self.shape[1:])
+
+    def help_reading(self):
+        """Load a few of the files that another thread was asked for; return whether there were any.
+
+        They are the last ones, since that thread begins with the first.
+        """
+        try:
+            self.pending.pop().help()
+        except IndexError:
+            return False
+        return True
+
+
+class _OneTask:
+    """A call that is made once, by the thread that comes first."""
+
+    def __init__(self, function, argument):
+        self.function, self.argument = function, argument
+        self.lock, self.is_done = threading.Lock(), False
+
+    def do(self):
+        """Make the call, or wait for the thread that makes it."""
+        with self.lock:
+            self._do_once()
+
+    def help(self):
+        """Make the call unless another thread does; an error is left for `do` to meet."""
+        if self.lock.acquire(blocking=False):
+            try:
+                with contextlib.suppress(Exception):
+                    self._do_once()
+            finally:
+                self.lock.release()
+
+    def _do_once(self):
+        if not self.is_done:
+            self.function(self.argument)
+            self.is_done = True
 
 
 def as_paths(X):

@@ -1,5 +1,8 @@
 """LazyRows, and image files as such."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +11,7 @@ from skl_sae import ImageLoader, ImageLoadError, LazyRows, TopKSparseAutoencoder
 from skl_sae._engine import _threads
 from skl_sae._engine._model import LinearModel
 from skl_sae._training import _blocks, _lazy
+from skl_sae.images import _loader
 
 ROWS = np.arange(60.0).reshape(20, 3)
 
@@ -108,6 +112,7 @@ def test_a_fit_leaves_cores_to_the_threads_that_load(files, monkeypatch, n_jobs,
     """The model shares its work among the others."""
     monkeypatch.setattr(_lazy, "_FEW_NUMBERS", 10)
     monkeypatch.setattr(_threads._local, "allowed", 3)  # cores, as within one_thread
+    monkeypatch.setattr(_loader, "cpu_count", lambda: 3)
     seen, step = [], LinearModel.step
 
     def noted(model, batch, *args):
@@ -122,6 +127,62 @@ def test_a_fit_leaves_cores_to_the_threads_that_load(files, monkeypatch, n_jobs,
     seen.clear()
     sae.fit(loader.transform(files))
     assert set(seen) == {3}
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_thread_that_waits_helps(files, monkeypatch, n_jobs):
+    """The last files are loaded by it, the first by others, and rows are where they belong."""
+    monkeypatch.setattr(_loader, "_TINY_BYTES", 0)
+    monkeypatch.setattr(_loader, "_FILES_PER_TASK", 1)
+    monkeypatch.setattr(_loader, "cpu_count", lambda: 3)
+    loader = ImageLoader((6, 5), "L", n_jobs=n_jobs)
+    rows, threads, read = loader.transform(files), {}, ImageLoader._read
+
+    def slow(loader, path, row):
+        threads.setdefault(path, threading.get_ident())
+        time.sleep(0.01)
+        return read(loader, path, row)
+
+    monkeypatch.setattr(ImageLoader, "_read", slow)
+    samples = _lazy.LazySamples(loader.lazy(files), (40, 30))
+    np.testing.assert_array_equal(np.concatenate(list(samples.parts())), rows)
+    mine = [path for path in files if threads[path] == threading.get_ident()]
+    assert 0 < len(mine) < 40
+    assert mine == files[-len(mine) :]
+    assert not samples.source.pending
+
+
+def test_an_error_that_helping_meets_is_raised_by_the_reader(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(_loader, "_TINY_BYTES", 0)
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(b"nothing")
+    X = ImageLoader((6, 5), "L").lazy([*files, str(damaged)])
+    items = (X.rows_at(indices) for indices in [range(41)])
+    with pytest.raises(ImageLoadError, match="damaged"):
+        list(_lazy.read_ahead(items, X.help_reading))
+    assert not X.pending
+    assert not X.help_reading()
+
+
+def test_a_call_is_made_once():
+    """By whoever comes first, but again after an error."""
+    calls = []
+
+    def failing_first(argument):
+        calls.append(argument)
+        if len(calls) == 1:
+            raise OSError("disk")
+
+    task = _loader._OneTask(failing_first, 3)
+    task.help()
+    task.help()
+    task.do()
+    task.help()
+    assert calls == [3, 3]
+    busy = _loader._OneTask(calls.append, 4)
+    with busy.lock:
+        busy.help()
+    assert calls == [3, 3]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
