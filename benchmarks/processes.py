@@ -2,7 +2,7 @@
 
 Both work on the same photographs, in turns, so that the ratios hold on a noisy machine. Run as
 
-    python benchmarks/processes.py [--rounds 5] [--steps 10] [--cases S1 "S1 members" S3]
+    python benchmarks/processes.py [--rounds 5] [--steps 30] [--cases S1 "S1 members" S3]
 
 AuxK is off, and encoders are untied. What is printed is a Markdown table: besides the time on the
 clock that of cores, which neighbours change less. Where cores are free, two processes take as long
@@ -148,7 +148,7 @@ def work(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     arguments = parser.parse_args()
     if "RANK" in os.environ:

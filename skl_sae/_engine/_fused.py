@@ -45,6 +45,40 @@ def select(preactivations, k, allowed=None, bias=_NO_BIAS):
     return active
 
 
+def merge(found, starts, k):
+    """Select the k largest of each row of what ranks have found, as `select` does.
+
+    Parameters
+    ----------
+    found : ndarray of shape (ranks, 2, E, B, picks), dtype int32
+        Indices within each rank's atoms, and the bits of the values.
+    starts : ndarray of shape (ranks,), dtype int64
+        First atom of each rank.
+    k : int
+        Number of picks of a row.
+    """
+    shape = *found.shape[2:4], k
+    active = ActiveAtoms(np.empty(shape, np.int64), np.empty(shape, np.float32))
+    job = kernels.merge_rows, shape[0] * shape[1], (found, starts, active)
+    kernels.run([job], n_threads_for(found.size))
+    return active
+
+
+def own(active, start, stop):
+    """Active atoms from start to before stop, numbered from 0, and where they stand among all.
+
+    Rows are as wide as the fullest; an index of -1 fills up.
+    """
+    shape = active.values.shape
+    found = ActiveAtoms(np.empty(shape, np.int64), np.empty(shape, np.float32))
+    places, widths = np.empty(shape, np.int64), np.zeros(shape[0] * shape[1], np.int64)
+    job = kernels.own_rows, len(widths), (active, start, stop, found, places, widths)
+    kernels.run([job], n_threads_for(places.size))
+    width = max(1, widths.max(initial=0))
+    found = ActiveAtoms(*(np.ascontiguousarray(part[..., :width]) for part in found))
+    return found, places[..., :width]
+
+
 def largest(preactivations, k, fused):
     """Select the k largest of each row as `select` does, of tensors and as tensors; none negative.
 

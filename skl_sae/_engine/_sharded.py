@@ -158,7 +158,12 @@ class ShardedModel:
         return model
 
     def _exchanged(self, active, k=None, batch=None):
-        """Active atoms of all parts, of shape (ranks, most members, B, picks).
+        """Active atoms of all parts, of shape (ranks, most members, B, picks)."""
+        picks = self._bits_exchanged(active, k, batch)
+        return ActiveAtoms(picks[:, 0].long(), picks[:, 1].view(torch.float32))
+
+    def _bits_exchanged(self, active, k, batch):
+        """Indices and bits of the values of all parts: (ranks, 2, most members, B, picks).
 
         Rows of a batch travel as their sum, by which ranks see that they were given the same.
         """
@@ -179,8 +184,7 @@ class ShardedModel:
                 "Expected the same rows in each batch of all ranks, got different ones. Give an "
                 "augmenter a random_state."
             )
-        picks = gathered[:, :-1].view(-1, *shape)
-        return ActiveAtoms(picks[:, 0].long(), picks[:, 1].view(torch.float32))
+        return gathered[:, :-1].view(-1, *shape)
 
     @property
     def _most_members(self):

@@ -21,6 +21,7 @@ class AtomShards(ShardedModel):
 
     def __init__(self, parameters, **options):
         super().__init__(parameters, **options)
+        self._starts = np.cumsum([0, *self.parts.sizes[:-1]])
         if self.fused:
             self.local.optimizer.add_parts = self._begin_to_add
 
@@ -34,6 +35,10 @@ class AtomShards(ShardedModel):
         """The picks that count, of those that each rank has found among its own atoms."""
         by_threshold = self.parameters.thresholds is not None and k is None
         of_row = k or self.k
+        if self.fused and not by_threshold:
+            found = self._bits_exchanged(active, of_row, batch).contiguous().numpy()
+            merged = _fused.merge(found, self._starts, of_row)
+            return ActiveAtoms(*map(torch.from_numpy, merged))
         active = ActiveAtoms(torch.as_tensor(active[0]) + self.parts.start, active[1])
         found = self._exchanged(active, None if by_threshold else of_row, batch)
         n_members, n_rows = found.values.shape[1:3]
@@ -42,7 +47,8 @@ class AtomShards(ShardedModel):
             part.permute(1, 2, 0, 3).reshape(n_members, n_rows, -1) for part in found
         )
         if not by_threshold:
-            chosen = self._largest(values, of_row)
+            largest, places = values.topk(of_row, sorted=False)
+            chosen = ActiveAtoms(places, largest)
         elif batch is None:
             fullest = values.sort(dim=2, descending=True)
             chosen = ActiveAtoms(fullest.indices, fullest.values)
@@ -51,18 +57,16 @@ class AtomShards(ShardedModel):
             chosen = batch_top_k(values, self.k, batch.weight)
         return ActiveAtoms(indices.gather(2, chosen.indices), chosen.values)
 
-    def _largest(self, values, k):
-        if self.fused:
-            return ActiveAtoms(*map(torch.from_numpy, _fused.select(values.numpy(), k)))
-        largest, places = values.topk(k, sorted=False)
-        return ActiveAtoms(places, largest)
-
     def _own(self, active, filler=-1):
         """The picks of atoms that are kept here, those of a row first, and then the filler.
 
         A filler of -1 is passed over by compiled loops; where Adam is to move atoms that were
         picked before it stands for the last atom, which comes to no harm.
         """
+        if self.fused:
+            arrays = ActiveAtoms(*(part.numpy() for part in active))
+            own, places = _fused.own(arrays, self.parts.start, self.parts.stop)
+            return Own(ActiveAtoms(*map(torch.from_numpy, own)), torch.from_numpy(places))
         indices, values = active
         is_own = (indices >= self.parts.start) & (indices < self.parts.stop) & (values != 0)
         width = max(1, int(is_own.sum(2).max()))
@@ -123,7 +127,8 @@ class AtomShards(ShardedModel):
         else:
             weight = 1 if batch.weight is None else batch.weight
             loss = float((weight * squares).double().sum()) / residual.numel()
-        return loss, self.combine(residual + batch.rows)
+        out = self.local.workspace.get("reconstruction", tuple(residual.shape))
+        return loss, self.combine(torch.add(residual, batch.rows, out=out))
 
     def _result(self, sums, centers):
         """Gradients, with the encoder's part of the centres' summed over ranks."""

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from . import _one_machine
+
 # Seconds in which ranks that live tell so, after one of them was lost; and in which the only other
 # one tells why it left, which it does before its connections close.
 _ANSWERED, _TOLD = 5, 0.5
@@ -105,7 +107,7 @@ class Collective:
         # What is written there can be read when connections are closed.
         store = dist.distributed_c10d._get_default_store()
         self._store = dist.PrefixStore(f"skl_sae/{number}", store)
-        self._group = None
+        self._group = self._one_machine = None
 
     def join(self):
         """Wait for all ranks, and connect with them."""
@@ -113,9 +115,12 @@ class Collective:
         with self._naming_the_lost():
             dist.barrier()  # notices a rank that has ended, which `new_group` would wait for
             self._group = dist.new_group(backend="cpu:gloo,cuda:nccl" if has_gpus else "gloo")
+            self._one_machine = _one_machine.connected(self.rank, self.all_of)
 
     def leave(self):
         """Close the connections; whoever waits for this rank fails then."""
+        if self._one_machine is not None:
+            self._one_machine.leave()
         group, self._group = self._group, None
         if group is not None:
             # The connections close with the last reference to the group.
@@ -124,8 +129,15 @@ class Collective:
 
     # --- What is told ---
 
+    def _passes_memory(self, tensor):
+        """Whether ranks share memory that has room for a tensor, of one size on all of them."""
+        return self._one_machine is not None and self._one_machine.takes(tensor)
+
     def gather(self, tensor):
         """Tensors of all ranks, of one shape, side by side: (ranks, ...)."""
+        if self._passes_memory(tensor):
+            with self._naming_the_lost():
+                return self._one_machine.gather(tensor)
         gathered = tensor.new_empty(self.size, *tensor.shape)
         with self._naming_the_lost():
             dist.all_gather(list(gathered.unbind(0)), tensor.contiguous(), group=self._group)
@@ -133,17 +145,19 @@ class Collective:
 
     def add(self, tensor):
         """Sum of all ranks' tensors, in place."""
-        with self._naming_the_lost():
-            dist.all_reduce(tensor, group=self._group)
+        self.begin_to_add(tensor)()
 
     def begin_to_add(self, tensor):
         """Begin to sum all ranks' tensors in place; what waits until that is done."""
         with self._naming_the_lost():
-            work = dist.all_reduce(tensor, group=self._group, async_op=True)
+            if self._passes_memory(tensor):
+                await_sum = self._one_machine.begin_to_add(tensor)
+            else:
+                await_sum = dist.all_reduce(tensor, group=self._group, async_op=True).wait
 
         def wait():
             with self._naming_the_lost():
-                work.wait()
+                await_sum()
 
         return wait
 
@@ -168,11 +182,16 @@ class Collective:
             dist.broadcast_object_list(values, src=0, group=self._group)
         return values[0]
 
+    def all_of(self, value):
+        """The values that all ranks have, in their order."""
+        values = [None] * self.size
+        with self._naming_the_lost():
+            dist.all_gather_object(values, value, group=self._group)
+        return values
+
     def check_alike(self, facts):
         """Raise a ValueError on all ranks if any has other facts: a dict, with the same names."""
-        of_all = [None] * self.size
-        with self._naming_the_lost():
-            dist.all_gather_object(of_all, facts, group=self._group)
+        of_all = self.all_of(facts)
         for rank, other in enumerate(of_all):
             for name, value in of_all[0].items():
                 if other[name] != value:

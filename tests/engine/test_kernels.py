@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skl_sae._engine import kernels
+from skl_sae._engine import _fused, kernels
 from skl_sae._engine._parameters import ActiveAtoms
 from skl_sae._engine.kernels._parcels import Clock
 
@@ -60,6 +60,51 @@ def test_selection_sees_every_number(n_values):
     np.testing.assert_array_equal(np.sort(active.values[0, 0])[::-1], expected)
     at = active.indices[0, 0][active.values[0, 0] > 0]
     assert len(set(at)) == len(at)
+
+
+def found_by_ranks(values, k, starts):
+    """The picks of ranks from the atoms where they start, in the bits of a message."""
+    found = np.zeros((len(starts), 2, *values.shape[:2], k), np.int32)
+    for message, start, stop in zip(found, starts, [*starts[1:], None], strict=True):
+        part = np.ascontiguousarray(values[..., start:stop])
+        width = min(k, part.shape[2])
+        indices, largest = selected(part, width, np.ones(part.shape[::2], bool))
+        message[0, ..., :width], message[1, ..., :width] = indices, largest.view(np.int32)
+    return found
+
+
+@pytest.mark.parametrize("shift", [0, -2, -9], ids=["many", "few", "none"])
+def test_merging_what_ranks_select_selects_from_all(shift):
+    """One of the ranks has fewer atoms than picks."""
+    values, starts = drawn(*SHAPE) + np.float32(shift), np.array([0, 30, 95])
+    got = _fused.merge(found_by_ranks(values, 7, starts), starts, 7)
+    expected = selected(values, 7, np.ones((2, 100), bool))
+    np.testing.assert_array_equal(codes_of(got), codes_of(expected))
+
+
+def test_merging_takes_the_first_of_equal_picks_and_does_not_hide_nan():
+    values, starts = np.ones((1, 2, 40), np.float32), np.array([0, 20])
+    values[0, 1, 25] = np.nan
+    got = _fused.merge(found_by_ranks(values, 5, starts), starts, 5)
+    assert (got.indices[0, 0] < 20).all()
+    assert np.isnan(got.values[0, 1]).all()
+
+
+@pytest.mark.parametrize("bounds", [(0, 50), (50, 100), (97, 100)])
+def test_own_picks_come_first_and_know_their_places(bounds):
+    active = selected(drawn(*SHAPE), 7, np.ones((2, 100), bool))
+    active.values[0, 0, 3:], active.values[1] = 0, 0
+    own, places = _fused.own(active, *bounds)
+    is_own = (active.indices >= bounds[0]) & (active.indices < bounds[1]) & (active.values != 0)
+    assert own.values.shape[2] == max(1, is_own.sum(2).max())
+    for at in np.ndindex(2, 6):
+        n = is_own[at].sum()
+        np.testing.assert_array_equal(places[at][:n], np.flatnonzero(is_own[at]))
+        np.testing.assert_array_equal(
+            own.indices[at][:n], active.indices[at][is_own[at]] - bounds[0]
+        )
+        np.testing.assert_array_equal(own.values[at][:n], active.values[at][is_own[at]])
+        assert (own.indices[at][n:] == -1).all() and not own.values[at][n:].any()
 
 
 def test_selection_of_none_touches_nothing():

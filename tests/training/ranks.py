@@ -28,7 +28,7 @@ from skl_sae._engine._parts import Parts
 from skl_sae._engine._sharded_atoms import AtomShards
 from skl_sae._engine._spread import spread_model
 from skl_sae._engine.init._start import Code, initial_parameters
-from skl_sae._training import _collective, _lazy
+from skl_sae._training import _collective, _lazy, _one_machine
 from skl_sae.datasets import load_photographs
 
 # A random start, since gradients at one of principal directions are little but rounding, which Adam
@@ -152,6 +152,9 @@ def task_fits(folder):
         keep(folder, f"{name}, file", fitted_to_file(settings))
     keep(folder, "any seed", fitted({"random_state": None}))
     keep(folder, "untied, again", fitted(ATOMS["untied"]))
+    with mock.patch.object(_one_machine, "_FOLDER", "none"):
+        for name in ("untied", "consistency"):
+            keep(folder, f"{name}, by connections", fitted((ATOMS | MEMBERS)[name]))
     if dist.get_rank() == 0:  # one that nobody shares would wait for ever
         with ThreadPoolExecutor() as pool:
             pool.submit(fitted, ATOMS["few atoms"]).result()

@@ -133,6 +133,12 @@ def test_the_same_ranks_give_the_same_bits(shared):
     assert_same(of_ranks(shared, "untied"), of_ranks(shared, "untied, again"))
 
 
+@pytest.mark.parametrize("name", ["untied", "consistency"])
+def test_shared_memory_gives_the_bits_of_connections(shared, name):
+    """Two ranks' sums are the same in either order."""
+    assert_same(of_ranks(shared, name), of_ranks(shared, f"{name}, by connections"))
+
+
 @pytest.mark.parametrize("name", ["members", "untied"])
 def test_rows_may_be_read_when_they_are_asked_for(shared, name):
     got, wanted = of_ranks(shared, f"{name}, file"), ranks.fitted_to_file(ranks.RESUMED[name])

@@ -22,6 +22,8 @@ _MODULES = {
     "gather_picks": "_gather",
     "sort_picks": "_gather",
     "correct_rows": "_layers",
+    "merge_rows": "_merge",
+    "own_rows": "_merge",
     "select_rows": "_top_k",
     "n_ranges": "_ranges",
     "run": "_ranges",

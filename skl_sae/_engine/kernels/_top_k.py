@@ -19,16 +19,15 @@ _INFINITY = np.int32(0x7F800000)
 def _kth_largest(keys, k):
     """The k-th largest of some integers, none negative; 0 where fewer than k are positive.
 
-    From the highest bit on, a bit is set if k of them are still as large. Those that are smaller
-    are counted by the sign of a difference: n operations a bit, of which vectors do many at once.
+    From the highest bit on, a bit is set if k of them are still as large: n comparisons a bit, of
+    which vectors do many at once if the count has as many bits as what is compared.
     """
-    found = np.int32(0)
+    found, n = np.int32(0), len(keys)
     for bit in range(30, -1, -1):
-        trial, n_smaller = np.int32(found | (np.int32(1) << bit)), np.uint32(0)
-        for key in keys:
-            is_smaller = np.uint32(np.int32(key - trial)) >> np.uint32(31)
-            n_smaller = np.uint32(n_smaller + is_smaller)
-        if len(keys) - n_smaller >= k:
+        trial, n_smaller = np.int32(found | (np.int32(1) << bit)), np.int32(0)
+        for i in range(n):
+            n_smaller = np.int32(n_smaller + np.int32(keys[i] < trial))
+        if n - n_smaller >= k:
             found = trial
     return found
 
@@ -64,7 +63,7 @@ def _collect(row, allowed, maxima, bound, keys, places):
 
 
 @compiled
-def _keep_largest(keys, places, values, indices):
+def keep_largest(keys, places, values, indices):
     """Fill in the largest of some keys; 0 where there are too few."""
     n, k = len(keys), len(values)
     least = _kth_largest(keys, k) if n > k else np.int32(0)
@@ -100,7 +99,7 @@ def select_in_row(row, allowed, values, indices, scratch):
     largest = _group_maxima(row, allowed, maxima)
     bound = max(np.int32(1), _kth_largest(maxima, k))
     n = _collect(row, allowed, maxima, bound, keys, places)
-    _keep_largest(keys[:n], places[:n], values.view(np.int32), indices)
+    keep_largest(keys[:n], places[:n], values.view(np.int32), indices)
     if largest > _INFINITY:
         for pick in range(k):
             values[pick] = np.nan
