@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test tests test-all test-portable test-versions benchmark docs dist check-release clean
+.PHONY: demo test tests tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing. The version
 # stands in __init__.py.
@@ -35,11 +35,19 @@ test: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	$(MAKE) --jobs 2 tests docs
+	$(MAKE) --jobs 3 tests-fits tests-rest docs
 
-# Most tests use one core, and so do most examples of the site.
-tests: .venv/installed-docs
-	$(BIN)/python -m pytest
+# Most tests use one core, and so do most examples of the site: three jobs keep two cores busy to
+# the end.
+FITS := tests/engine tests/training tests/autoencoders
+
+tests: tests-fits tests-rest
+
+tests-fits: .venv/installed-docs
+	$(BIN)/python -m pytest $(FITS)
+
+tests-rest: .venv/installed-docs
+	$(BIN)/python -m pytest $(FITS:%=--ignore=%)
 	$(BIN)/python tests/check_wheel.py
 
 test-all: test .venv/installed-cluster

@@ -1,10 +1,11 @@
 """Layers of the encoder: held-out error, and time to fit and to code.
 
     python benchmarks/depth.py [--seeds 3] [--sets digits mnist photographs] [--rows 2000]
-        [--layers 1 2 3 4] [--hidden 64] [--omp]
+        [--layers 1 2 3 4] [--sparsity batch_topk] [--hidden 64] [--omp]
 
 Rows and atoms are those of `quality.py`. FVU is divided by that of PCA with k components, in one
-pass and with values fitted anew (refit). Codes are made in turn by all models and by pursuit
+pass and with values fitted anew (refit); beside that is the mean number of active atoms, as a
+multiple of k. Codes are made in turn by all models and by pursuit
 (`TopKSparseAutoencoder`'s), and times are the least of several, so that their ratios hold on a
 machine that does other work, too. With --hidden, three layers before a decoder with hidden layers
 of these sizes, by its linear part alone and by the whole; with --omp, atoms adapted to pursuit.
@@ -43,20 +44,22 @@ def seconds(function, X):
     return time.perf_counter() - start
 
 
-def report_layers(data, of_pca, layers, n_seeds):
+def report_layers(data, of_pca, layers, n_seeds, sparsity):
     """FVU in one pass and refitted, seconds to fit, and to code by each number of layers."""
     figures = {n: [] for n in layers}
     for seed in range(n_seeds):
-        models = {n: make(data, seed, n_encoder_layers=n) for n in layers}
+        models = {n: make(data, seed, n_encoder_layers=n, sparsity=sparsity) for n in layers}
         fits = {n: seconds(model.fit, data.train) for n, model in models.items()}
         times = coding_times(data, models)
         for n, model in models.items():
             errors = error(model, data), error(model.set_params(refit=True), data)
-            figures[n].append([*(e / of_pca for e in errors), fits[n], times[n]])
-    print("| layers | one pass | refit | fit, s | codes, us a row |")
-    print("|---|---|---|---|---|")
+            n_active = model.transform(data.test).nnz / len(data.test) / data.k
+            figures[n].append([*(e / of_pca for e in errors), n_active, fits[n], times[n]])
+    print("| layers | one pass | refit | active / k | fit, s | codes, us a row |")
+    print("|---|---|---|---|---|---|")
     for n, rows in figures.items():
-        print("| {} | {:.3f} | {:.3f} | {:.1f} | {:.0f} |".format(n, *np.mean(rows, axis=0)))
+        row = "| {} | {:.3f} | {:.3f} | {:.3f} | {:.1f} | {:.0f} |"
+        print(row.format(n, *np.mean(rows, axis=0)))
     print(f"\nPursuit with the atoms of the last: {times['omp']:.0f} us a row.", flush=True)
 
 
@@ -99,6 +102,7 @@ def main():
     )
     parser.add_argument("--rows", type=int, help="number of rows to learn, if not all")
     parser.add_argument("--layers", nargs="*", type=int, default=[1, 2, 3, 4])
+    parser.add_argument("--sparsity", choices=["topk", "batch_topk"], default="topk")
     parser.add_argument("--hidden", nargs="+", type=int, default=[])
     parser.add_argument("--omp", action="store_true")
     options = parser.parse_args()
@@ -109,7 +113,7 @@ def main():
         of_pca = error(PCA(data.k, random_state=0).fit(data.train), data)
         print(f"\n**{name}**: {data.n_components} atoms, k {data.k}, FVU / PCA's\n", flush=True)
         if options.layers:
-            report_layers(data, of_pca, options.layers, options.seeds)
+            report_layers(data, of_pca, options.layers, options.seeds, options.sparsity)
         if options.hidden:
             report_hidden(data, of_pca, tuple(options.hidden), options.seeds)
         if options.omp:

@@ -59,7 +59,7 @@ def test_sparsity_is_measured(images):
 def test_layers_are_measured(images, capsys):
     import depth
 
-    depth.report_layers(few(images), 1.0, [1, 2], 1)
+    depth.report_layers(few(images), 1.0, [1, 2], 1, "batch_topk")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| 1", "| 2"]
     errors = [float(line.split(" | ")[1]) for line in lines[2:4]]

@@ -4,6 +4,7 @@ Shapes: one member of H atoms over D features, batches of B rows, L layers after
 member is the first axis of arrays that `LinearModel` has too.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from ._adam import DenseAdam
 from ._model import SILENT, LinearModel
 from ._objective import decode_onto, mean_square
 from ._parameters import ActiveAtoms, Gradients, StepResult
-from ._sparsity import dense_codes, top_k
+from ._sparsity import above, batch_top_k, dense_codes, fitting_threshold, top_k
 from ._threads import add_products, gram_of, product, without_autograd
 
 # Part of the residual's products with the atoms by which the layers of a new model correct.
@@ -67,9 +68,10 @@ class DeepModel(LinearModel):
         z_0 = TopK(ReLU(s_0 * D (x - b) + c_0), k)
         z_l = TopK(ReLU(z_{l-1} + s_l * D (x - D' z_{l-1} - b) + c_l), k)
 
-    and the reconstruction is ``D' z_L + b``: LISTA with top-k in place of the shrinkage (Gregor
-    and LeCun, "Learning fast approximations of sparse coding", 2010), its weights tied to the
-    atoms but for their scales (as in Liu, Chen, Wang and Yin, "ALISTA", 2019).
+    and the reconstruction is ``D' z_L + b``. With a threshold, the last code keeps what reaches it
+    instead, in training the k B largest answers of a batch. This is LISTA with top-k in place of
+    the shrinkage (Gregor and LeCun, "Learning fast approximations of sparse coding", 2010), its
+    weights tied to the atoms but for their scales (as in Liu, Chen, Wang and Yin, "ALISTA", 2019).
 
     Parameters
     ----------
@@ -97,16 +99,36 @@ class DeepModel(LinearModel):
     @without_autograd
     def encode(self, rows):
         """Active atoms of rows (B, D)."""
-        centred = rows - self.parameters.centers[0]
+        centred, thresholds = rows - self.parameters.centers[0], self.parameters.thresholds
+        if thresholds is not None:
+            return above(self._last_answers(centred)[None], thresholds)
+        return self._coded(centred, len(self.parameters.scales))
+
+    @without_autograd
+    def fit_thresholds(self, rows, k=None):
+        """Make the threshold such that rows have k active atoms on average, by default self.k."""
+        answers = self._last_answers(rows - self.parameters.centers[0]).clamp_(min=0)
+        self.parameters.thresholds.copy_(fitting_threshold(answers, k or self.k))
+
+    def _last_answers(self, centred):
+        """Answers (B, H) of the last layer, from which it selects."""
+        p = self.parameters
+        before = self._coded(centred, len(p.scales) - 1)
+        products = product(self.less(centred, before), p.decoder[0].T)
+        return _answers(before, products, p.scales[-1], p.correction_biases[-1])
+
+    def _coded(self, centred, n_layers):
+        """Active atoms of centred rows by the first layers, each of which selects k of a row."""
         if self.fused:
-            return self._encode_fused(centred)
-        *_, last = self.layers(centred)
+            return self._coded_fused(centred, n_layers)
+        *_, last = itertools.islice(self.layers(centred), n_layers)
         return last.active
 
-    def _encode_fused(self, centred):
-        """Active atoms of centred rows, by compiled loops; `layers` is the reference."""
+    def _coded_fused(self, centred, n_layers):
+        """The same by compiled loops; `layers` is the reference."""
         p = self.parameters
-        scales, biases = p.scales.numpy(), torch.cat([p.bias, p.correction_biases]).numpy()
+        biases = torch.cat([p.bias, p.correction_biases])
+        scales, biases = (array[:n_layers].numpy() for array in (p.scales, biases))
         shape = 1, len(centred), self.k
         active = ActiveAtoms(torch.zeros(shape, dtype=torch.long), torch.zeros(shape))
         arrays = ActiveAtoms(*(part.numpy() for part in active))
@@ -121,22 +143,29 @@ class DeepModel(LinearModel):
             _fused.correct(products.numpy(), _NO_PRODUCTS, layer, arrays)
         return active
 
-    def layers(self, centred):
-        """The layers, as they see centred rows (B, D), from the first on."""
+    def layers(self, centred, budget=None):
+        """The layers, as they see centred rows (B, D), from the first on.
+
+        Of a model with a threshold, the last selects by that, or in training by the budget.
+        """
         p = self.parameters
         first = product(centred, p.decoder[0].T)
         layer = Layer(centred, first, self._largest(torch.addcmul(p.bias[0], first, p.scales[0])))
         yield layer
-        for scales, bias in zip(p.scales[1:], p.correction_biases, strict=True):
+        for i, (scales, bias) in enumerate(zip(p.scales[1:], p.correction_biases, strict=True), 2):
             if self.gram is None:
                 left = self.less(centred, layer.active)
                 products = product(left, p.decoder[0].T)
             else:
                 left, products = None, self.less(first, layer.active, self.gram[None])
-            answers = torch.addcmul(bias, products, scales)
-            answers.scatter_add_(1, layer.active.indices[0], layer.active.values[0])
-            layer = Layer(left, products, self._largest(answers))
+            answers = _answers(layer.active, products, scales, bias)
+            is_last = i == len(p.scales) and p.thresholds is not None
+            select = budget or self._above if is_last else self._largest
+            layer = Layer(left, products, select(answers))
             yield layer
+
+    def _above(self, answers):
+        return above(answers[None], self.parameters.thresholds)
 
     def _largest(self, answers):
         """The k largest of answers (B, H), none negative."""
@@ -166,19 +195,25 @@ class DeepModel(LinearModel):
 
     @without_autograd
     def gradients(self, batch, objective):
-        """Loss, reconstruction and gradients of a batch; of the objective nothing is used.
+        """Loss, reconstruction and gradients of a batch; AuxK and consistency are not used.
 
         The loss is the squared error of the last code; in the gradients those of the codes before
         have a part.
         """
         centred = batch.rows - self.parameters.centers[0]
-        layers = [*self.layers(centred)]
+
+        def budget(answers):
+            active = batch_top_k(answers[None], self.k, batch.weight)
+            return active._replace(values=active.values.clamp_(min=0))
+
+        layers = [*self.layers(centred, budget)]
         residual = self.less(centred, layers[-1].active).neg_()
         slope = 2 / batch.rows.numel()
         if batch.weight is not None:
             slope = slope * batch.weight[0, :, None]
         gradients = _gradients(self.parameters, layers, residual, slope)
         self._count_firing(layers[-1].active, batch.weight)
+        self.move_thresholds(layers[-1].active, objective.dead_after)
         loss = mean_square(residual[None], batch.weight)
         return StepResult(loss, residual + batch.rows), gradients
 
@@ -192,6 +227,12 @@ class Layer(NamedTuple):
     left: torch.Tensor | None  # (B, D), what it sees; None where only products are needed
     products: torch.Tensor  # (B, H), of that with the atoms
     active: ActiveAtoms
+
+
+def _answers(before, products, scales, bias):
+    """The code before, corrected by products (B, H) of what it leaves, for a layer to select."""
+    answers = torch.addcmul(bias, products, scales)
+    return answers.scatter_add_(1, before.indices[0], before.values[0])
 
 
 def _gradients(parameters, layers, residual, slope):
@@ -210,6 +251,7 @@ def _gradients(parameters, layers, residual, slope):
     """
     p, atoms = parameters, parameters.decoder[0]
     sums = p.map(torch.zeros_like)
+    sums.thresholds = None  # which follow the answers instead
     weights, rows = [], []  # whose products are the gradient of the atoms
     of_rows = torch.zeros_like(residual)  # gradient at the centred rows
     at_residual, at_next = slope * residual, 0

@@ -119,7 +119,7 @@ def _n_corrections(value, config):
 
     An optimizer goes on with as many as the parameters ask for; a fit begins with none.
     """
-    fitting = config["shape"][0] == 1 and config["tied"] and not config["thresholds"]
+    fitting = config["shape"][0] == 1 and config["tied"] and config["thresholds"] != "atoms"
     n_asked = config["parameters"].get("n_encoder_layers")
     may_differ = value == 0 if "stage" in config else config["optimizer"] is None
     return whole(value, 0) and fitting and (may_differ or n_asked == value + 1)

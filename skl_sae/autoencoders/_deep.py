@@ -69,12 +69,17 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
     activation : {"relu"}, default="relu"
         Activation function of these hidden layers.
     k : int, float or None, default=None
-        Maximum number of active atoms per sample. A float in (0, 1) is a fraction of n_components.
-        None is 5 % of n_components, but at most half the number of features. The result is at
-        least 1.
+        Maximum number of active atoms per sample; with sparsity="batch_topk" their mean. A float in
+        (0, 1) is a fraction of n_components. None is 5 % of n_components, but at most half the
+        number of features. The result is at least 1.
     init : {"pca", "orthogonal", "random"} or array-like, default="pca"
         Initial atoms, as those of :class:`TopKSparseAutoencoder`. An array has shape
         (n_components, n_features); its rows are scaled to unit norm.
+    sparsity : {"topk", "batch_topk"}, default="topk"
+        How the last layer selects. "topk": the k largest answers of each sample, as all other
+        layers do. "batch_topk": in training, the k * batch_size largest answers of a batch are
+        kept, so that complex samples get more than simple ones, and k on average; after it a
+        threshold decides, such that new samples have k on average, as held-out samples tell.
     transform_algorithm : {"topk", "omp"}, default="topk"
         Algorithm that computes the codes of fitted atoms. "topk": the encoder, in one pass through
         its layers. "omp": orthogonal matching pursuit, to which fit adapts the atoms at its end;
@@ -88,8 +93,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Largest learning rate of Adam. In each half of fit it is reached linearly over the first
         tenth of the steps and then decays linearly to 0; in partial_fit it is constant. "auto" is
         15 / n_features ** 1.5, at most 0.01, and in the second half of fit up to 16 times as
-        much, at most 0.02: the factor falls where there are fewer samples than features, and is
-        halved by each layer after the third.
+        much (8 times with sparsity="batch_topk"), at most 0.02: the factor falls where there are
+        fewer samples than features, and is halved by each layer after the third.
     batch_size : int, default=32
         Number of samples per mini-batch.
     max_iter : int, default=30
@@ -158,8 +163,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         The best of them.
     n_iter_ : int
         Number of epochs run; under partial_fit, of calls.
-    activation_thresholds_ : None
-        As no threshold decides.
+    activation_thresholds_ : ndarray of shape (1,), float32, or None
+        Smallest activation of the last layer that counts, with sparsity="batch_topk".
     n_components_ : int
         Resolved number of atoms.
     k_ : int
@@ -232,6 +237,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         **TrainedSparseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "n_encoder_layers": [Interval(Integral, 1, None, closed="left")],
+        "sparsity": [StrOptions({"topk", "batch_topk"})],
         "decoder_hidden_layer_sizes": [tuple, list],
         "activation": [StrOptions({"relu"})],
     }
@@ -245,6 +251,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         activation: Literal["relu"] = "relu",
         k: int | float | None = None,
         init: Literal["pca", "orthogonal", "random"] | ArrayLike = "pca",
+        sparsity: Literal["topk", "batch_topk"] = "topk",
         transform_algorithm: Literal["topk", "omp"] = "topk",
         transform_tol: float | None = None,
         refit: bool = False,
@@ -271,6 +278,7 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         self.activation = activation
         self.k = k
         self.init = init
+        self.sparsity = sparsity
         self.transform_algorithm = transform_algorithm
         self.transform_tol = transform_tol
         self.refit = refit
@@ -384,7 +392,9 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         if has_layers:
             return [(self._architecture(), settings)]
         n_linear = math.ceil(_LINEAR * self.max_iter)
-        linear = settings | {"max_iter": n_linear, "transform_algorithm": "topk"}
+        # Top-k chooses for all layers but the last, whose code alone a threshold suits.
+        of_all_but_last = {"transform_algorithm": "topk", "sparsity": "topk"}
+        linear = settings | {"max_iter": n_linear} | of_all_but_last
         return [(FlatArchitecture(), linear), (self._architecture(), settings)]
 
     def _trainer_of(self, stage, given, before):

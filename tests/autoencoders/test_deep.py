@@ -48,7 +48,10 @@ def code_of(row, sae):
     code = largest(sae.encoder_ @ row + sae.encoder_bias_)
     for scales, bias in zip(sae.encoder_scales_[1:], sae.correction_biases_, strict=True):
         products = sae.components_ @ (row - sae.components_.T @ code)
-        code = largest(code + scales * products + bias)
+        answers = code + scales * products + bias
+        code = largest(answers)
+    if sae.activation_thresholds_ is not None:
+        return np.where(answers >= sae.activation_thresholds_[0], answers, 0)
     return code
 
 
@@ -147,6 +150,33 @@ def test_one_layer_is_the_linear_encoder(digits):
     )
 
 
+def test_a_threshold_selects_in_the_last_layer(digits):
+    """New samples have k on average, though not each; and no more is left than by k of each."""
+    X = np.random.default_rng(0).permutation(digits)
+    sae = make(sparsity="batch_topk", max_iter=10).fit(X[:800])
+    codes = sae.transform(X[800:])
+    np.testing.assert_allclose(
+        codes[:5].toarray(), [code_of(row, sae) for row in X[800:805]], atol=1e-3
+    )
+    counts = codes.getnnz(axis=1)
+    assert counts.mean() == pytest.approx(6, rel=0.15)
+    assert counts.min() < 6 < counts.max()
+    assert sae.activation_thresholds_.shape == (1,)
+    assert errors(sae, X[800:]).sum() < errors(make(max_iter=10).fit(X[:800]), X[800:]).sum()
+    in_other_units = make(sparsity="batch_topk", max_iter=10).fit(256 * X[:800])
+    np.testing.assert_allclose(
+        in_other_units.activation_thresholds_, 256 * sae.activation_thresholds_, rtol=1e-3
+    )
+
+
+def test_one_layer_with_a_threshold_is_linear(digits):
+    parameters = {"n_components": 64, "k": 6, "sparsity": "batch_topk", "random_state": 0}
+    one = make(n_encoder_layers=1, sparsity="batch_topk").fit(digits[:300])
+    linear = TopKSparseAutoencoder(**parameters, tied=True, max_iter=6).fit(digits[:300])
+    assert one.score(digits) == pytest.approx(linear.score(digits), abs=0.02)
+    assert one.activation_thresholds_.shape == (1,)
+
+
 def test_same_seed_same_bits(digits):
     X = digits[:300]
     one, other, another = (make(random_state=seed).fit(X) for seed in (0, 0, 1))
@@ -185,6 +215,7 @@ def test_partial_fit_that_fails_leaves_all_as_it_was(digits, fitted):
 @pytest.mark.parametrize("parameters", [
     {}, {"n_encoder_layers": 1}, {"early_stopping": True}, {"transform_algorithm": "omp"},
     {"refit": True, "init": "random"}, {"augmenter": ImageAugmenter((8, 8), n_copies=1)},
+    {"sparsity": "batch_topk"}, {"sparsity": "batch_topk", "refit": True, "early_stopping": True},
 ], ids=str)  # fmt: skip
 def test_files(digits, parameters, tmp_path):
     X = digits[:200]
@@ -197,9 +228,10 @@ def test_files(digits, parameters, tmp_path):
 
 
 @pytest.mark.parametrize("n_layers", [1, 3])
-def test_training_goes_on_from_a_file_to_the_same_bits(digits, tmp_path, n_layers):
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk"])
+def test_training_goes_on_from_a_file_to_the_same_bits(digits, tmp_path, n_layers, sparsity):
     X, path = digits[:200], tmp_path / "model.safetensors"
-    sae = make(max_iter=3, n_encoder_layers=n_layers).fit(X)
+    sae = make(max_iter=3, n_encoder_layers=n_layers, sparsity=sparsity).fit(X)
     sae.partial_fit(X)
     sae.save(path, optimizer=True)
     loaded = DeepTopKSparseAutoencoder.load(path)
@@ -284,8 +316,9 @@ def test_values_fitted_anew_and_pursuit(digits, fitted):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30])
-def test_few_rows(digits, n):
-    sae = make(n_components=16, k=2).fit(digits[:n])
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk"])
+def test_few_rows(digits, n, sparsity):
+    sae = make(n_components=16, k=2, sparsity=sparsity).fit(digits[:n])
     assert sae.encoder_scales_.shape == (3, 16)
     assert np.isfinite(sae.inverse_transform(sae.transform(digits))).all()
 

@@ -13,7 +13,7 @@ H, D, K = 24, 10, 4
 NAMES = "decoder", "bias", "centers", "scales", "correction_biases"
 
 
-def parameters(n_corrections=2, seed=0):
+def parameters(n_corrections=2, seed=0, threshold=None):
     rng = np.random.default_rng(seed)
     atoms = rng.standard_normal((1, H, D)).astype(np.float32)
     atoms /= np.linalg.norm(atoms, axis=2, keepdims=True)
@@ -26,6 +26,8 @@ def parameters(n_corrections=2, seed=0):
     deep = unrolled(linear, n_corrections)
     deep.scales = near(deep.scales)
     deep.correction_biases = near(deep.correction_biases)
+    if threshold is not None:
+        deep.thresholds = np.array([threshold], np.float32)
     return deep
 
 
@@ -57,15 +59,17 @@ def code_of(row, p):
     atoms = p.decoder[0]
     code = largest(p.scales[0] * (atoms @ row) + p.bias[0])
     for scales, bias in zip(p.scales[1:], p.correction_biases, strict=True):
-        code = largest(code + scales * (atoms @ (row - atoms.T @ code)) + bias)
-    return code
+        answers = code + scales * (atoms @ (row - atoms.T @ code)) + bias
+        code = largest(answers)
+    return code if p.thresholds is None else np.where(answers >= p.thresholds[0], answers, 0)
 
 
+@pytest.mark.parametrize("threshold", [None, 0.5])
 @pytest.mark.parametrize("n_rows", [0, 1000], ids=["residuals", "products of all atoms"])
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("n_corrections", [1, 2, 4])
-def test_code_is_that_of_the_equations(n_corrections, fused, n_rows):
-    p, X = parameters(n_corrections), rows()
+def test_code_is_that_of_the_equations(n_corrections, fused, n_rows, threshold):
+    p, X = parameters(n_corrections, threshold=threshold), rows()
     model = DeepModel(p.copy(), k=K, fused=fused)
     model.expect(n_rows)
     assert (model.gram is None) == (n_rows == 0)
@@ -91,14 +95,43 @@ def test_compiled_loops_give_the_code_of_torch(n_rows):
     assert set(counts) == set(range(K + 1))
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_threshold_is_fitted_to_what_the_last_layer_answers(fused):
+    model, X = DeepModel(parameters(threshold=9), k=K, fused=fused), rows(200)
+    for k in (None, 2.5):
+        model.fit_thresholds(X, k)
+        assert (dense(model.encode(X)) > 0).sum() == 200 * (k or K)
+
+
+def test_training_moves_the_threshold_to_the_smallest_answer_of_a_batch():
+    model, X = DeepModel(parameters(threshold=0), k=K), rows(200)
+    model.step(Batch(X), Objective(dead_after=1000), 1e-9)
+    wanted = DeepModel(parameters(threshold=0), k=K)
+    wanted.fit_thresholds(X)
+    np.testing.assert_allclose(model.parameters.thresholds, wanted.parameters.thresholds, rtol=1e-5)
+    assert model.counts.fired.sum() == 200 * K
+
+
 def by_autograd(p, X, weight):
     """Loss and gradients of float64 parameters by torch, the top-k a choice that is made."""
+    by_batch = p.thresholds is not None
     p = {name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
          for name, array in p.named().items()}  # fmt: skip
 
     def top(answers):
         values, indices = answers.topk(K)
         return torch.zeros_like(answers).scatter(1, indices, values.relu())
+
+    def top_of_batch(answers):
+        """The largest answers of all rows that weigh no more than k a row."""
+        row_weights = torch.ones(len(X)) if weight is None else weight[0]
+        code, total = torch.zeros_like(answers), 0.0
+        for place in answers.flatten().argsort(descending=True).tolist():
+            row, atom = divmod(place, H)
+            total += float(row_weights[row])
+            if total > K * float(row_weights.sum()) + 1e-4:
+                return code
+            code[row, atom] = answers[row, atom].relu()
 
     def error(code):
         squares = (code @ atoms - centred).square().mean(1)
@@ -108,12 +141,14 @@ def by_autograd(p, X, weight):
     centred = X.double() - p["centers"][0]
     code = top(p["scales"][0] * (centred @ atoms.T) + p["bias"][0])
     supervision = 0
-    for scales, bias in zip(p["scales"][1:], p["correction_biases"], strict=True):
+    for i, (scales, bias) in enumerate(zip(p["scales"][1:], p["correction_biases"], strict=True)):
         supervision = supervision + SUPERVISION * error(code)
-        code = top(code + scales * ((centred - code @ atoms) @ atoms.T) + bias)
+        is_last = i + 2 == len(p["scales"])
+        select = top_of_batch if by_batch and is_last else top
+        code = select(code + scales * ((centred - code @ atoms) @ atoms.T) + bias)
     loss = error(code)
     (loss + supervision).backward()
-    gradients = {name: tensor.grad for name, tensor in p.items()}
+    gradients = {name: tensor.grad for name, tensor in p.items() if name != "thresholds"}
     atoms = p["decoder"].detach()
     along = (gradients["decoder"] * atoms).sum(2, keepdim=True)
     gradients["decoder"] -= along * atoms  # which the unit norm undoes
@@ -123,8 +158,9 @@ def by_autograd(p, X, weight):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_corrections", [1, 3])
-def test_gradients_are_those_of_autograd(n_corrections, weighted, fused):
-    p, X = parameters(n_corrections), rows()
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_gradients_are_those_of_autograd(n_corrections, weighted, fused, threshold):
+    p, X = parameters(n_corrections, threshold=threshold), rows()
     weight = weights(len(X)) if weighted else None
     loss, expected = by_autograd(p, X, weight)
     model = DeepModel(p, k=K, fused=fused)

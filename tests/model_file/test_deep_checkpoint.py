@@ -18,6 +18,9 @@ KINDS = {
     "decoder": {"decoder_hidden_layer_sizes": (4,)},
     "all rows judge": {"n_rows": 30},
     "rates that destroy": {"learning_rate": 1.0},
+    "threshold": {"sparsity": "batch_topk"},
+    "threshold, early stopping": {"sparsity": "batch_topk", "early_stopping": True},
+    "threshold, one layer": {"sparsity": "batch_topk", "n_encoder_layers": 1},
 }
 
 
