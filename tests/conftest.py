@@ -3,7 +3,9 @@
 import random
 import signal
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -53,6 +55,15 @@ def unchanged_globals(request):
         if before[name] != after[name] and name not in excepted
     }
     assert not changed
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users can enter, which those of ``tmp_path`` are closed to."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(autouse=True)

@@ -41,11 +41,10 @@ def result():
 
 
 def run_child(tmp_path, code, **environment):
-    (tmp_path / "loops.py").write_text(LOOPS)
+    if not (tmp_path / "loops.py").exists():
+        (tmp_path / "loops.py").write_text(LOOPS)
     kept = tmp_path / "kept"
     kept.mkdir(exist_ok=True)
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # as another user, too
-        folder.chmod(0o755)
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([str(tmp_path), root])
     variables = {"NUMBA_CACHE_DIR": str(kept), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -73,14 +72,15 @@ def test_fault_115_a_full_disk(tmp_path):
     assert not [path for path in kept.rglob("*") if path.is_file()]
 
 
-def test_fault_115_a_folder_that_cannot_be_written(tmp_path):
+def test_fault_115_a_folder_that_cannot_be_written(open_folder):
     """Nor anything else where numba would put it, and no home."""
     other = "if os.getuid() == 0:\n    os.setuid(65534)\n"
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept").chmod(0o555)
-    tmp_path.chmod(0o555)
+    (open_folder / "kept").mkdir()
+    (open_folder / "kept").chmod(0o555)
+    (open_folder / "loops.py").write_text(LOOPS)
+    open_folder.chmod(0o555)
     code = other + GOES_ON.replace("(twice)", "(sys.modules['loops'].twice)")
-    run_child(tmp_path, code, HOME=None)
+    run_child(open_folder, code, HOME=None)
 
 
 def test_fault_115_damaged_files(tmp_path):
