@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test tests tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
+.PHONY: demo test lint tests tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing. The version
 # stands in __init__.py.
@@ -15,9 +15,11 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
-.venv/installed-docs: .venv/installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	touch $@
+# All that `make test` needs, by one call of pip.
+.venv/installed-docs: setup.py pyproject.toml skl_sae/__init__.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,docs]'
+	touch .venv/installed .venv/installed-test $@
 
 # What only slow tests need.
 .venv/installed-cluster: .venv/installed-test
@@ -31,14 +33,17 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
+# Most tests use one core, and so do most examples of the site: three jobs keep two cores busy to
+# the end.
 test: .venv/installed-docs
+	$(MAKE) --jobs 3 lint tests-fits tests-rest docs
+
+lint: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	$(MAKE) --jobs 3 tests-fits tests-rest docs
 
-# Most tests use one core, and so do most examples of the site: three jobs keep two cores busy to
-# the end.
+# The tests in two parts, which take about as long.
 FITS := tests/engine tests/training tests/autoencoders
 
 tests: tests-fits tests-rest

@@ -63,7 +63,7 @@ class AtomShards(ShardedModel):
         A filler of -1 is passed over by compiled loops; where Adam is to move atoms that were
         picked before it stands for the last atom, which comes to no harm.
         """
-        if self.fused:
+        if filler < 0:
             arrays = ActiveAtoms(*(part.numpy() for part in active))
             own, places = _fused.own(arrays, self.parts.start, self.parts.stop)
             return Own(ActiveAtoms(*map(torch.from_numpy, own)), torch.from_numpy(places))
