@@ -33,10 +33,10 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
-# Most tests use one core, and so do most examples of the site: three jobs keep two cores busy to
+# Most tests use one core, and so do most examples of the site: four jobs keep two cores busy to
 # the end.
 test: .venv/installed-docs
-	$(MAKE) --jobs 3 lint tests-fits tests-rest docs
+	$(MAKE) --jobs 4 lint tests-fits tests-rest docs
 
 lint: .venv/installed-docs
 	$(BIN)/ruff check .
