@@ -15,7 +15,7 @@ from ._adam import DenseAdam
 from ._model import SILENT, LinearModel
 from ._objective import decode_onto, mean_square
 from ._parameters import ActiveAtoms, Gradients, StepResult
-from ._sparsity import above, batch_top_k, dense_codes, fitting_threshold, top_k
+from ._sparsity import dense_codes, fitting_threshold
 from ._threads import add_products, gram_of, product, without_autograd
 
 # Part of the residual's products with the atoms by which the layers of a new model correct.
@@ -99,9 +99,9 @@ class DeepModel(LinearModel):
     @without_autograd
     def encode(self, rows):
         """Active atoms of rows (B, D)."""
-        centred, thresholds = rows - self.parameters.centers[0], self.parameters.thresholds
-        if thresholds is not None:
-            return above(self._last_answers(centred)[None], thresholds)
+        centred = rows - self.parameters.centers[0]
+        if self.parameters.thresholds is not None:
+            return self._selected(self._last_answers(centred))
         return self._coded(centred, len(self.parameters.scales))
 
     @without_autograd
@@ -143,10 +143,11 @@ class DeepModel(LinearModel):
             _fused.correct(products.numpy(), _NO_PRODUCTS, layer, arrays)
         return active
 
-    def layers(self, centred, budget=None):
+    def layers(self, centred, *, training=False, weight=None):
         """The layers, as they see centred rows (B, D), from the first on.
 
-        Of a model with a threshold, the last selects by that, or in training by the budget.
+        Of a model with a threshold, the last selects by that, or in training by the budget of all
+        rows, which have weights.
         """
         p = self.parameters
         first = product(centred, p.decoder[0].T)
@@ -159,18 +160,20 @@ class DeepModel(LinearModel):
             else:
                 left, products = None, self.less(first, layer.active, self.gram[None])
             answers = _answers(layer.active, products, scales, bias)
-            is_last = i == len(p.scales) and p.thresholds is not None
-            select = budget or self._above if is_last else self._largest
-            layer = Layer(left, products, select(answers))
+            if i == len(p.scales) and p.thresholds is not None:
+                active = self._selected(answers, training, weight)
+            else:
+                active = self._largest(answers)
+            layer = Layer(left, products, active)
             yield layer
 
-    def _above(self, answers):
-        return above(answers[None], self.parameters.thresholds)
+    def _selected(self, answers, training=False, weight=None):
+        """What a model with a threshold selects of answers (B, H), as a linear one does."""
+        return self._select(answers[None], slice(None), training, weight)
 
     def _largest(self, answers):
         """The k largest of answers (B, H), none negative."""
-        active = top_k(answers[None], self.k)
-        return active._replace(values=active.values.clamp_(min=0))
+        return _fused.largest(answers[None], self.k, False)
 
     def less(self, rows, active, atoms=None):
         """Rows less the sum of active atoms, or of others in their place (1, H, any)."""
@@ -201,12 +204,7 @@ class DeepModel(LinearModel):
         have a part.
         """
         centred = batch.rows - self.parameters.centers[0]
-
-        def budget(answers):
-            active = batch_top_k(answers[None], self.k, batch.weight)
-            return active._replace(values=active.values.clamp_(min=0))
-
-        layers = [*self.layers(centred, budget)]
+        layers = [*self.layers(centred, training=True, weight=batch.weight)]
         residual = self.less(centred, layers[-1].active).neg_()
         slope = 2 / batch.rows.numel()
         if batch.weight is not None:

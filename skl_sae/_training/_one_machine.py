@@ -7,7 +7,6 @@ close when a process ends, however that happens.
 """
 
 import contextlib
-import math
 import mmap
 import os
 import shutil
@@ -156,7 +155,7 @@ def _new_folder(stack, n_ranks):
 
 def _bytes_of_slot(n_slots):
     """Bytes for a message, such that numbers of any type begin at a place that suits them."""
-    return max(1, math.floor(_BYTES / n_slots / mmap.PAGESIZE)) * mmap.PAGESIZE
+    return max(1, _BYTES // (n_slots * mmap.PAGESIZE)) * mmap.PAGESIZE
 
 
 def _mapped(folder):
@@ -175,15 +174,16 @@ def _sockets(folder, rank, size, listener):
     """Connections to the ranks before, which listen, and from those after; by rank."""
     from torch.distributed.constants import default_pg_timeout  # not every torch has these
 
-    sockets = {}
+    seconds, sockets = default_pg_timeout.total_seconds(), {}
     with _as_lost():
         for other in range(rank):
             sockets[other] = socket.socket(socket.AF_UNIX)
+            sockets[other].settimeout(seconds)
             sockets[other].connect(os.path.join(folder, str(other)))
             sockets[other].send(rank.to_bytes(4, "little"))
+        listener.settimeout(seconds)
         for _ in range(rank + 1, size):
             connection, _ = listener.accept()
+            connection.settimeout(seconds)
             sockets[int.from_bytes(connection.recv(4), "little")] = connection
-        for connection in sockets.values():
-            connection.settimeout(default_pg_timeout.total_seconds())
     return dict(sorted(sockets.items()))

@@ -41,8 +41,7 @@ def result():
 
 
 def run_child(tmp_path, code, **environment):
-    if not (tmp_path / "loops.py").exists():
-        (tmp_path / "loops.py").write_text(LOOPS)
+    (tmp_path / "loops.py").write_text(LOOPS)
     kept = tmp_path / "kept"
     kept.mkdir(exist_ok=True)
     root = str(Path(__file__).parents[2])
