@@ -168,7 +168,7 @@ class DeepModel(LinearModel):
             yield layer
 
     def _selected(self, answers, training=False, weight=None):
-        """What a model with a threshold selects of answers (B, H), as a linear one does."""
+        """Active atoms of a model with a threshold, by answers (B, H), as a linear one selects."""
         return self._select(answers[None], slice(None), training, weight)
 
     def _largest(self, answers):
