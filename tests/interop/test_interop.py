@@ -251,7 +251,13 @@ def fitted():
     X = np.random.default_rng(2).normal(size=(60, N_FEATURES)).astype(np.float32)
     return {
         sparsity: TopKSparseAutoencoder(
-            N_ATOMS, k=K, sparsity=sparsity, n_estimators=2, max_iter=2, random_state=0
+            N_ATOMS,
+            k=K,
+            sparsity=sparsity,
+            n_estimators=2,
+            max_iter=2,
+            init="random",
+            random_state=0,
         ).fit(X)
         for sparsity in ("topk", "batch_topk")
     }
