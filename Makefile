@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint tests tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
+.PHONY: demo test lint tests tests-engine tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing. The version
 # stands in __init__.py.
@@ -35,28 +35,32 @@ demo: .venv/installed
 
 # OpenMP's threads wait busily for one another. Where several processes have the same cores, each
 # waits for threads that cannot run while it does: three at once took ten times as long.
-test tests tests-fits tests-rest test-all test-portable docs: export OMP_WAIT_POLICY := passive
+test tests tests-engine tests-fits tests-rest test-all test-portable docs: export OMP_WAIT_POLICY := passive
 
-# Most tests use one core, and so do most examples of the site: four jobs keep two cores busy to
-# the end.
+# Most tests use one core or wait, and so do most examples of the site: five jobs keep two cores
+# busy to the end.
 test: .venv/installed-docs
-	$(MAKE) --jobs 4 lint tests-fits tests-rest docs
+	$(MAKE) --jobs 5 lint docs tests-engine tests-fits tests-rest
 
 lint: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 
-# The tests in two parts, which take about as long.
-FITS := tests/engine tests/training tests/autoencoders
+# The tests in three parts.
+ENGINE := tests/engine
+FITS := tests/training tests/autoencoders
 
-tests: tests-fits tests-rest
+tests: tests-engine tests-fits tests-rest
+
+tests-engine: .venv/installed-docs
+	$(BIN)/python -m pytest $(ENGINE)
 
 tests-fits: .venv/installed-docs
 	$(BIN)/python -m pytest $(FITS)
 
 tests-rest: .venv/installed-docs
-	$(BIN)/python -m pytest $(FITS:%=--ignore=%)
+	$(BIN)/python -m pytest $(patsubst %,--ignore=%,$(ENGINE) $(FITS))
 	$(BIN)/python tests/check_wheel.py
 
 test-all: test .venv/installed-cluster

@@ -44,7 +44,7 @@ from skl_sae.datasets import load_photographs
 from skl_sae.plotting import TrainingDisplay
 
 FULL = "--full" in sys.argv
-side, n_train, n_test = (64, 1000, 200) if FULL else (32, 200, 60)
+side, n_train, n_test = (64, 1000, 200) if FULL else (24, 200, 60)
 
 # %%
 # Images

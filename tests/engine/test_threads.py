@@ -72,10 +72,10 @@ SIGNALS = {
         (80, 4200), {"n_components": 1024, "k": 200, "max_iter": 1, "init": "random"},
     ),
     "large pursuit": (
-        (1500, 300), {"n_components": 1024, "k": 12, "max_iter": 1, "batch_size": 250,
+        (700, 300), {"n_components": 1024, "k": 12, "max_iter": 1, "batch_size": 250,
                       "transform_algorithm": "omp"},
     ),
-    "many rows": ((1500, 2100), {"n_components": 256, "k": 8, "max_iter": 1, "batch_size": 500}),
+    "many rows": ((900, 1800), {"n_components": 256, "k": 8, "max_iter": 1, "batch_size": 500}),
 }  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def in_child(n_threads, *args):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("n_threads", [2, 4])
+@pytest.mark.parametrize("n_threads", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_any_number_of_threads_gives_the_same_bits(n_threads):
     assert in_child(n_threads) == _of_one_thread()
 

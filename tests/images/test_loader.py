@@ -159,7 +159,7 @@ print(status("VmHWM") - before)
 )
 def test_fault_85_memory_of_one_thread(tmp_path, suffix, mode):
     """The output, and at most two decoded pictures: as it is, and in its true colours."""
-    side, n_files = 2500, 8
+    side, n_files = 2500, 4
     image = Image.new("RGB", (side, side), (10, 20, 30)).convert(mode)
     small = save(tmp_path / f"small.{suffix}")
     large = save(tmp_path / f"large.{suffix}", image)
