@@ -38,9 +38,9 @@ demo: .venv/installed
 test tests tests-engine tests-fits tests-rest test-all test-portable docs: export OMP_WAIT_POLICY := passive
 
 # Most tests use one core or wait, and so do most examples of the site: five jobs keep two cores
-# busy to the end.
+# busy to the end. The site is the longest, so tests give way to it.
 test: .venv/installed-docs
-	$(MAKE) --jobs 5 lint docs tests-engine tests-fits tests-rest
+	$(MAKE) --jobs 5 lint docs tests-engine tests-fits tests-rest GIVE_WAY=nice
 
 lint: .venv/installed-docs
 	$(BIN)/ruff check .
@@ -54,13 +54,13 @@ FITS := tests/training tests/autoencoders
 tests: tests-engine tests-fits tests-rest
 
 tests-engine: .venv/installed-docs
-	$(BIN)/python -m pytest $(ENGINE)
+	$(GIVE_WAY) $(BIN)/python -m pytest $(ENGINE)
 
 tests-fits: .venv/installed-docs
-	$(BIN)/python -m pytest $(FITS)
+	$(GIVE_WAY) $(BIN)/python -m pytest $(FITS)
 
 tests-rest: .venv/installed-docs
-	$(BIN)/python -m pytest $(patsubst %,--ignore=%,$(ENGINE) $(FITS))
+	$(GIVE_WAY) $(BIN)/python -m pytest $(patsubst %,--ignore=%,$(ENGINE) $(FITS))
 	$(BIN)/python tests/check_wheel.py
 
 test-all: test .venv/installed-cluster
