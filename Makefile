@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint tests tests-engine tests-fits tests-rest test-all test-portable test-versions benchmark docs dist check-release clean
+.PHONY: demo test lint tests tests-1 tests-2 tests-3 test-all test-portable test-versions benchmark docs dist check-release clean
 
 # A stamp says that an environment is complete, so that a second call installs nothing. The version
 # stands in __init__.py.
@@ -35,32 +35,32 @@ demo: .venv/installed
 
 # OpenMP's threads wait busily for one another. Where several processes have the same cores, each
 # waits for threads that cannot run while it does: three at once took ten times as long.
-test tests tests-engine tests-fits tests-rest test-all test-portable docs: export OMP_WAIT_POLICY := passive
+test tests tests-1 tests-2 tests-3 test-all test-portable docs: export OMP_WAIT_POLICY := passive
 
 # Most tests use one core or wait, and so do most examples of the site: five jobs keep two cores
 # busy to the end. The site is the longest, so tests give way to it.
 test: .venv/installed-docs
-	$(MAKE) --jobs 5 lint docs tests-engine tests-fits tests-rest GIVE_WAY=nice
+	$(MAKE) --jobs 5 lint docs tests-1 tests-2 tests-3 GIVE_WAY=nice
 
 lint: .venv/installed-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 
-# The tests in three parts.
-ENGINE := tests/engine
-FITS := tests/training tests/autoencoders
+# The tests in three parts, which take about as long.
+FIRST := tests/engine tests/report
+SECOND := tests/training tests/autoencoders
 
-tests: tests-engine tests-fits tests-rest
+tests: tests-1 tests-2 tests-3
 
-tests-engine: .venv/installed-docs
-	$(GIVE_WAY) $(BIN)/python -m pytest $(ENGINE)
+tests-1: .venv/installed-docs
+	$(GIVE_WAY) $(BIN)/python -m pytest $(FIRST)
 
-tests-fits: .venv/installed-docs
-	$(GIVE_WAY) $(BIN)/python -m pytest $(FITS)
+tests-2: .venv/installed-docs
+	$(GIVE_WAY) $(BIN)/python -m pytest $(SECOND)
 
-tests-rest: .venv/installed-docs
-	$(GIVE_WAY) $(BIN)/python -m pytest $(patsubst %,--ignore=%,$(ENGINE) $(FITS))
+tests-3: .venv/installed-docs
+	$(GIVE_WAY) $(BIN)/python -m pytest $(patsubst %,--ignore=%,$(FIRST) $(SECOND))
 	$(BIN)/python tests/check_wheel.py
 
 test-all: test .venv/installed-cluster
