@@ -33,8 +33,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python -m skl_sae
 
-# OpenMP's threads wait busily for one another. Where several processes have the same cores, each
-# waits for threads that cannot run while it does: three at once took ten times as long.
+# OpenMP's threads, which fits do not use but some tests do, wait busily for one another. Where
+# processes share cores, they wait for threads that cannot run meanwhile: three processes took ten
+# times as long.
 test tests tests-1 tests-2 tests-3 test-all test-portable docs: export OMP_WAIT_POLICY := passive
 
 # Most tests use one core or wait, and so do most examples of the site: five jobs keep two cores
