@@ -24,7 +24,7 @@ from skl_sae.plotting import AtomDisplay
 X, y = mnist_data()
 images = (X / 255).astype(np.float32).reshape(-1, 28, 28)
 train, test, y_train, y_test = train_test_split(
-    images, y, test_size=1000, stratify=y, random_state=0
+    images, y, train_size=2500, test_size=1000, stratify=y, random_state=0
 )
 
 # %%

@@ -79,7 +79,7 @@ def figures(seed, **parameters):
     return match_members(sae).stability, side_by_side, mean
 
 
-weights = [0, 0.03, 0.1, 0.3, 1]
+weights = [0, 0.1, 0.3, 1]
 titles = "Stability", "Codes side by side", "Their mean"
 fig, axes = plt.subplots(
     1, 3, figsize=(9, 3), layout="constrained", sharey=True

@@ -154,7 +154,7 @@ numba.core.event.register("numba:compile", Names())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes fork on Linux alone")
-@pytest.mark.parametrize("n_cores", [1, 2])
+@pytest.mark.parametrize("n_cores", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_second_core_compiles_ahead_and_later_fits_give_the_same_bits(tmp_path, n_cores):
     if n_cores > len(os.sched_getaffinity(0)):
         pytest.skip("this process may use one core only")
