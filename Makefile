@@ -56,13 +56,13 @@ tests: tests-1 tests-2 tests-3
 
 tests-1: .venv/installed-docs
 	$(GIVE_WAY) $(BIN)/python -m pytest $(FIRST)
+	$(BIN)/python tests/check_wheel.py
 
 tests-2: .venv/installed-docs
 	$(GIVE_WAY) $(BIN)/python -m pytest $(SECOND)
 
 tests-3: .venv/installed-docs
 	$(GIVE_WAY) $(BIN)/python -m pytest $(patsubst %,--ignore=%,$(FIRST) $(SECOND))
-	$(BIN)/python tests/check_wheel.py
 
 test-all: test .venv/installed-cluster
 	$(BIN)/python -m pytest -m slow

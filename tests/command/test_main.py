@@ -263,7 +263,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_fault_116_killed_at_any_moment(cells, tmp_path, n_kills):
     """Every file is whole of a command that writes one output after another."""
     output, rng = tmp_path / "out", np.random.default_rng(0)
