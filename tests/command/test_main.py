@@ -27,10 +27,10 @@ SMALL = ["--n-components", "32", "--k", "4", "--members", "2", "--epochs", "1"]
 
 
 def test_main_path(tmp_path, capsys):
-    assert command.main([*SMALL, "--output", str(tmp_path / "a" / "b")]) == 0
+    assert command.main([*SMALL, "--size", "32", "--output", str(tmp_path / "a" / "b")]) == 0
     out = capsys.readouterr().out
     for text in (
-        "64x64x3",
+        "32x32x3",
         "ensemble",
         "member 2",
         "PCA, 4 components",
@@ -44,13 +44,13 @@ def test_main_path(tmp_path, capsys):
     assert codes.format == "csr"
     assert codes.getnnz(axis=1).max() <= 8
     model = load(tmp_path / "a" / "b" / "model.safetensors")[-1]
-    rows = load_photographs(800, (64, 64)).data
+    rows = load_photographs(800, (32, 32)).data
     np.testing.assert_allclose(model.transform(rows).toarray(), codes[:800].toarray(), atol=1e-3)
     image = np.asarray(Image.open(tmp_path / "a" / "b" / "training.png"))
     assert image.std() > 1
     report = tmp_path / "a" / "b" / "report.html"
     assert f"open {report}." in out
-    assert "200 colour images of 64x64 pixels" in report.read_text(encoding="utf-8")
+    assert "200 colour images of 32x32 pixels" in report.read_text(encoding="utf-8")
 
 
 @pytest.fixture
