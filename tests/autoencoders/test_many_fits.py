@@ -68,7 +68,7 @@ class Dask:
             yield self
 
     def check_travel(self, left, arrived):
-        """Each worker has unpacked them once, or twice where it let go of them meanwhile."""
+        """Each worker has unpacked them once, or on a busy machine twice."""
         workers = set(arrived)
         assert 1 <= len(workers) <= N_WORKERS and len(arrived) <= 2 * len(workers)
 
