@@ -62,7 +62,8 @@ for digit in range(10):
     familiar, new = X[y != digit], X[y == digit]
     X_test = np.concatenate([familiar[800:], new])
     is_new = np.arange(len(X_test)) >= len(familiar) - 800
-    for name, values in anomaly_scores(familiar[:800], X_test, 128).items():
+    scores = anomaly_scores(familiar[:800], X_test, 128)
+    for name, values in scores.items():
         areas.setdefault(name, []).append(roc_auc_score(is_new, values))
 
 print("Area under the ROC curve, by the digit left out, and the mean")
@@ -85,9 +86,7 @@ ax.legend(fontsize="small")
 # out. A 9 shares its strokes with 4 and 7, and unusual ways to write other
 # digits score higher than most of them.
 
-order = np.argsort(
-    -anomaly_scores(familiar[:800], X_test, 128)["sparse codes"]
-)
+order = np.argsort(-scores["sparse codes"])
 fig, axes = plt.subplots(2, 12, figsize=(9, 1.8), layout="constrained")
 for line, rows, name in zip(
     axes, (order[:12], order[-12:]), ("highest", "lowest")

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parent / "report"))
 from pages import CHROMIUM, OPTIONS
 
 PAGES = [
-    "index.html", "user_guide.html", "guide/model.html", "api.html", "benchmarks.html",
+    "index.html", "user_guide.html", "guide/model.html", "api.html", "coming_from.html",
     "auto_examples/index.html",
 ]  # fmt: skip
 # Each colour and each width once: what fails in one of both fails beside either of the others.

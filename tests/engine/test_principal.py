@@ -11,6 +11,7 @@ from skl_sae._engine.init._principal import (
     Basis,
     Layout,
     feature_groups,
+    largest,
     smoothed,
     sparse_directions,
     useful_layout,
@@ -175,3 +176,14 @@ def test_features_that_are_copies():
     assert len(sparse_directions(rows, 40, 2, Layout(8, 2), seed=0)) == 3
     assert useful_layout(rows, 40, 2, seed=0).n_groups == 1
     assert len(feature_groups(torch.zeros(40, 90), 8, seed=0)) == 1
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 9])
+def test_the_largest_of_each_row_are_kept_and_of_equal_ones_as_many_as_there_is_room_for(k):
+    coordinates = torch.from_numpy(np.random.default_rng(0).integers(-4, 5, (1100, 9))).double()
+    coordinates[1024:] += torch.arange(9) / 100  # a part without equal ones
+    kept = largest(coordinates, k)
+    assert ((kept == coordinates) | (kept == 0)).all()
+    assert (kept.count_nonzero(dim=1) <= k).all()
+    expected = -np.sort(-coordinates.abs().numpy(), axis=1)[:, :k]
+    np.testing.assert_array_equal(-np.sort(-kept.abs().numpy(), axis=1)[:, :k], expected)

@@ -66,6 +66,7 @@ class Basis:
         self.n_features = rows.shape[1]
         self.parts = self._principal_parts(rows, n_directions, n_groups, seed)
         self.blocks = self._make_blocks()
+        self.columns = [_columns(block) for block in self.blocks]
         self.rotations = [torch.eye(len(block), dtype=torch.float64) for block in self.blocks]
         # The leading directions of all groups together are rotated to their principal axes first.
         if len(self.parts) > 1 and len(self):
@@ -108,8 +109,8 @@ class Basis:
     def turned(self, stacked):
         """Products with the directions as they are now, of those before any turn."""
         coordinates = torch.empty_like(stacked)
-        for block, rotation in zip(self.blocks, self.rotations, strict=True):
-            coordinates[:, block] = product(stacked[:, block], rotation.T)
+        for columns, rotation in zip(self.columns, self.rotations, strict=True):
+            coordinates[:, columns] = product(stacked[:, columns], rotation.T)
         return coordinates
 
     def turn(self, stacked, k):
@@ -122,8 +123,8 @@ class Basis:
         # min over rotations R of |targets - stacked R'|^2: with U S V' the SVD of targets' stacked,
         # the solution is R = U V' (Schoenemann 1966).
         targets = largest(self.turned(stacked), k)
-        for i, block in enumerate(self.blocks):
-            fit = product(targets[:, block].T, stacked[:, block])
+        for i, columns in enumerate(self.columns):
+            fit = product(targets[:, columns].T, stacked[:, columns])
             fit += TURNED_LEAST * fit.norm() * self.rotations[i]
             left, _, right = torch.linalg.svd(fit)
             self.rotations[i] = left @ right
@@ -299,12 +300,26 @@ def principal_directions(rows, n_directions):
 
 def largest(coordinates, k):
     """Each row with all but its k largest numbers, by magnitude, set to 0."""
-    k = min(k, coordinates.shape[1])
-    kept = torch.zeros_like(coordinates)
+    n, kept = coordinates.shape[1], torch.zeros_like(coordinates)
+    if k >= n:
+        return kept.copy_(coordinates)
+    zero = coordinates.new_zeros(())
     for part, out in zip(coordinates.split(1024), kept.split(1024), strict=True):
-        places = part.abs().topk(k, dim=1, sorted=False).indices
-        out.scatter_(1, places, part.gather(1, places))
+        # NumPy finds the k-th largest sooner than torch the k largest, but not which of equals.
+        sizes = part.abs()
+        least = torch.from_numpy(np.partition(sizes.numpy(), n - k)[:, n - k, None])
+        torch.where(sizes >= least, part, zero, out=out)
+        if out.count_nonzero() > k * len(out):
+            places = sizes.topk(k, dim=1, sorted=False).indices
+            out.zero_().scatter_(1, places, part.gather(1, places))
     return kept
+
+
+def _columns(block):
+    """Columns of some directions, to select them; a slice, hence a view, if consecutive."""
+    first = int(block[0])
+    is_range = int(block[-1]) - first == len(block) - 1  # they ascend
+    return slice(first, first + len(block)) if is_range else block
 
 
 def _products(rows, directions):
