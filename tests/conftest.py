@@ -36,6 +36,7 @@ def global_state():
         "NumPy's errors": np.geterr(),
         "warning filters": list(warnings.filters),
         "Pillow": (PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES),
+        "backend": mpl.get_backend(),  # chosen by this, so that the settings do not change later
         "rcParams": dict(dict.items(mpl.rcParams)),  # past its checks of each, which take 1.5 ms
         "scikit-learn": get_config(),
     }
