@@ -116,6 +116,7 @@ def setup(app):
     app.connect("autodoc-skip-member", skip_what_others_wrote)
     # After numpydoc, which numbers the references.
     app.connect("autodoc-process-docstring", keep_initials, priority=900)
+    app.connect("html-page-context", drop_roles_of_references)
 
 
 def skip_what_others_wrote(app, what, name, member, skip, options):
@@ -127,3 +128,9 @@ def skip_what_others_wrote(app, what, name, member, skip, options):
 def keep_initials(app, what, name, obj, options, lines):
     """Let a reference begin with an author's initial, which is no list's "A."."""
     lines[:] = [re.sub(r"^(\.\. \[\S+\] [A-Z])\.", r"\1\\.", line) for line in lines]
+
+
+def drop_roles_of_references(app, page, template, context, doctree):
+    """Leave out roles that docutils gives to references: ARIA allows none of them there."""
+    roles = r' role="(doc-biblioentry|doc-backlink|list(?=" class="citation-list"))"'
+    context["body"] = re.sub(roles, "", context.get("body", ""))

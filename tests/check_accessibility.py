@@ -18,7 +18,7 @@ from pages import CHROMIUM, OPTIONS
 
 PAGES = [
     "index.html", "user_guide.html", "guide/model.html", "api.html", "coming_from.html",
-    "auto_examples/index.html",
+    "auto_examples/index.html", "generated/skl_sae.inspection.untrained_twin.html",
 ]  # fmt: skip
 # Each colour and each width once: what fails in one of both fails beside either of the others.
 VIEWS = [("light", 400), ("dark", 1280)]
