@@ -38,6 +38,14 @@ def fitted(**parameters):
     return TopKSparseAutoencoder(random_state=0, device="cpu", **parameters).fit(X)
 
 
+def fitted_with_dead_atoms(**parameters):
+    """Every 16th atom fires on no row, from the fourth on."""
+    sae = fitted(**parameters)
+    is_dead = np.arange(len(sae.encoder_bias_)) % 16 == 3
+    sae.encoder_bias_ = np.where(is_dead, np.float32(-1e6), sae.encoder_bias_)
+    return sae
+
+
 class Parser(HTMLParser):
     """Tags with their attributes, and the texts of scripts by their id."""
 

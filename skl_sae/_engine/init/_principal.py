@@ -300,10 +300,10 @@ def principal_directions(rows, n_directions):
 
 def largest(coordinates, k):
     """Each row with all but its k largest numbers, by magnitude, set to 0."""
-    n, kept = coordinates.shape[1], torch.zeros_like(coordinates)
+    n = coordinates.shape[1]
     if k >= n:
-        return kept.copy_(coordinates)
-    zero = coordinates.new_zeros(())
+        return coordinates.clone()
+    kept, zero = torch.empty_like(coordinates), coordinates.new_zeros(())
     for part, out in zip(coordinates.split(1024), kept.split(1024), strict=True):
         # NumPy finds the k-th largest sooner than torch the k largest, but not which of equals.
         sizes = part.abs()
