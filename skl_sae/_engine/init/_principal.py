@@ -273,9 +273,10 @@ def feature_groups(rows, n_groups, seed):
     _, directions = principal_directions(rows, 2 * n_groups)
     if not len(directions):
         return [torch.arange(rows.shape[1])]
-    # Rounded, so that features that are copies of one another are one point, and are counted so.
     points = torch.nn.functional.normalize(directions.T.double(), dim=1).numpy().round(6)
-    n_groups = min(n_groups, len(np.unique(points, axis=0)))
+    # Features that are copies of one another are counted as one point: to fewer decimals, since
+    # rounding takes some copies to different sides of the last one.
+    n_groups = min(n_groups, len(np.unique(points.round(4), axis=0)))
     # Each point is a feature, and near others that vary with it.
     labels = k_means(points, n_groups, n_init=4, seed=seed)
     groups = [torch.from_numpy(np.flatnonzero(labels == i)) for i in range(n_groups)]
