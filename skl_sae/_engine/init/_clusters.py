@@ -82,13 +82,13 @@ def _seeds(points, n_groups, rng):
 def _lloyd(points, centers):
     """Labels, and the sum of the squared distances to the groups' means."""
     settled = _SETTLED * float(points.var(0, correction=0).mean())
-    labels = None
+    labels, sums_of = None, _GroupSums(points, len(centers))
     for _ in range(_MAX_ROUNDS):
         # argmin |x - c|^2 = argmin |c|^2 / 2 - x . c
         before, labels = labels, _half_squared_distances(points, centers).numpy().argmin(axis=1)
         if before is not None and np.array_equal(before, labels):
             break
-        moved = _means(points, labels, centers)
+        moved = _means(sums_of(labels), labels, centers)
         shift, centers = float((moved - centers).square().sum()), moved
         if shift <= settled:
             break
@@ -97,12 +97,22 @@ def _lloyd(points, centers):
     return labels, 2 * halves[np.arange(len(labels)), labels].sum()
 
 
-def _means(points, labels, centers):
+class _GroupSums:
+    """Sums of the points of each group, for any labels: shape (n_groups, d)."""
+
+    def __init__(self, points, n_groups):
+        n_points = len(points)
+        self.points = points.numpy()
+        # One number a column: only its row, the group, changes from round to round.
+        columns = np.ones(n_points), np.zeros(n_points, np.int32), np.arange(n_points + 1)
+        self.members = sp.csc_matrix(columns, shape=(n_groups, n_points))
+
+    def __call__(self, labels):
+        self.members.indices[:] = labels
+        return torch.from_numpy(self.members @ self.points)
+
+
+def _means(sums, labels, centers):
     """Mean of the points of each group; an empty one stays where it was."""
-    n_points, n_groups = len(points), len(centers)
-    members = sp.csr_matrix(
-        (np.ones(n_points), labels, np.arange(n_points + 1)), shape=(n_points, n_groups)
-    )
-    sums = torch.from_numpy(members.T @ points.numpy())
-    counts = torch.from_numpy(np.bincount(labels, minlength=n_groups))[:, None]
+    counts = torch.from_numpy(np.bincount(labels, minlength=len(centers)))[:, None]
     return torch.where(counts > 0, sums / counts.clamp(min=1), centers)
