@@ -229,7 +229,7 @@ class Trainer:
                 if self._has_held_out:
                     held_out = self.held_out.sample(self.rng)
                     judges = self._start_rows(held_out, generator)[0][:MOST_JUDGES]
-            code = Code(k, self.settings.sparsity == "topk")
+            code = Code(k, self.settings.sparsity == "topk", bool(self.size.prefixes))
             known = self.history.choices
             parameters, self.history.choices = _collective.first(initial_parameters(
                 init, scaled, shape, code, generator, judges, known

@@ -16,6 +16,7 @@ from skl_sae._engine.init._principal import (
     sparse_directions,
     useful_layout,
 )
+from skl_sae._engine.init._start import Choice, Code, initial_parameters
 from skl_sae.datasets import load_photographs
 
 ONE_GROUP = Layout(1, 0)
@@ -131,6 +132,23 @@ def test_local_directions_leave_less_of_other_photographs(photographs):
     layout = useful_layout(train, 384, 32, seed=0)
     assert layout.n_groups > 1
     assert left_over(test, sparse_directions(train, 384, 32, layout, seed=0), 32) < 0.95 * principal
+
+
+def test_first_atoms_of_nested_models_are_a_better_small_model(photographs):
+    """More of them are directions that all groups of pixels share."""
+    train, test = photographs
+
+    def left_by_first(is_nested):
+        generator = torch.Generator().manual_seed(0)
+        code = Code(32, True, is_nested)
+        choices = [Choice(Layout(16, 2), 0)]
+        parameters, _ = initial_parameters(
+            "pca", train - train.mean(0), (1, 768, train.shape[1]), code, generator, None, choices
+        )
+        first = torch.from_numpy(parameters.decoder[0, :64:2])
+        return left_over(test, first, 32)
+
+    assert left_by_first(is_nested=True) < 0.95 * left_by_first(is_nested=False)
 
 
 def test_what_varies_as_one_stays_in_one_group():

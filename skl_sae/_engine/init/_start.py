@@ -9,7 +9,7 @@ from .._parameters import Parameters
 from .._sparsity import dense_codes, fitting_threshold, top_k
 from .._threads import one_thread, product
 from ._announce import announced
-from ._principal import Layout, sparse_directions, useful_layout
+from ._principal import N_SHARED, N_SHARED_NESTED, Layout, sparse_directions, useful_layout
 
 # Principal directions come from square matrices with sides of n_features or n_rows, the smaller.
 # These bound the side, and so the time (seconds) and memory for any amount of data.
@@ -85,22 +85,23 @@ def _fill_principal(members, rows, code, generator, judges, choices):
     """Fill in principal starts; returns what was chosen for each member."""
     layout, chosen = None, []
     n_atoms = len(members[0].atoms)
-    k = min(code.k, n_atoms)
+    code = code._replace(k=min(code.k, n_atoms))
     for i, member in enumerate(members):
         drawn = _sample(rows, len(members) == 1, generator)
         if not choices:
-            layout = layout or useful_layout(drawn, -(-n_atoms // 2), k, _seed(generator))
-            allowed = allowed_choices(layout, drawn, judges, n_atoms, k)
+            layout = layout or useful_layout(
+                drawn, -(-n_atoms // 2), code.k, _seed(generator), code.n_shared
+            )
+            allowed = allowed_choices(layout, drawn, judges, n_atoms, code.k)
         else:
             (n_groups, n_rounds), rate = choices[i]  # lists, where a file had them
             allowed = [Choice(Layout(n_groups, n_rounds), rate)]
-        starts = _principal_starts(drawn, n_atoms, k, allowed, generator)
+        starts = _principal_starts(drawn, n_atoms, code, allowed, generator)
         if len(allowed) == 1:  # nothing to judge
             choice, start = next(starts)
         else:
-            judged_by = drawn[:MOST_JUDGES], judges, Code(k, code.of_each_row)
             starts = announced(starts, len(allowed), i, len(members))
-            choice, start = least_error(starts, *judged_by)
+            choice, start = least_error(starts, drawn[:MOST_JUDGES], judges, code)
         chosen.append(choice)
         for part, of_start in zip(member, start, strict=True):
             part.copy_(of_start)
@@ -112,6 +113,12 @@ class Code(NamedTuple):
 
     k: int
     of_each_row: bool
+    is_nested: bool = False  # the first atoms are models, too
+
+    @property
+    def n_shared(self):
+        """Number of leading directions that each group of features shares with the others."""
+        return N_SHARED_NESTED if self.is_nested else N_SHARED
 
 
 class Start(NamedTuple):
@@ -204,16 +211,18 @@ def _activations(start, rows):
     return product(rows - start.center, start.atoms.T).add_(start.bias).clamp_(min=0)
 
 
-def _principal_starts(rows, n_atoms, k, choices, generator):
+def _principal_starts(rows, n_atoms, code, choices, generator):
     """The choices with what they come to; atoms of one layout are the same but for biases."""
-    layout = None
+    layout, k = None, code.k
     for choice in choices:
         if choice.spare_rate is None:
             yield choice, _always_on(rows, n_atoms, k, generator)
             continue
         if choice.layout != layout:
             layout = choice.layout
-            directions = sparse_directions(rows, -(-n_atoms // 2), k, layout, _seed(generator))
+            directions = sparse_directions(
+                rows, -(-n_atoms // 2), k, layout, _seed(generator), code.n_shared
+            )
             atoms = torch.empty(n_atoms, rows.shape[1])
             _fill_both_ways(atoms, directions, k, generator)
             # Pairs of atoms code both signs of a direction; the others are spare.
