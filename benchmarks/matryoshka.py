@@ -47,8 +47,7 @@ def measured(data, prefixes, seed):
     return fvu, (seconds / seconds_alone[-1], seconds / sum(seconds_alone))
 
 
-def report(name, prefixes, n_seeds):
-    data = SETS[name]()
+def report(name, data, prefixes, n_seeds):
     results = [measured(data, prefixes, seed) for seed in range(n_seeds)]
     fvu, times = (np.array(part) for part in zip(*results, strict=True))
     print(f"\n**{name}**, k {data.k}\n")
@@ -73,8 +72,9 @@ def main():
     options = parser.parse_args()
     TopKSparseAutoencoder(16, prefixes=(8,), max_iter=2).fit(np.eye(20))  # compiles, once
     for name in options.sets:
+        data = SETS[name]()
         for prefixes in PREFIXES[name]:
-            report(name, prefixes, options.seeds)
+            report(name, data, prefixes, options.seeds)
 
 
 if __name__ == "__main__":

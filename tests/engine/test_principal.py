@@ -143,7 +143,7 @@ def test_first_atoms_of_nested_models_are_a_better_small_model(photographs):
         code = Code(32, True, is_nested)
         choices = [Choice(Layout(16, 2), 0)]
         parameters, _ = initial_parameters(
-            "pca", train - train.mean(0), (1, 768, train.shape[1]), code, generator, None, choices
+            "pca", train, (1, 768, train.shape[1]), code, generator, None, choices
         )
         first = torch.from_numpy(parameters.decoder[0, :64:2])
         return left_over(test, first, 32)

@@ -82,13 +82,13 @@ def _seeds(points, n_groups, rng):
 def _lloyd(points, centers):
     """Labels, and the sum of the squared distances to the groups' means."""
     settled = _SETTLED * float(points.var(0, correction=0).mean())
-    labels, sums_of = None, _GroupSums(points, len(centers))
+    labels, means_of = None, _GroupMeans(points, len(centers))
     for _ in range(_MAX_ROUNDS):
         # argmin |x - c|^2 = argmin |c|^2 / 2 - x . c
         before, labels = labels, _half_squared_distances(points, centers).numpy().argmin(axis=1)
         if before is not None and np.array_equal(before, labels):
             break
-        moved = _means(sums_of(labels), labels, centers)
+        moved = means_of(labels, centers)
         shift, centers = float((moved - centers).square().sum()), moved
         if shift <= settled:
             break
@@ -97,8 +97,8 @@ def _lloyd(points, centers):
     return labels, 2 * halves[np.arange(len(labels)), labels].sum()
 
 
-class _GroupSums:
-    """Sums of the points of each group, for any labels: shape (n_groups, d)."""
+class _GroupMeans:
+    """Mean of the points of each group, for any labels; an empty one stays where it was."""
 
     def __init__(self, points, n_groups):
         n_points = len(points)
@@ -107,12 +107,8 @@ class _GroupSums:
         columns = np.ones(n_points), np.zeros(n_points, np.int32), np.arange(n_points + 1)
         self.members = sp.csc_matrix(columns, shape=(n_groups, n_points))
 
-    def __call__(self, labels):
+    def __call__(self, labels, centers):
         self.members.indices[:] = labels
-        return torch.from_numpy(self.members @ self.points)
-
-
-def _means(sums, labels, centers):
-    """Mean of the points of each group; an empty one stays where it was."""
-    counts = torch.from_numpy(np.bincount(labels, minlength=len(centers)))[:, None]
-    return torch.where(counts > 0, sums / counts.clamp(min=1), centers)
+        sums = torch.from_numpy(self.members @ self.points)
+        counts = torch.from_numpy(np.bincount(labels, minlength=len(centers)))[:, None]
+        return torch.where(counts > 0, sums / counts.clamp(min=1), centers)

@@ -232,12 +232,13 @@ def useful_layout(rows, n_directions, k, seed, n_shared=N_SHARED):
     simplest = best = None
     for n_groups in GROUPS:
         if n_groups == 1 or rows.shape[1] >= n_groups * MIN_FEATURES:
-            basis = Basis(train, n_directions, n_groups, seed, n_shared)
-            trial = Trial(n_groups, basis, (train, test), k)
+            trial = Trial(
+                n_groups, Basis(train, n_directions, n_groups, seed, n_shared), (train, test), k
+            )
             trial.run(FIRST_ROUNDS)
             simplest = simplest or trial
             best = trial if best is None or min(trial.left) < min(best.left) else best
-            del trial, basis
+            del trial
     # All features together are the simpler model, which wins unless others are clearly better.
     if min(best.left) > (1 - LEAST_GAIN) * min(simplest.left):
         best = simplest
