@@ -163,8 +163,9 @@ class BlockRows:
         groups = np.split(np.arange(len(self.blocks)), np.flatnonzero(np.diff(of_window)) + 1)
         windows = (self._window(blocks, seeds) for blocks in groups)
         for rows in read_ahead(windows, self.samples.help_reading):
-            X = rows.X.astype(np.float32, copy=False)
-            yield from ArrayRows(X, rows.weight).parts(n)
+            # A part at a time: a window of bytes would be four times as large in float32.
+            for X, weight in ArrayRows(rows.X, rows.weight).parts(n):
+                yield RawBatch(X.astype(np.float32, copy=False), weight)
 
     def _n_in_window(self):
         itemsize = 4 if self.changes else self.samples.dtype.itemsize
