@@ -18,11 +18,11 @@ from quality import SETS
 
 from skl_sae import TopKSparseAutoencoder
 
-# Sizes of each fit. 48 atoms are fewer than 2 k, 64 as many.
+# Sizes of each fit. The smallest are k atoms, fewer than 2 k, and as many or more.
 PREFIXES = {
-    "digits": [(32, 64, 128, 256)],
-    "mnist": [(64, 256, 1024)],
-    "photographs": [(48, 192, 768), (64, 192, 768)],
+    "digits": [(8, 32, 256), (12, 64, 256), (32, 64, 128, 256)],
+    "mnist": [(32, 256, 1024), (48, 256, 1024), (64, 256, 1024)],
+    "photographs": [(32, 192, 768), (48, 192, 768), (64, 192, 768)],
 }
 
 

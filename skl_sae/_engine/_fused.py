@@ -12,7 +12,7 @@ import torch
 
 from . import kernels
 from ._objective import consistency_gradient
-from ._parameters import ActiveAtoms, FiringCounts, StepResult
+from ._parameters import ActiveAtoms, FiringCounts, StepResult, n_always_active
 from ._sparsity import top_k
 from ._threads import n_threads_for
 
@@ -285,15 +285,22 @@ def _nested_picks(model, source, preactivations, live, slope, prefixes):
 
 
 def _first_picks(preactivations, k, prefixes):
-    """The k largest of the first atoms, for each prefix: (E, prefixes times B, k)."""
+    """Active ones of the first atoms, for each prefix: (E, prefixes times B, k).
+
+    These are what is always active and the largest of the others, as many as to be k.
+    """
     n_members, n_rows, _ = preactivations.shape
     shape = n_members, len(prefixes), n_rows, k
     indices, values = np.full(shape, -1), np.zeros(shape, np.float32)
     for i, n_components in enumerate(prefixes):
-        first = np.ones((n_members, n_components), bool)
-        active = select(preactivations, min(k, n_components), first)
+        n_always = n_always_active(n_components, k)
+        indices[:, i, :, :n_always] = np.arange(n_always)
+        values[:, i, :, :n_always] = preactivations[..., :n_always]
+        others = np.ones((n_members, n_components), bool)
+        others[:, :n_always] = False
+        active = select(preactivations, min(k, n_components) - n_always, others)
         for of_all, found in zip((indices, values), active, strict=True):
-            of_all[:, i, :, : found.shape[2]] = found
+            of_all[:, i, :, n_always : n_always + found.shape[2]] = found
     return ActiveAtoms(*(part.reshape(n_members, -1, k) for part in (indices, values)))
 
 

@@ -160,7 +160,7 @@ class LinearModel:
 
     def prefix(self, n_components):
         """A copy of the model that each member's first atoms are."""
-        first = self.arrays().first(n_components)
+        first = self.arrays().prefix(n_components, self.k)
         return LinearModel(
             first, k=min(self.k, n_components), device=self.device, combine=self.combine
         )

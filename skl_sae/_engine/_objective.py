@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from ._parameters import ActiveAtoms, Gradients
+from ._parameters import ActiveAtoms, Gradients, n_always_active
 from ._sparsity import dense_codes, top_k
 from ._threads import add_products
 from .kernels._parcels import EARLIER_SHARE
@@ -52,9 +52,15 @@ def dead_codes(coded):
 
 
 def first_codes(coded, n_components):
-    """At most k of the first atoms with the largest pre-activations."""
-    active = top_k(coded.preactivations[..., :n_components], min(coded.k, n_components))
-    return active._replace(values=active.values.clamp_(min=0))
+    """At most k of the first atoms: those always active, and others of the largest answers."""
+    n_always = n_always_active(n_components, coded.k)
+    always, others = coded.preactivations[..., :n_components].tensor_split([n_always], dim=2)
+    active = top_k(others, min(coded.k, n_components) - n_always)
+    first = torch.arange(n_always, device=always.device).expand_as(always)
+    return ActiveAtoms(
+        torch.cat([first, active.indices + n_always], dim=2),
+        torch.cat([always, active.values.clamp_(min=0)], dim=2),
+    )
 
 
 def decode_onto(rows, decoder, active, slope=None):
@@ -111,7 +117,7 @@ class GradientSums:
         if begin:
             share = torch.ones_like(products).masked_fill_(indices < begin, EARLIER_SHARE)
         # ReLU passes no gradient where its output is 0.
-        gradient, products = share * gradient * (active.values > 0), share * products
+        gradient, products = share * gradient * (active.values != 0), share * products
         _add_at(self.bias, indices, gradient)
         tied_part = gradient if self.parameters.tied else 0
         _add_at(self.projection, indices, active.values * (products + tied_part))

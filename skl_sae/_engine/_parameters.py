@@ -6,6 +6,12 @@ Shapes: E members of H atoms over D features; a batch has B rows. Arrays are Num
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+import numpy as np
+
+# Activations of the always active atoms of a small prefix are so many times the root of the number
+# of features higher than without the shift, in scaled units, in which that is a row's usual length.
+PREFIX_SHIFT = 4.0
+
 Array = Any  # numpy.ndarray or torch.Tensor
 
 
@@ -66,6 +72,35 @@ class Parameters:
                 named[name] = named[name][:, :n_components]
         return self.from_named(named).copy()
 
+    def prefix(self, n_components, k, scale=1.0):
+        """Model that each member's first atoms are by themselves, in NumPy arrays of its own.
+
+        In a prefix of fewer than 2 k atoms the first have activations of either sign, see
+        `n_always_active`. By itself it has them too: with the atoms v that are always active, the
+        centre b moves by -s sum v, and each of them answers any row s more, of which the
+        reconstruction loses as much.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of atoms.
+        k : int
+            Number of active atoms in the code of all atoms.
+        scale : float, default=1.0
+            Unit of the parameters in scaled units, as `Scaling` has it.
+        """
+        first = self.first(n_components)
+        n_always = n_always_active(n_components, k)
+        if not n_always:
+            return first
+        shift = scale * PREFIX_SHIFT * np.sqrt(self.shape[2])
+        moved = -shift * first.decoder[:, :n_always].sum(axis=1, dtype=np.float64)
+        # W (x - b') + c' = W (x - b) + c + s,  c' = c + s + W (b' - b)
+        bias = first.bias + np.einsum("ehd,ed->eh", first.weights, moved)
+        bias[:, :n_always] += shift
+        first.bias[:], first.centers[:] = bias, first.centers + moved
+        return first
+
 
 NAMES = tuple(field.name for field in fields(Parameters))
 
@@ -86,7 +121,7 @@ class ActiveAtoms(NamedTuple):
     """Sparse codes of a batch, with the same number of picks for each row.
 
     Picks come in no order. A pick with the value 0 is no activation and only fills up, whatever its
-    index.
+    index. Values are negative in training only, of `n_always_active` atoms.
     """
 
     indices: Array  # (E, B, picks), atoms counted within their member
@@ -114,6 +149,16 @@ class StepResult(NamedTuple):
 
     loss: float  # squared error and consistency, without AuxK, which begins with the first death
     reconstruction: Array  # (B, D), mean over members
+
+
+def n_always_active(n_components, k):
+    """Number of a prefix's first atoms that are active whatever the row, by either sign.
+
+    Top-k has both signs of a direction by a pair of atoms. Fewer than 2 k atoms are no k pairs: as
+    many directions as there may be have a pair, and others one atom without ReLU, n_single + 2 (k -
+    n_single) = n_components. Fewer than k atoms are all active.
+    """
+    return max(0, min(n_components, 2 * k - n_components))
 
 
 class FiringCounts(NamedTuple):

@@ -547,6 +547,14 @@ class Trainer:
         return _collective.first(held_out_budget(self.model, *rows))
 
     def _threshold_factors(self):
-        """Factors of the thresholds by which new rows get k atoms, by the rows held out."""
+        """Factors of the thresholds of learned rows by which new ones get k atoms.
+
+        The rows held out tell that of a model that has not learned them. Of one that has learned
+        all rows it is less: the more rows are learned, the less an encoder suits them better than
+        others. This falls as 1 / n, as biases of estimates from n rows do.
+        """
+        n_learned = self.epochs.rows.n_rows
+        share = n_learned / (n_learned + self.held_out.n_rows)
         with self.judge.thresholds_fitted_to(self.held_out, self._held_out_budget()) as kept:
-            return (self.model.parameters.thresholds / kept).clamp(max=MOST_FACTOR).tolist()
+            factors = (self.model.parameters.thresholds / kept).clamp(max=MOST_FACTOR)
+            return factors.pow(share).tolist()

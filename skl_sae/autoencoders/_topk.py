@@ -352,7 +352,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         estimator : TopKSparseAutoencoder
             A fitted estimator with copies of these atoms, and with the same parameters but for
             ``n_components``, ``k`` and ``prefixes``. Its curves are those of this fit, and its
-            ``atom_frequency_`` is that in the codes of all atoms.
+            ``atom_frequency_`` is that in the codes of all atoms. Of n < 2 k atoms the first 2 k -
+            n are active in each sample, by biases and a centre that are moved to that end.
 
         Raises
         ------
@@ -374,18 +375,25 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
             raise ValueError(
                 f"Expected the size of a prefix, one of {sizes}, got {n_components!r}."
             )
-        n_components, init = int(n_components), self.init
+        n_components, init, state = int(n_components), self.init, self._get_state()
+        # Pursuit has activations of either sign, and no use for atoms that are always active.
+        shifts = (
+            self.transform_algorithm != "omp" and n_components < min(2 * self.k_, sizes[-1])
+        )  # fmt: skip
+        parameters = state.parameters.first(n_components)
+        if shifts:
+            parameters = state.parameters.prefix(n_components, self.k_, state.scaling.scale)
         if not isinstance(init, str):
             init = np.asarray(init)[..., :n_components, :]
         estimator = clone(self).set_params(
             n_components=n_components, k=min(self.k_, n_components),
-            prefixes=sizes[: sizes.index(n_components)] or None,
+            # A centre that is moved for all these atoms is that of no fewer.
+            prefixes=None if shifts else sizes[: sizes.index(n_components)] or None,
             init=init,
         )  # fmt: skip
-        state = self._get_state()
         estimator._set_state(dataclasses.replace(
             state,
-            parameters=state.parameters.first(n_components),
+            parameters=parameters,
             k=estimator.k,
             frequency=state.frequency.reshape(len(self.centers_), -1)[:, :n_components].ravel(),
             model=None,

@@ -35,7 +35,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"tied": False}, {"n_estimators": 2, "consistency": 0.5}, {"k": 20}],
+    [{}, {"tied": False}, {"n_estimators": 2, "consistency": 0.5}, {"k": 12}],
     ids=["tied", "untied", "members", "dense products"],
 )
 def test_a_prefix_is_the_model_of_the_first_atoms(X, settings):
@@ -62,6 +62,34 @@ def test_a_prefix_is_the_model_of_the_first_atoms(X, settings):
     assert_same(small.prefix(4), sae.prefix(4))
     assert_same(sae.prefix(96), sae)
     assert sae.prefix(4).prefixes is None
+
+
+@pytest.mark.parametrize("size", [4, 6, 10], ids=["fewer than k", "k", "fewer than 2 k"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"tied": False}, {"n_estimators": 2}], ids=["tied", "untied", "members"]
+)
+def test_first_atoms_of_a_small_prefix_are_always_active(X, settings, size):
+    """As a code without ReLU for these, by hand; those of another member are a row each, too."""
+    sae = nested(prefixes=(size, 24), **settings).fit(X)
+    small = sae.prefix(size)
+    assert (small.k, small.prefixes) == (min(sae.k, size), None)
+    n_members, n_always = len(sae.centers_), min(size, 2 * 6 - size)
+    codes = small.transform(X).toarray().reshape(len(X), n_members, size)
+    assert (codes[..., :n_always] > 0).all()
+    assert ((codes > 0).sum(axis=2) <= small.k).all()
+    expected = np.zeros((len(X), 64))
+    for e in range(n_members):
+        first = slice(96 * e, 96 * e + size)
+        z = (X - sae.centers_[e]) @ sae.encoder_[first].T + sae.encoder_bias_[first]
+        others = np.maximum(z[:, n_always:], 0)
+        smallest = others.argsort(axis=1)[:, : size - small.k]
+        others[np.arange(len(X))[:, None], smallest] = 0
+        z[:, n_always:] = others
+        expected += (z @ sae.components_[first] + sae.centers_[e]) / n_members
+    got = small.inverse_transform(small.transform(X))
+    # All but samples with two activations that float32 may take either of.
+    is_same = np.isclose(got, expected, atol=1e-3 * X.max()).all(axis=1)
+    assert is_same.mean() > 0.98
 
 
 def test_prefixes_reconstruct_better_than_atoms_that_were_trained_without():

@@ -57,8 +57,7 @@ class DenseModel:
         loss, begin = 0, 0
         for n in (*prefixes, pre.shape[2]):
             answers, atoms = damped(pre[..., :n], begin), damped(self.decoder[:, :n].mT, begin).mT
-            top_k = self.batch_top_k if self.by_batch else self.top_k
-            codes = top_k(answers, min(self.k, n))
+            codes = self.code(answers, n if n < pre.shape[2] else None)
             residual = codes @ atoms - centred
             loss, begin = loss + (weight * residual**2).mean() / (1 + len(prefixes)), n
         n_members = len(codes)
@@ -73,6 +72,16 @@ class DenseModel:
             left = codes_dead @ self.decoder + residual.detach()
             loss = loss + aux_coef * (weight * left**2).mean()
         return loss, reported, (codes > 0).any(1)
+
+    def code(self, pre, prefix):
+        """Codes; of a prefix of fewer than 2 k atoms the first have no ReLU and are all active."""
+        if self.by_batch:
+            return self.batch_top_k(pre, self.k)
+        n_always = 0
+        if prefix is not None and prefix < 2 * self.k:
+            n_always = min(prefix, 2 * self.k - prefix)
+        others = self.top_k(pre[..., n_always:], min(self.k, pre.shape[2]) - n_always)
+        return torch.cat([pre[..., :n_always], others], dim=2)
 
     @staticmethod
     def top_k(pre, k):
@@ -108,9 +117,11 @@ CASES = {
     "all at once": {"n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20},
     "ragged last batch": {"batches": (16, 16, 16, 16, 1)},
     "wide batch": {"batches": (80, 80, 80, 80, 80)},
-    "prefixes": {"prefixes": (3, 20)},
+    "prefixes": {"prefixes": (8, 20)},
+    "prefixes of always active atoms": {"prefixes": (3, 6)},
     "prefixes, all at once": {
-        "prefixes": (3, 20), "n_members": 3, "consistency": 5.0, "aux_coef": 0.5, "dead_after": 20,
+        "prefixes": (3, 6, 20), "n_members": 3, "consistency": 5.0, "aux_coef": 0.5,
+        "dead_after": 20,
     },
     "every atom": {"k": 48},
     "one atom": {"k": 1},

@@ -137,18 +137,22 @@ def test_local_directions_leave_less_of_other_photographs(photographs):
 def test_first_atoms_of_nested_models_are_a_better_small_model(photographs):
     """More of them are directions that all groups of pixels share."""
     train, test = photographs
+    nested, others = (initial_atoms(train, is_nested)[:64] for is_nested in (True, False))
+    assert left_over(test, nested[:32], 32) < 0.95 * left_over(test, others[::2], 32)
 
-    def left_by_first(is_nested):
-        generator = torch.Generator().manual_seed(0)
-        code = Code(32, True, is_nested)
-        choices = [Choice(Layout(16, 2), 0)]
-        parameters, _ = initial_parameters(
-            "pca", train, (1, 768, train.shape[1]), code, generator, None, choices
-        )
-        first = torch.from_numpy(parameters.decoder[0, :64:2])
-        return left_over(test, first, 32)
 
-    assert left_by_first(is_nested=True) < 0.95 * left_by_first(is_nested=False)
+def test_first_atoms_of_nested_models_have_their_opposites_last(photographs):
+    """Any number of them from k on are the k strongest directions, the weakest in both signs."""
+    nested = initial_atoms(photographs[0], is_nested=True)
+    np.testing.assert_array_equal(nested[32:64], -nested[:32].flip(0))
+    np.testing.assert_array_equal(nested[65::2], -nested[64::2])
+
+
+def initial_atoms(rows, is_nested):
+    code, choices = Code(32, True, is_nested), [Choice(Layout(16, 2), 0)]
+    generator, shape = torch.Generator().manual_seed(0), (1, 768, rows.shape[1])
+    parameters, _ = initial_parameters("pca", rows, shape, code, generator, None, choices)
+    return torch.from_numpy(parameters.decoder[0])
 
 
 def test_what_varies_as_one_stays_in_one_group():

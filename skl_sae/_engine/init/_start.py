@@ -216,7 +216,7 @@ def _principal_starts(rows, n_atoms, code, choices, generator):
     layout, k = None, code.k
     for choice in choices:
         if choice.spare_rate is None:
-            yield choice, _always_on(rows, n_atoms, k, generator)
+            yield choice, _always_on(rows, n_atoms, code, generator)
             continue
         if choice.layout != layout:
             layout = choice.layout
@@ -224,7 +224,7 @@ def _principal_starts(rows, n_atoms, code, choices, generator):
                 rows, -(-n_atoms // 2), k, layout, _seed(generator), code.n_shared
             )
             atoms = torch.empty(n_atoms, rows.shape[1])
-            _fill_both_ways(atoms, directions, k, generator)
+            _fill_both_ways(atoms, directions, code, generator)
             # Pairs of atoms code both signs of a direction; the others are spare.
             n_paired = min(2 * len(directions), n_atoms)
             spare = product(rows[:MOST_JUDGES], atoms[n_paired:].T)
@@ -244,19 +244,20 @@ def _spare_bias(sorted_answers, rate):
     return -sorted_answers[int(rate * len(sorted_answers))].clamp(min=0)
 
 
-def _always_on(rows, n_atoms, k, generator):
+def _always_on(rows, n_atoms, code, generator):
     """PCA with k components by fewer than 2 k atoms.
 
     A pair of atoms has a direction's two signs, of which one is active. Other directions have one
     atom, which a shift of the centre keeps active on any row.
     """
+    k = code.k
     directions = sparse_directions(rows, k, k, PLAIN, _seed(generator))
     # n_single + 2 (k - n_single) = n_atoms
     n_single = min(2 * k - n_atoms, len(directions))
     single = directions[:n_single]
     paired = directions[n_single : n_single + (n_atoms - n_single) // 2]
     atoms = torch.empty(n_atoms, rows.shape[1])
-    _fill_both_ways(atoms[n_single:], paired, k, generator)
+    _fill_both_ways(atoms[n_single:], paired, code, generator)
     atoms[:n_single] = single
     bias = torch.zeros(n_atoms)
     bias[n_single + 2 * len(paired) :] = -DORMANT
@@ -291,20 +292,26 @@ def _fill_orthogonal(atoms, generator):
         part.copy_((basis * upper.diagonal().sign()).T)
 
 
-def _fill_both_ways(atoms, directions, k, generator):
+def _fill_both_ways(atoms, directions, code, generator):
     """Plus and minus the directions, strongest first, then random ones.
+
+    Of nested models the k leading directions come first, then what is opposed to them, from the
+    weakest to the strongest: the first 2 k - n of n < 2 k atoms need no opposite, see
+    `n_always_active`.
 
     From the random ones the leading directions have been taken away, so that they answer where
     the directions leave something, unlike a mixture of the directions.
     """
     n_atoms, n_features = atoms.shape
-    pairs = torch.stack([directions, -directions], dim=1).flatten(0, 1)[:n_atoms]
-    atoms[: len(pairs)] = pairs
-    rest = atoms[len(pairs) :]
+    first, others = directions.tensor_split([code.k if code.is_nested else 0])
+    pairs = torch.stack([others, -others], dim=1).flatten(0, 1)
+    both = torch.cat([first, -first.flip(0), pairs])[:n_atoms]
+    atoms[: len(both)] = both
+    rest = atoms[len(both) :]
     if len(rest):
         _fill_random(rest, generator)
         # Up to k of them may be active in a row at once.
-        n_leading = min(len(directions) - 1, max(k, len(directions) // 2), n_features - 1)
+        n_leading = min(len(directions) - 1, max(code.k, len(directions) // 2), n_features - 1)
         leading = directions[: max(0, n_leading)]
         rest -= product(product(rest, leading.T), leading)
         torch.nn.functional.normalize(rest, dim=1, out=rest)

@@ -59,7 +59,7 @@ def _place(picks, first_row, n_rows_of_one, tied, place, out, projection, bias_g
             is_earlier = picks.indices[e, b, p] < picks.begins[b]
             share = np.float32(EARLIER_SHARE if is_earlier else 1)
             value, product = picks.values[e, b, p], share * picks.products[e, b, p]
-            gradient = share * picks.gradient[e, b, p] if value > 0 else np.float32(0)
+            gradient = share * picks.gradient[e, b, p] if value != 0 else np.float32(0)
             at = place[atom]
             place[atom] += 1
             # If tied both are picks of one atom, otherwise those of the encoder come after all.

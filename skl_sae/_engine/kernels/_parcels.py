@@ -43,7 +43,7 @@ class Picks(NamedTuple):
     indices: np.ndarray  # (E, B, picks), int64
     values: np.ndarray  # (E, B, picks), float32
     products: np.ndarray  # (E, B, picks): of the squared error alone
-    gradient: np.ndarray  # (E, B, picks): of the whole loss; counts only where a value is positive
+    gradient: np.ndarray  # (E, B, picks): of the whole loss; counts only where a value is not 0
     weight: np.ndarray  # (E, B), float32: how much each row counts
     slope: np.ndarray  # (E, B), float64: the gradient at a row's reconstruction, by its residual
     rows: np.ndarray  # (E, B, picks), int64: which row of a source a pick looks at
