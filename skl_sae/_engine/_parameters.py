@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Activations of the always active atoms of a small prefix are so many times the root of the number
-# of features higher than without the shift, in scaled units, in which that is a row's usual length.
-PREFIX_SHIFT = 4.0
+# What the always active atoms of a small prefix answer more, as a multiple of the root of the number
+# of features: in scaled units a row is about as long as this root.
+PREFIX_SHIFT = 8.0
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
