@@ -112,15 +112,15 @@ def tolerance(data, seed):
 
 def report_batch(sets, n_seeds):
     print(
-        "| set | learned samples' threshold | fitted | per seed | standard error: test | learned "
-        "| FVU | at k |\n|---|---|---|---|---|---|---|---|"
+        "| set | learned samples' threshold | fitted | standard deviation over seeds "
+        "| standard error: test | learned | FVU | at k |\n|---|---|---|---|---|---|---|---|"
     )
     for name in sets:
         figures = np.array([batch(SETS[name](seed), seed) for seed in range(n_seeds)])
         learned, fitted, *errors, fvu, at_k = figures.mean(axis=0)
-        seeds = ", ".join(f"{share:.3f}" for share in figures[:, 1])
+        spread = np.std(figures[:, 1], ddof=min(1, n_seeds - 1))
         of_test, of_learned = (f"{error:.3f}" for error in errors)
-        print(f"| {name} | {learned:.3f} | {fitted:.3f} | {seeds} | {of_test} | {of_learned} "
+        print(f"| {name} | {learned:.3f} | {fitted:.3f} | {spread:.3f} | {of_test} | {of_learned} "
               f"| {fvu:.4f} | {at_k:.4f} |", flush=True)  # fmt: skip
 
 

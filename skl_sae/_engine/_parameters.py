@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# What the always active atoms of a small prefix answer more, as a multiple of the root of the number
-# of features: in scaled units a row is about as long as this root.
+# The always active atoms of a small prefix answer so many times the root of the number of features
+# more; in scaled units a row is about as long as this root.
 PREFIX_SHIFT = 8.0
 
 Array = Any  # numpy.ndarray or torch.Tensor

@@ -117,6 +117,28 @@ def test_what_calibrates_does_not_touch_the_fit(digits, monkeypatch):
     assert abs(mean_count(plain, train) - 6) < abs(mean_count(sae, train) - 6)
 
 
+def test_a_model_of_more_rows_suits_them_less(digits, monkeypatch):
+    """Thresholds rise less than the copy's, in the ratio of the rows that it learned to all."""
+    train, _ = digits
+    seen, factors_of = [], Trainer._threshold_factors
+
+    def noted(trainer):
+        with trainer.judge.thresholds_fitted_to(
+            trainer.held_out, trainer._held_out_budget()
+        ) as kept:
+            factor = float(trainer.model.parameters.thresholds / kept)
+        n_learned = len(train) - trainer.held_out.n_rows
+        seen.append((factor, n_learned, factors_of(trainer)[0]))
+        return [1.0]
+
+    monkeypatch.setattr(Trainer, "_threshold_factors", noted)
+    batch_topk(max_iter=6).fit(train)
+    [(of_copy, n_learned, of_model)] = seen
+    assert n_learned < len(train)
+    assert 1 < of_model < of_copy
+    assert np.log(of_model) == pytest.approx(n_learned / len(train) * np.log(of_copy), rel=1e-4)
+
+
 @pytest.mark.parametrize("parameters", [
     {"max_iter": 15}, {"max_iter": 15, "n_estimators": 2, "batch_size": 50},
     {"max_iter": 15, "early_stopping": True, "validation_fraction": 0.2},
