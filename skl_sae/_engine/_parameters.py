@@ -87,7 +87,7 @@ class Parameters:
         k : int
             Number of active atoms in the code of all atoms.
         scale : float, default=1.0
-            Unit of the parameters in scaled units, as `Scaling` has it.
+            Length of the scaled unit in units of the parameters, as `Scaling` has it.
         """
         first = self.first(n_components)
         n_always = n_always_active(n_components, k)
@@ -156,7 +156,7 @@ def n_always_active(n_components, k):
 
     Top-k has both signs of a direction by a pair of atoms. Fewer than 2 k atoms are no k pairs: as
     many directions as there may be have a pair, and others one atom without ReLU, n_single + 2 (k -
-    n_single) = n_components. Fewer than k atoms are all active.
+    n_single) = n_components. k atoms and fewer are all active.
     """
     return max(0, min(n_components, 2 * k - n_components))
 

@@ -226,10 +226,10 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
     They also tell the threshold of sparsity="batch_topk". If they are returned, a copy of the model
     is trained on without them to the end, which takes up to 40 % more time: from the same state and
     by the same epochs, so that it tells how much larger activations of samples that were not
-    learned are. How complex they are compared with all samples is allowed for, and that the
-    result, which learns more samples, suits them a little less. If the result is the
-    initial atoms, each fifth of the samples is left out of such atoms in turn. With fewer than 50
-    samples, and in partial_fit, the threshold is that of the samples learned.
+    learned are. How complex they are compared with all samples is allowed for, and that the result,
+    which learns more samples, suits them a little less. If the result is the initial atoms, each
+    fifth of the samples is left out of such atoms in turn. With fewer than 50 samples, and in
+    partial_fit, the threshold is that of the samples learned.
 
     The same seed gives the same result, to the bit, on one machine, for any number of threads.
 
