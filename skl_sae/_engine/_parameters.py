@@ -10,7 +10,7 @@ import numpy as np
 
 # The always active atoms of a small prefix answer so many times the root of the number of features
 # more; in scaled units a row is about as long as this root.
-PREFIX_SHIFT = 8.0
+PREFIX_SHIFT = 4.0
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
