@@ -287,7 +287,7 @@ def _nested_picks(model, source, preactivations, live, slope, prefixes):
 def _first_picks(preactivations, k, prefixes):
     """Active ones of the first atoms, for each prefix: (E, prefixes times B, k).
 
-    These are what is always active and the largest of the others, as many as to be k.
+    Those are what is always active, and the largest of the others.
     """
     n_members, n_rows, _ = preactivations.shape
     shape = n_members, len(prefixes), n_rows, k

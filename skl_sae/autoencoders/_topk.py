@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from .._engine._parameters import n_always_active
 from .._training._architecture import FlatArchitecture
 from .._training._loop import Size, check_memory
 from ..images._typing import AnyPath, RandomState
@@ -378,18 +379,20 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
             )
         n_components, init, state = int(n_components), self.init, self._get_state()
         # Pursuit has activations of either sign, and no use for atoms that are always active.
-        shifts = (
-            self.transform_algorithm != "omp" and n_components < min(2 * self.k_, sizes[-1])
+        is_shifted = (
+            self.transform_algorithm != "omp" and n_components < sizes[-1]
+            and n_always_active(n_components, self.k_) > 0
         )  # fmt: skip
-        parameters = state.parameters.first(n_components)
-        if shifts:
+        if is_shifted:
             parameters = state.parameters.prefix(n_components, self.k_, state.scaling.scale)
+        else:
+            parameters = state.parameters.first(n_components)
         if not isinstance(init, str):
             init = np.asarray(init)[..., :n_components, :]
         estimator = clone(self).set_params(
             n_components=n_components, k=min(self.k_, n_components),
             # A centre that is moved for all these atoms is that of no fewer.
-            prefixes=None if shifts else sizes[: sizes.index(n_components)] or None,
+            prefixes=None if is_shifted else sizes[: sizes.index(n_components)] or None,
             init=init,
         )  # fmt: skip
         estimator._set_state(dataclasses.replace(

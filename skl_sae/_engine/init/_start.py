@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._parameters import Parameters
+from .._parameters import Parameters, n_always_active
 from .._sparsity import dense_codes, fitting_threshold, top_k
 from .._threads import one_thread, product
 from ._announce import announced
@@ -252,8 +252,7 @@ def _always_on(rows, n_atoms, code, generator):
     """
     k = code.k
     directions = sparse_directions(rows, k, k, PLAIN, _seed(generator))
-    # n_single + 2 (k - n_single) = n_atoms
-    n_single = min(2 * k - n_atoms, len(directions))
+    n_single = min(n_always_active(n_atoms, k), len(directions))
     single = directions[:n_single]
     paired = directions[n_single : n_single + (n_atoms - n_single) // 2]
     atoms = torch.empty(n_atoms, rows.shape[1])
