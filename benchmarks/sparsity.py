@@ -36,8 +36,14 @@ def photographs(side, n_train, n_components, k, seed, n_test=2000):
     return Data(X[:n_train], y[:n_train], X[n_train:], y[n_train:], n_components, k)
 
 
+def writers(data):
+    """Numbers of the writers of the digits learned, about: each of 13 wrote a run of them."""
+    return np.arange(len(data.train)) * 13 // (len(data.train) + len(data.test))
+
+
 SETS = {
     "digits": lambda seed: digits(),
+    "digits, groups": lambda seed: digits(),
     "digits, shuffled": lambda seed: shuffled(1437, 256, seed),
     "600 digits": lambda seed: shuffled(600, 128, seed),
     "300 digits": lambda seed: shuffled(300, 128, seed),
@@ -48,6 +54,7 @@ SETS = {
     "photographs of 32x32": lambda seed: photographs(32, 800, 768, 32, seed),
     "photographs of 64x64": lambda seed: photographs(64, 800, 3072, 128, seed, n_test=600),
 }
+GROUPS = {"digits, groups": writers}
 
 
 def unexplained(sae, X, codes):
@@ -69,11 +76,11 @@ def with_threshold(sae, threshold):
     return changed
 
 
-def batch(data, seed):
+def batch(data, seed, groups=None):
     """Active atoms by the learned samples' threshold and the fitted one; error, and that at k."""
     sae = TopKSparseAutoencoder(
         data.n_components, k=data.k, sparsity="batch_topk", random_state=seed
-    ).fit(data.train)
+    ).fit(data.train, groups=groups)
     learned = with_threshold(sae, threshold_for(sae, data.train, data.k))
     exact = with_threshold(sae, threshold_for(sae, data.test, data.k))
     codes = sae.transform(data.test)
@@ -116,7 +123,9 @@ def report_batch(sets, n_seeds):
         "| standard error: test | learned | FVU | at k |\n|---|---|---|---|---|---|---|---|"
     )
     for name in sets:
-        figures = np.array([batch(SETS[name](seed), seed) for seed in range(n_seeds)])
+        sets = [SETS[name](seed) for seed in range(n_seeds)]
+        groups = [GROUPS[name](data) if name in GROUPS else None for data in sets]
+        figures = np.array(list(map(batch, sets, range(n_seeds), groups)))
         learned, fitted, *errors, fvu, at_k = figures.mean(axis=0)
         spread = np.std(figures[:, 1], ddof=min(1, n_seeds - 1))
         of_test, of_learned = (f"{error:.3f}" for error in errors)

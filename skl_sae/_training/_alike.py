@@ -26,6 +26,7 @@ def facts_of(parameters, rows):
     facts["shape of X"] = rows.n_rows, rows.n_features
     facts["rows (checksum)"] = _checksum(few.X)
     facts["sample_weight (checksum)"] = None if weight is None else _checksum(weight)
+    facts["groups (checksum)"] = None if rows.groups is None else _checksum(rows.groups)
     return facts
 
 

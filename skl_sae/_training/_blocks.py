@@ -8,7 +8,14 @@ import numpy as np
 
 from .._engine.init._start import MAX_ROWS, MAX_SIDE, MOST_JUDGES
 from ._lazy import read_ahead
-from ._sources import ArrayRows, RawBatch, counts_or_shares, weights_of_changed
+from ._sources import (
+    ArrayRows,
+    RawBatch,
+    choose_groups,
+    counts_or_shares,
+    few_enough,
+    weights_of_changed,
+)
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
 _WINDOW_BYTES = 2**24
@@ -34,14 +41,16 @@ class BlockRows:
         What the rows are read from.
     weight : ndarray of shape (n_samples,) or None
         Weights of all samples, as those of `ArrayRows`; rows of weight 0 are left out.
+    groups : ndarray of shape (n_samples,) or None
+        Numbers of the groups of all samples, as those of `ArrayRows`.
     ranges : list of (int, int) or None
         First row and the one after the last of each part of the samples; None for all of them.
     changes : tuple of callable
         What becomes of each block, such as random variants.
     """
 
-    def __init__(self, samples, weight=None, ranges=None, changes=()):
-        self.samples, self.weight, self.changes = samples, weight, changes
+    def __init__(self, samples, weight=None, groups=None, *, ranges=None, changes=()):
+        self.samples, self.weight, self.groups, self.changes = samples, weight, groups, changes
         self.ranges = [(0, len(samples))] if ranges is None else ranges
         self.blocks = _cut(self.ranges, samples.block_rows)
         self.lengths = self._lengths()
@@ -50,11 +59,14 @@ class BlockRows:
         self.n_rows = int(self.lengths.sum())
 
     @classmethod
-    def of(cls, samples, weight):
+    def of(cls, samples, weight, groups=None):
         """Rows with the weights that a user gives, or None."""
-        if weight is None or (weight == 1).all():
-            return cls(samples)
-        return cls(samples, counts_or_shares(weight))
+        is_plain = weight is None or (weight == 1).all()
+        return cls(samples, None if is_plain else counts_or_shares(weight), groups)
+
+    def _like(self, ranges, changes):
+        """Rows of the same samples."""
+        return BlockRows(self.samples, self.weight, self.groups, ranges=ranges, changes=changes)
 
     @property
     def X(self):
@@ -181,16 +193,18 @@ class BlockRows:
         if self.n_rows <= most:
             return self._in_memory()
         n = math.ceil(most / self.factor)
-        part = BlockRows(self.samples, self.weight, self._runs(n, _N_RUNS, rng), self.changes)
+        part = self._like(self._runs(n, _N_RUNS, rng), self.changes)
         return part._in_memory(rng.randint(2**31 - 1))
 
     def changed(self, change, rng):
-        return BlockRows(self.samples, self.weight, self.ranges, (*self.changes, change))
+        return self._like(self.ranges, (*self.changes, change))
 
     def hold_out(self, n_held_out, rng):
         """Split rows; those held out are whole blocks, or few rows from many places."""
         if not n_held_out:
             return self, ArrayRows(np.empty((0, self.n_features), np.float32))
+        if self.groups is not None:
+            return self._hold_out_groups(n_held_out, rng)
         if n_held_out <= MOST_JUDGES:
             ranges = self._runs(n_held_out, _N_JUDGING_RUNS, rng)
         else:
@@ -198,10 +212,17 @@ class BlockRows:
             n = 1 + np.searchsorted(np.cumsum(self.lengths[order]), n_held_out)
             # One block at least is left to learn from.
             ranges = self.blocks[np.sort(order[: min(n, len(order) - 1)])].tolist()
-        held_out = BlockRows(self.samples, self.weight, ranges)
-        if held_out.n_rows <= MOST_JUDGES:
-            held_out = held_out._in_memory()
-        return BlockRows(self.samples, self.weight, _rest(self.ranges, ranges)), held_out
+        return self._like(_rest(self.ranges, ranges), ()), self._judges(ranges)
+
+    def _hold_out_groups(self, n_held_out, rng):
+        chosen = choose_groups(self.groups, self.weight, n_held_out, rng)
+        held_out = few_enough(np.flatnonzero(chosen), n_held_out)
+        return self._like(_ranges(np.flatnonzero(~chosen)), ()), self._judges(_ranges(held_out))
+
+    def _judges(self, ranges):
+        """Rows held out, in memory if they are few."""
+        held_out = self._like(ranges, ())
+        return held_out._in_memory() if held_out.n_rows <= MOST_JUDGES else held_out
 
     def _runs(self, n, n_runs, rng):
         """Ranges of about n rows in all, at random places of blocks that are evenly spread."""
@@ -218,7 +239,14 @@ class BlockRows:
 
     def _in_memory(self, seed=_FIXED):
         X, weight = self._window(np.arange(len(self.blocks)), self._seeds(seed))
-        return ArrayRows(X.astype(np.float32, copy=False), weight)
+        return ArrayRows(X.astype(np.float32, copy=False), weight, self._groups_of_rows())
+
+    def _groups_of_rows(self):
+        """Groups of the rows, in their order."""
+        if self.groups is None or self.changes:
+            return None
+        rows = np.concatenate([np.arange(*block) for block in self.blocks])
+        return self.groups[rows if self.weight is None else rows[self.weight[rows] > 0]]
 
 
 def _pages(shape, dtype):
@@ -273,6 +301,12 @@ def _cut(ranges, length):
         first = np.arange(start - start % length, stop, length)
         blocks.append(np.stack([first.clip(start), (first + length).clip(max=stop)], axis=1))
     return np.concatenate(blocks)
+
+
+def _ranges(rows):
+    """Ranges of rows that follow one another, of numbers of rows in their order."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return [(int(run[0]), int(run[-1]) + 1) for run in runs]
 
 
 def _first_two(block):

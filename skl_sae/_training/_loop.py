@@ -495,7 +495,7 @@ class Trainer:
         """
         model, relative = self.model, []
         n_folds = max(_N_FOLDS, min(_MOST_FOLDS, _ROWS_OF_FOLDS // rows.n_rows))
-        for fold in np.array_split(self.rng.permutation(rows.n_rows), n_folds):
+        for fold in self._folds(rows, n_folds):
             others = rows[np.setdiff1d(np.arange(rows.n_rows), fold)]
             self.make_model(others)
             self.judge.fit_thresholds(others)
@@ -509,6 +509,14 @@ class Trainer:
                 factor = float(activations.topk(n_active).values[-1])
             # A threshold is above 0, as one fitted to rows is.
             thresholds[e] = max(torch.finfo(torch.float32).tiny, factor * float(thresholds[e]))
+
+    def _folds(self, rows, n_folds):
+        """Row numbers of each part of rows, or of whole groups of them."""
+        if rows.groups is None:
+            return np.array_split(self.rng.permutation(rows.n_rows), n_folds)
+        groups = self.rng.permutation(np.unique(rows.groups))
+        parts = np.array_split(groups, min(n_folds, len(groups)))
+        return [np.flatnonzero(np.isin(rows.groups, part)) for part in parts]
 
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""
@@ -553,8 +561,7 @@ class Trainer:
         all rows it is less: the more rows are learned, the less an encoder suits them better than
         others. This falls as 1 / n, as biases of estimates from n rows do.
         """
-        n_learned = self.epochs.rows.n_rows
-        share = n_learned / (n_learned + self.held_out.n_rows)
+        share = self.epochs.rows.n_samples / self.all_rows.n_samples
         with self.judge.thresholds_fitted_to(self.held_out, self._held_out_budget()) as kept:
             factors = (self.model.parameters.thresholds / kept).clamp(max=MOST_FACTOR)
             return factors.pow(share).tolist()

@@ -7,7 +7,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble._base import _set_random_states
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+    gen_batches,
+)
 
 from .._engine.init._start import MIN_JUDGES, MOST_JUDGES
 from ._collective import first
@@ -45,7 +51,10 @@ class RowSource(Protocol):
         """Pass once over all rows, in their order, at most n at a time."""
 
     def hold_out(self, n_held_out: int, rng: np.random.RandomState) -> tuple:
-        """Split rows into those to train on and those held out, each in their order."""
+        """Split rows into those to train on and those held out, each in their order.
+
+        Of groups whole ones are held out, which may have more rows or fewer.
+        """
 
     def sample(self, rng: np.random.RandomState) -> "ArrayRows":
         """As many rows as initial atoms and units are found from."""
@@ -63,24 +72,26 @@ class ArrayRows:
         The rows.
     weight : ndarray of shape (n_rows,) or None
         Positive weights. Whole ones are numbers of copies, others are 1 on average; None for 1.
+    groups : ndarray of shape (n_rows,) or None
+        Numbers of the groups of which only whole ones are held out; None: every row is one.
     """
 
     n_threads = 0
 
-    def __init__(self, X, weight=None):
-        self.X, self.weight = X, weight
+    def __init__(self, X, weight=None, groups=None):
+        self.X, self.weight, self.groups = X, weight, groups
         self.n_rows, self.n_features = X.shape
 
     @classmethod
-    def of(cls, X, weight):
+    def of(cls, X, weight, groups=None):
         """Rows with the weights that a user gives, or None; rows of weight 0 are left out."""
+        rows = cls(X, weight, groups)
         if weight is None:
-            return cls(X)
+            return rows
         if not (weight > 0).all():
-            X, weight = X[weight > 0], weight[weight > 0]
-        if (weight == 1).all():
-            return cls(X)
-        return cls(X, counts_or_shares(weight))
+            rows = rows[weight > 0]
+        rows.weight = None if (rows.weight == 1).all() else counts_or_shares(rows.weight)
+        return rows
 
     @property
     def n_samples(self):
@@ -88,7 +99,10 @@ class ArrayRows:
         return self.n_rows if self.weight is None else round(float(self.weight.sum()))
 
     def __getitem__(self, rows):
-        return ArrayRows(self.X[rows], None if self.weight is None else self.weight[rows])
+        weight, groups = (
+            None if of_all is None else of_all[rows] for of_all in (self.weight, self.groups)
+        )
+        return ArrayRows(self.X[rows], weight, groups)
 
     def batches(self, batch_size, rng, n_done=0):
         order = rng.permutation(self.n_rows)
@@ -108,6 +122,9 @@ class ArrayRows:
         """Split rows; copies of a row are rows of their own, of which some may be held out."""
         if not n_held_out:
             return self, self[:0]
+        if self.groups is not None:
+            chosen = choose_groups(self.groups, self.weight, n_held_out, rng)
+            return self[~chosen], self[few_enough(np.flatnonzero(chosen), n_held_out)]
         if self.weight is None or (self.weight != np.floor(self.weight)).any():
             order = rng.permutation(self.n_rows)
             return self[np.sort(order[n_held_out:])], self[np.sort(order[:n_held_out])]
@@ -139,6 +156,46 @@ class ArrayRows:
         # Rounding the cumulative sum, not each weight, keeps the total: rounded differences.
         upto = np.floor(np.cumsum(self.weight) * (n / self.weight.sum()) + 0.5).astype(np.int64)
         return np.repeat(self.X, np.diff(upto, prepend=0), axis=0)
+
+
+def numbers_of_groups(groups, X):
+    """Numbers from 0 of the groups of samples, which may be called anything."""
+    groups = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+    groups = column_or_1d(groups)
+    check_consistent_length(X, groups)
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def choose_groups(groups, weight, n_wanted, rng):
+    """Choose whole groups of rows at random that have about so many samples together.
+
+    A group is taken if that brings their number nearer to the one that is wanted; if none does, as
+    all are large, the smallest is.
+
+    Returns
+    -------
+    chosen : ndarray of bool, of shape (n_rows,)
+        Whether each row's group is chosen. At least one is, and one is not.
+    """
+    sizes = np.bincount(groups, weight)
+    present = np.flatnonzero(sizes)
+    if len(present) < 2:
+        raise ValueError("Expected samples of at least 2 groups, got 1, which cannot be held out.")
+    taken, n_taken = [], 0
+    for group in rng.permutation(present):
+        if n_taken >= n_wanted or len(taken) == len(present) - 1:
+            break
+        if abs(n_taken + sizes[group] - n_wanted) < abs(n_taken - n_wanted):
+            taken.append(group)
+            n_taken += sizes[group]
+    return np.isin(groups, taken or present[sizes[present].argmin()])
+
+
+def few_enough(rows, n_wanted):
+    """Some of the rows of groups held out, evenly spread, where they are more than can judge."""
+    if n_wanted > MOST_JUDGES or len(rows) <= MOST_JUDGES:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, MOST_JUDGES).astype(int)]
 
 
 def counts_or_shares(weight):

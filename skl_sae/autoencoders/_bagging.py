@@ -59,7 +59,8 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     bootstrap : bool, default=True
         Whether rows are drawn with replacement.
     max_samples : int or float, default=1.0
-        Number of rows that each member draws, or their share of all.
+        Number of rows that each member draws, or their share of all; of groups, if fit is told
+        any.
     n_jobs : int or None, default=None
         Number of members that are fitted at the same time, by joblib; the result is the same.
     sparse_output : bool, default=True
@@ -150,22 +151,18 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     # --- Fit ---
 
-    def _fit_members(self, members, X, sample_weight, context):
+    def _fit_members(self, members, X, metadata, context):
         rng = shared_generator(self.random_state)
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
-        rows = np.flatnonzero(weight)
-        n_drawn = self._n_drawn(len(rows))
-        counts = np.empty((len(members), len(X)))
-        for (_, member), count in zip(members, counts, strict=True):
-            _set_random_states(member, rng)
-            drawn = rng.choice(rows, n_drawn, replace=self.bootstrap)
-            count[:] = np.bincount(drawn, minlength=len(X))
+        weight, groups = metadata["sample_weight"], metadata["groups"]
+        weight = np.ones(len(X)) if weight is None else weight
+        counts = self._draws([member for _, member in members], weight, groups, rng)
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_member)(
-                member, X, count * weight, context.subcontext(task_name=f"member {name}"), self
+                member, X, drawn_of(count * weight, groups),
+                context.subcontext(task_name=f"member {name}"), self,
             )
             for (name, member), count in zip(members, counts, strict=True)
-        )
+        )  # fmt: skip
         members_weights = np.full(len(fitted), 1 / len(fitted))
         if self.weights == "least_squares":
             products = error_products(fitted, X, (counts == 0) * weight)
@@ -173,18 +170,33 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
                 members_weights = best_weights(products)
         return {"estimators_": fitted, "estimator_weights_": members_weights}
 
-    def _n_drawn(self, n_rows):
-        """Number of rows that a member draws of so many."""
+    def _draws(self, members, weight, groups, rng):
+        """How often each member draws each row, (E, n_samples); it draws groups, if there are any.
+
+        Members are told their random states meanwhile.
+        """
+        group_of_row = np.arange(len(weight)) if groups is None else groups
+        units = np.unique(group_of_row[weight > 0])
+        n_drawn = self._n_drawn(len(units), "samples" if groups is None else "groups")
+        counts = np.empty((len(members), len(weight)))
+        for member, count in zip(members, counts, strict=True):
+            _set_random_states(member, rng)
+            drawn = rng.choice(units, n_drawn, replace=self.bootstrap)
+            count[:] = np.bincount(drawn, minlength=len(weight))[group_of_row]
+        return counts
+
+    def _n_drawn(self, n_units, units):
+        """Number of units that a member draws of so many."""
         if self.weights == "least_squares" and not self.bootstrap and self.max_samples == 1.0:
             raise ValueError(
                 "Expected bootstrap=True or max_samples below 1 with weights='least_squares', "
                 "which needs rows that members did not draw."
             )
         if not isinstance(self.max_samples, Integral):
-            return max(1, int(self.max_samples * n_rows))
-        if self.max_samples > n_rows and not self.bootstrap:
+            return max(1, int(self.max_samples * n_units))
+        if self.max_samples > n_units and not self.bootstrap:
             raise ValueError(
-                f"Expected max_samples of at most the {n_rows} samples, got {self.max_samples}."
+                f"Expected max_samples of at most the {n_units} {units}, got {self.max_samples}."
             )
         return self.max_samples
 
@@ -230,6 +242,13 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     def _offset(self):
         """The mean of the training rows, up to the draws."""
         return np.mean([member._offset for member in self.estimators_], axis=0)
+
+
+def drawn_of(weight, groups):
+    """Metadata of the rows that a member draws; of only one group none can be held out."""
+    if groups is not None and len(np.unique(groups[weight > 0])) == 1:
+        groups = None
+    return {"sample_weight": weight, "groups": groups}
 
 
 def error_products(members, X, weights):

@@ -162,14 +162,14 @@ class BoostingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     # --- Fit ---
 
-    def _fit_members(self, members, X, sample_weight, context):
+    def _fit_members(self, members, X, metadata, context):
         rng = None if self.random_state is None else shared_generator(self.random_state)
         stages, left, codes = Stages(self.refit, len(X)), X, None
         for name, member in members:
             if rng is not None:
                 _set_random_states(member, rng)
             part = context.subcontext(task_name=f"stage {name}")
-            stages.add(fit_member(member, left, sample_weight, part, self))
+            stages.add(fit_member(member, left, metadata, part, self))
             self._check_atoms(stages.members)
             if len(stages.members) == len(members):
                 break

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
 from .._training._lazy import LazySamples, parts_of
+from .._training._sources import numbers_of_groups
 from ..images._typing import AnyPath, Codes, Samples, SparseOrDense, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, whole_or_unchanged
@@ -33,7 +34,13 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
 
     @together
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Samples,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit clones of the estimators to the rows of X.
 
         Parameters
@@ -44,6 +51,9 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the samples, as :meth:`TopKSparseAutoencoder.fit` takes them.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of groups of samples, which members hold out as
+            :meth:`TopKSparseAutoencoder.fit` does; what bagging draws are groups, too.
 
         Returns
         -------
@@ -54,18 +64,24 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             X = self._validate_rows(X, reset=True)
             if sample_weight is not None:
                 sample_weight = check_weights(sample_weight, X)
+            if groups is not None:
+                groups = numbers_of_groups(groups, X)
+            metadata = {"sample_weight": sample_weight, "groups": groups}
             members = self._named_members()
             context = self._init_callback_context(max_subtasks=len(members))
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            fitted = self._fit_members(members, X, sample_weight, context)
+            fitted = self._fit_members(members, X, metadata, context)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
         vars(self).update(fitted)
         self.image_shape_ = shape_of_members(self.estimators_)
         return self
 
     @abstractmethod
-    def _fit_members(self, members, X, sample_weight, context):
-        """Fitted attributes, of which ``estimators_``, from names and unfitted clones."""
+    def _fit_members(self, members, X, metadata, context):
+        """Fitted attributes, of which ``estimators_``, from names and unfitted clones.
+
+        Metadata are sample_weight and groups, each as checked or None.
+        """
 
     def transform(self, X: Samples) -> Codes:
         """Sparse codes of the rows of X.
@@ -268,7 +284,7 @@ def shape_of_members(members):
     return next((m.image_shape_ for m in members if m.image_shape_ is not None), None)
 
 
-def fit_member(member, X, sample_weight, context, ensemble):
+def fit_member(member, X, metadata, context, ensemble):
     """Fit a member in its part of the ensemble's callbacks, to images where these are known."""
     shape = ensemble.image_shape_
     if shape is not None:
@@ -276,7 +292,7 @@ def fit_member(member, X, sample_weight, context, ensemble):
         X = X.as_images(shape) if is_lazy else X.reshape(len(X), *shape)
     with context.propagate_callback_context(member):
         context.call_on_fit_task_begin(estimator=ensemble, X=X)
-        member.fit(X, sample_weight=sample_weight)
+        member.fit(X, **metadata)
         context.call_on_fit_task_end(estimator=ensemble, X=X)
     return member
 

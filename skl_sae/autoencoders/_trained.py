@@ -27,7 +27,7 @@ from .._training._collective import by_first, current, first, is_first, together
 from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
-from .._training._sources import ArrayRows, shared_generator
+from .._training._sources import ArrayRows, numbers_of_groups, shared_generator
 from ..images._typing import Samples, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, whole_or_unchanged
@@ -108,7 +108,13 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
 
     @together
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Samples,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the atoms from the rows of X.
 
         Parameters
@@ -127,6 +133,11 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             0 are left out. With an augmenter a sample's weight is that of its variants, which must
             come in blocks of one variant of each sample, as those of
             :class:`~skl_sae.ImageAugmenter` do.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of groups, such as the person, the slide or the film that a sample is from.
+            Where fit holds samples out, to judge epochs (also with early stopping) and to fit the
+            thresholds of batch top-k, it holds out whole groups: of new samples from new groups
+            these tell more than samples held out at random. None: every sample by itself.
 
         Returns
         -------
@@ -136,7 +147,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         Raises
         ------
         ValueError
-            If X or a parameter is not usable, or if training diverges.
+            If X, groups or a parameter is not usable, or if training diverges.
         MemoryError
             If the weights cannot fit into this machine's memory.
         RuntimeError
@@ -149,15 +160,15 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             at least 50 rows (three quarters, where n_components is None), unless aux_coef is 0.
         """
         with whole_or_unchanged(self):
-            return self._fit(X, y, sample_weight)
+            return self._fit(X, y, sample_weight, groups)
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, groups):
         self._trainer = None  # an earlier optimizer's moments would only take memory
         start = None
         if self.warm_start and hasattr(self, "components_"):
             start = self._parameters()
         X = self._validate_rows(X, reset=start is None)
-        rows = self._weighted(X, sample_weight)
+        rows = self._rows(X, sample_weight, groups)
         size, tied = self._check_size(X, rows.n_samples, start)
         rng = self._generator(rows)
         interrupted = self._interrupted_fit(size.shape[2])
@@ -244,7 +255,7 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
         """
         first_pass = not hasattr(self, "components_")
         X = self._validate_rows(X, reset=first_pass)
-        rows = self._weighted(X, sample_weight)
+        rows = self._rows(X, sample_weight)
         trainer = self._partial_trainer(X, rows, None if first_pass else self._parameters())
         rows = trainer.prepared(rows)
         before = None if first_pass else self._parameters().copy()
@@ -297,13 +308,15 @@ class TrainedSparseAutoencoder(BaseSparseAutoencoder):
             now[name][...] = array
         self._trainer = None
 
-    def _weighted(self, X, sample_weight):
-        """Samples with their weights, if there are any."""
+    def _rows(self, X, sample_weight, groups=None):
+        """Samples with their weights and groups, if there are any."""
         if sample_weight is not None:
             sample_weight = check_weights(sample_weight, X)
+        if groups is not None:
+            groups = numbers_of_groups(groups, X)
         if isinstance(X, LazySamples):
-            return BlockRows.of(X, sample_weight)
-        return ArrayRows.of(X.reshape(len(X), -1), sample_weight)
+            return BlockRows.of(X, sample_weight, groups)
+        return ArrayRows.of(X.reshape(len(X), -1), sample_weight, groups)
 
     def _generator(self, rows):
         """Source of all that is random, the same on all ranks that fit these rows together."""

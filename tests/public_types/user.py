@@ -57,6 +57,7 @@ def estimators(X: np.ndarray, y: np.ndarray) -> None:
     sae = TopKSparseAutoencoder(64, k=0.1, tied="auto", sparsity="batch_topk", random_state=0)
     assert_type(sae.fit(X), TopKSparseAutoencoder)
     assert_type(sae.fit(X, y, sample_weight=np.ones(len(X))).partial_fit(X), TopKSparseAutoencoder)
+    assert_type(sae.fit(X, groups=["a"] * len(X)), TopKSparseAutoencoder)
     assert_type(sae.score(X), float)
     assert_type(sae.score_samples(X), np.ndarray)
     assert_type(sae.inverse_transform(sae.transform(X)), np.ndarray)
