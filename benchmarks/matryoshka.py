@@ -18,11 +18,12 @@ from quality import SETS
 
 from skl_sae import TopKSparseAutoencoder
 
-# Sizes of each fit. The smallest are k atoms, fewer than 2 k, and as many or more.
+# Sizes of each fit: usual ones, then smallest ones of k atoms, fewer than 2 k, and as many or more.
+USUAL = 32, 128, 512, 1024
 PREFIXES = {
-    "digits": [(8, 32, 256), (12, 64, 256), (32, 64, 128, 256)],
-    "mnist": [(32, 256, 1024), (48, 256, 1024), (64, 256, 1024)],
-    "photographs": [(32, 192, 768), (48, 192, 768), (64, 192, 768)],
+    "digits": [USUAL, (8, 32, 256), (12, 64, 256), (32, 64, 128, 256)],
+    "mnist": [USUAL, (32, 256, 1024), (48, 256, 1024), (64, 256, 1024)],
+    "photographs": [USUAL, (32, 192, 768), (48, 192, 768), (64, 192, 768)],
 }
 
 
