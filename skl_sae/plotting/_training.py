@@ -1,6 +1,6 @@
 """TrainingDisplay: loss and correlation by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -8,10 +8,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from ..inspection._estimators import fitted_step
+from ..inspection._members import is_ensemble, trainings_of
 from ._axes import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Epochs up to which each has a marker.
+_MOST_MARKED = 50
 
 
 class TrainingDisplay:
@@ -19,12 +23,12 @@ class TrainingDisplay:
 
     Parameters
     ----------
-    loss_curve : array-like of shape (n_epochs,)
-        Training loss of each epoch.
-    correlation_curve : array-like of shape (n_epochs,)
+    loss_curve : array-like of shape (n_epochs,), or dict of them by name
+        Training loss of each epoch; of several fits, such as an ensemble's members, by their names.
+    correlation_curve : array-like of shape (n_epochs,), or dict of them by name
         Correlation of the training samples with their reconstructions in each epoch.
-    validation_scores : array-like of shape (n_epochs,) or None, default=None
-        Correlation of the held-out samples of early stopping.
+    validation_scores : array-like of shape (n_epochs,), dict of them by name or None, default=None
+        Correlation of the held-out samples of early stopping, for those fits that had it.
 
     Attributes
     ----------
@@ -43,13 +47,20 @@ class TrainingDisplay:
     >>> display = TrainingDisplay.from_estimator(sae)
     >>> [ax.get_ylabel() for ax in display.axes_]
     ['Training loss', 'Correlation']
+
+    Of an ensemble:
+
+    >>> from skl_sae import BoostingSparseAutoencoder
+    >>> boosting = BoostingSparseAutoencoder(sae, n_estimators=2).fit(X)
+    >>> TrainingDisplay.from_estimator(boosting).axes_[1].get_legend_handles_labels()[1]
+    ['stage 1', 'stage 2']
     """
 
     def __init__(
         self,
-        loss_curve: ArrayLike,
-        correlation_curve: ArrayLike,
-        validation_scores: ArrayLike | None = None,
+        loss_curve: ArrayLike | Mapping[str, ArrayLike],
+        correlation_curve: ArrayLike | Mapping[str, ArrayLike],
+        validation_scores: ArrayLike | Mapping[str, ArrayLike] | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.correlation_curve = correlation_curve
@@ -63,8 +74,9 @@ class TrainingDisplay:
 
         Parameters
         ----------
-        estimator : TopKSparseAutoencoder
-            Fitted autoencoder, or a Pipeline that ends with one.
+        estimator : estimator
+            Fitted autoencoder, or a Pipeline that ends with one. Of a bagging or boosting ensemble
+            the curves of all members are drawn.
         axes : array-like of 2 matplotlib Axes or None, default=None
             See :meth:`plot`.
 
@@ -73,11 +85,17 @@ class TrainingDisplay:
         display : TrainingDisplay
             The display, drawn.
         """
-        estimator, _ = fitted_step(estimator, needs="loss_curve_")
-        display = cls(
-            estimator.loss_curve_, estimator.correlation_curve_, estimator.validation_scores_
-        )
-        return display.plot(axes)
+        last, _ = fitted_step(estimator, needs="n_features_in_")
+        if is_ensemble(last):
+            fits = trainings_of(last)
+            held_out = {one.name: one.held_out for one in fits if one.held_out}
+            display = cls(
+                {one.name: one.loss for one in fits}, {one.name: one.correlation for one in fits},
+                held_out or None,
+            )  # fmt: skip
+            return display.plot(axes)
+        last, _ = fitted_step(estimator, needs="loss_curve_")
+        return cls(last.loss_curve_, last.correlation_curve_, last.validation_scores_).plot(axes)
 
     def plot(self, axes: "Sequence[Axes] | np.ndarray | None" = None) -> Self:
         """Draw the curves.
@@ -97,14 +115,19 @@ class TrainingDisplay:
         axes = np.ravel(axes)
         if len(axes) != 2:
             raise ValueError(f"Expected 2 Axes, got {len(axes)}.")
-        epochs = np.arange(1, len(self.loss_curve) + 1)
-        # Markers show a fit of one epoch, and would hide curves of many.
-        style = {"marker": "o", "markersize": 3} if len(epochs) <= 50 else {}
-        axes[0].plot(epochs, self.loss_curve, label="Training rows", **style)
-        axes[1].plot(epochs, self.correlation_curve, label="Training rows", **style)
-        if self.validation_scores is not None:
-            style = {"marker": "s", "markersize": 3} if style else {}
-            axes[1].plot(epochs, self.validation_scores, "--", label="Held-out rows", **style)
+        losses, correlations, held_out = map(
+            _named, (self.loss_curve, self.correlation_curve, self.validation_scores)
+        )
+        for i, (name, loss) in enumerate(losses.items()):
+            labels = (name, f"{name}, held out") if name else ("Training rows", "Held-out rows")
+            _draw(axes[0], loss, "o-", color=f"C{i}", label=labels[0])
+            _draw(axes[1], correlations[name], "o-", color=f"C{i}", label=labels[0])
+            if name in held_out:
+                colour = f"C{i}" if name else "C1"  # of one fit its two curves have two
+                _draw(axes[1], held_out[name], "s--", color=colour, label=labels[1])
+        if len(losses) > 1:
+            axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # many would hide curves
+        elif held_out:
             axes[1].legend()
         for ax, ylabel in zip(axes, ("Training loss", "Correlation"), strict=True):
             ax.set(xlabel="Epoch", ylabel=ylabel)
@@ -112,3 +135,17 @@ class TrainingDisplay:
             ax.grid(alpha=0.3)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
+
+
+def _named(curves):
+    """Return curves by name: a single one is called "", and None is none."""
+    if isinstance(curves, Mapping):
+        return curves
+    return {} if curves is None else {"": curves}
+
+
+def _draw(ax, curve, style, **kwargs):
+    """Draw a curve over epochs. Markers show a fit of one epoch, and would hide curves of many."""
+    epochs = np.arange(1, len(curve) + 1)
+    style = style if len(epochs) <= _MOST_MARKED else style[1:]
+    ax.plot(epochs, curve, style, markersize=3, **kwargs)

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
+from skl_sae import BoostingSparseAutoencoder, DeepTopKSparseAutoencoder
 from skl_sae.plotting import TrainingDisplay
 
 
@@ -28,6 +31,34 @@ def test_held_out_correlation_is_drawn_where_rows_were_held_out(estimator, X):
     np.testing.assert_allclose(ax.lines[1].get_ydata(), estimator.validation_scores_)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["Training rows", "Held-out rows"]
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_curves_of_all_members(estimator, X, early_stopping):
+    estimator.set_params(early_stopping=early_stopping, max_iter=4)
+    flat, deep = estimator, DeepTopKSparseAutoencoder(16, k=4, max_iter=4, device="cpu")
+    stages = BoostingSparseAutoencoder([("flat", flat), ("deep", deep)], random_state=0).fit(X)
+    loss, correlation = TrainingDisplay.from_estimator(stages).axes_
+    members = stages.estimators_
+    for line, member in zip(loss.lines, members, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), member.loss_curve_)
+    labels = ["stage 1 (flat)", "stage 2 (deep)"]
+    expected = [member.correlation_curve_ for member in members]
+    if early_stopping:
+        labels.insert(1, "stage 1 (flat), held out")
+        expected.insert(1, members[0].validation_scores_)
+    assert [text.get_text() for text in correlation.get_legend().get_texts()] == labels
+    for line, curve in zip(correlation.lines, expected, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), curve)
+    # One colour a member, whatever the rows.
+    assert len({line.get_color() for line in correlation.lines}) == 2
+
+
+def test_what_has_no_curves_is_refused(X):
+    with pytest.raises(ValueError, match="loss_curve_, got PCA"):
+        TrainingDisplay.from_estimator(PCA(2).fit(X))
+    with pytest.raises(NotFittedError):
+        TrainingDisplay.from_estimator(BoostingSparseAutoencoder())
 
 
 def test_training_curves_on_axes_given(fitted):
