@@ -126,7 +126,8 @@ class ConvTopKSparseAutoencoder(TrainedSparseAutoencoder):
     early_stopping : bool, default=False
         Whether to hold out images and to stop when their correlation no longer improves.
     validation_fraction : float, default=0.1
-        Fraction of the images that early stopping holds out.
+        Fraction of the images that early stopping holds out; to the nearest group, if fit is told
+        groups.
     n_iter_no_change : int, default=5
         Number of epochs without improvement after which early stopping stops.
     tol : float, default=1e-4

@@ -108,7 +108,8 @@ class DeepTopKSparseAutoencoder(TrainedSparseAutoencoder):
         Whether to stop each half of fit when the correlation of the samples held out no longer
         improves.
     validation_fraction : float, default=0.1
-        Fraction of the samples that early stopping holds out.
+        Fraction of the samples that early stopping holds out; to the nearest group, if fit is told
+        groups.
     n_iter_no_change : int, default=5
         Number of epochs without improvement after which early stopping stops.
     tol : float, default=1e-4

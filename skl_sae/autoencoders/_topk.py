@@ -139,7 +139,8 @@ class TopKSparseAutoencoder(TrainedSparseAutoencoder):
         Whether to hold out rows and to stop when their correlation no longer improves. The
         best weights are kept.
     validation_fraction : float, default=0.1
-        Fraction of the rows that early stopping holds out.
+        Fraction of the rows that early stopping holds out; to the nearest group, if fit is told
+        groups.
     n_iter_no_change : int, default=5
         Number of epochs without improvement after which early stopping stops.
     tol : float, default=1e-4
