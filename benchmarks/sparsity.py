@@ -123,9 +123,9 @@ def report_batch(sets, n_seeds):
         "| standard error: test | learned | FVU | at k |\n|---|---|---|---|---|---|---|---|"
     )
     for name in sets:
-        sets = [SETS[name](seed) for seed in range(n_seeds)]
-        groups = [GROUPS[name](data) if name in GROUPS else None for data in sets]
-        figures = np.array(list(map(batch, sets, range(n_seeds), groups)))
+        data = [SETS[name](seed) for seed in range(n_seeds)]
+        groups = [GROUPS[name](one) if name in GROUPS else None for one in data]
+        figures = np.array(list(map(batch, data, range(n_seeds), groups)))
         learned, fitted, *errors, fvu, at_k = figures.mean(axis=0)
         spread = np.std(figures[:, 1], ddof=min(1, n_seeds - 1))
         of_test, of_learned = (f"{error:.3f}" for error in errors)

@@ -7,15 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .._engine.init._start import MAX_ROWS, MAX_SIDE, MOST_JUDGES
+from ._groups import choose_groups, few_enough
 from ._lazy import read_ahead
-from ._sources import (
-    ArrayRows,
-    RawBatch,
-    choose_groups,
-    counts_or_shares,
-    few_enough,
-    weights_of_changed,
-)
+from ._sources import ArrayRows, RawBatch, counts_or_shares, weights_of_changed
 
 # Bytes of the rows that batches are drawn from. As many again are read meanwhile.
 _WINDOW_BYTES = 2**24
@@ -216,7 +210,8 @@ class BlockRows:
 
     def _hold_out_groups(self, n_held_out, rng):
         chosen = choose_groups(self.groups, self.weight, n_held_out, rng)
-        held_out = few_enough(np.flatnonzero(chosen), n_held_out)
+        judging = chosen if self.weight is None else chosen & (self.weight > 0)
+        held_out = few_enough(np.flatnonzero(judging), n_held_out)
         return self._like(_ranges(np.flatnonzero(~chosen)), ()), self._judges(_ranges(held_out))
 
     def _judges(self, ranges):
@@ -228,7 +223,11 @@ class BlockRows:
         """Ranges of about n rows in all, at random places of blocks that are evenly spread."""
         blocks = self.blocks[self.lengths > 0]
         # Short blocks give fewer rows than are wanted of each.
-        n_runs = min(max(n_runs, n // self.samples.block_rows), len(blocks), n)
+        n_runs = max(n_runs, n // self.samples.block_rows)
+        if self.groups is not None:  # between rows held out all blocks may be short
+            mean_length = self.n_rows / self.factor / len(blocks)
+            n_runs = max(n_runs, math.ceil(2 * n / mean_length))
+        n_runs = min(n_runs, len(blocks), n)
         chosen = blocks[np.linspace(0, len(blocks) - 1, n_runs).round().astype(int)]
         ranges = []
         for i, (start, stop) in enumerate(chosen.tolist()):

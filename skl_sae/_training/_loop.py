@@ -16,6 +16,7 @@ from .._engine.init._start import MOST_JUDGES, Code, given_parameters, initial_p
 from . import _collective
 from ._architecture import FlatArchitecture
 from ._calibration import held_out_budget
+from ._groups import folds_of_groups
 from ._history import MOST_FACTOR, History
 from ._judge import Judge
 from ._sources import ArrayRows, EpochRows, n_judges
@@ -493,16 +494,15 @@ class Trainer:
         By how much activations of new rows are larger, each part of the rows tells by a start made
         of the others: of all, divided by the threshold of these, k a row are above the factor.
         """
-        model, relative = self.model, []
-        n_folds = max(_N_FOLDS, min(_MOST_FOLDS, _ROWS_OF_FOLDS // rows.n_rows))
-        for fold in self._folds(rows, n_folds):
+        model, relative, folds = self.model, [], self._folds(rows)
+        for fold in folds:
             others = rows[np.setdiff1d(np.arange(rows.n_rows), fold)]
             self.make_model(others)
             self.judge.fit_thresholds(others)
             relative.append(self.judge.above_thresholds(rows[fold], _LEAST_THRESHOLD))
         self.model = model
         self.judge.fit_thresholds(rows)
-        thresholds, n_active = model.parameters.thresholds, model.k * rows.n_rows
+        thresholds, n_active = model.parameters.thresholds, model.k * sum(map(len, folds))
         for e, activations in enumerate(map(torch.cat, zip(*relative, strict=True))):
             factor = _LEAST_THRESHOLD
             if len(activations) >= n_active:
@@ -510,13 +510,13 @@ class Trainer:
             # A threshold is above 0, as one fitted to rows is.
             thresholds[e] = max(torch.finfo(torch.float32).tiny, factor * float(thresholds[e]))
 
-    def _folds(self, rows, n_folds):
-        """Row numbers of each part of rows, or of whole groups of them."""
-        if rows.groups is None:
-            return np.array_split(self.rng.permutation(rows.n_rows), n_folds)
-        groups = self.rng.permutation(np.unique(rows.groups))
-        parts = np.array_split(groups, min(n_folds, len(groups)))
-        return [np.flatnonzero(np.isin(rows.groups, part)) for part in parts]
+    def _folds(self, rows):
+        """Row numbers of each part of rows, of whole groups of them where that is possible."""
+        n_folds = max(_N_FOLDS, min(_MOST_FOLDS, _ROWS_OF_FOLDS // rows.n_rows))
+        by_groups = []
+        if rows.groups is not None:
+            by_groups = folds_of_groups(rows.groups, n_folds, self.rng)
+        return by_groups or np.array_split(self.rng.permutation(rows.n_rows), n_folds)
 
     def _go_back(self):
         """Go on from the parameters kept, with an optimizer that starts anew."""

@@ -7,16 +7,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble._base import _set_random_states
-from sklearn.utils import (
-    check_array,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-    gen_batches,
-)
+from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .._engine.init._start import MIN_JUDGES, MOST_JUDGES
 from ._collective import first
+from ._groups import choose_groups, few_enough
 
 # Number of samples that judge a fit from which a twentieth is enough.
 ENOUGH_JUDGES = 16
@@ -156,46 +151,6 @@ class ArrayRows:
         # Rounding the cumulative sum, not each weight, keeps the total: rounded differences.
         upto = np.floor(np.cumsum(self.weight) * (n / self.weight.sum()) + 0.5).astype(np.int64)
         return np.repeat(self.X, np.diff(upto, prepend=0), axis=0)
-
-
-def numbers_of_groups(groups, X):
-    """Numbers from 0 of the groups of samples, which may be called anything."""
-    groups = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
-    groups = column_or_1d(groups)
-    check_consistent_length(X, groups)
-    return np.unique(groups, return_inverse=True)[1]
-
-
-def choose_groups(groups, weight, n_wanted, rng):
-    """Choose whole groups of rows at random that have about so many samples together.
-
-    A group is taken if that brings their number nearer to the one that is wanted; if none does, as
-    all are large, the smallest is.
-
-    Returns
-    -------
-    chosen : ndarray of bool, of shape (n_rows,)
-        Whether each row's group is chosen. At least one is, and one is not.
-    """
-    sizes = np.bincount(groups, weight)
-    present = np.flatnonzero(sizes)
-    if len(present) < 2:
-        raise ValueError("Expected samples of at least 2 groups, got 1, which cannot be held out.")
-    taken, n_taken = [], 0
-    for group in rng.permutation(present):
-        if n_taken >= n_wanted or len(taken) == len(present) - 1:
-            break
-        if abs(n_taken + sizes[group] - n_wanted) < abs(n_taken - n_wanted):
-            taken.append(group)
-            n_taken += sizes[group]
-    return np.isin(groups, taken or present[sizes[present].argmin()])
-
-
-def few_enough(rows, n_wanted):
-    """Some of the rows of groups held out, evenly spread, where they are more than can judge."""
-    if n_wanted > MOST_JUDGES or len(rows) <= MOST_JUDGES:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, MOST_JUDGES).astype(int)]
 
 
 def counts_or_shares(weight):

@@ -1,5 +1,6 @@
 """BaggingSparseAutoencoder: autoencoders of different draws of the rows, averaged."""
 
+import contextlib
 from numbers import Integral
 from typing import Literal
 
@@ -10,6 +11,8 @@ from scipy.optimize import nnls
 from sklearn.ensemble._base import _set_random_states
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
+from .._engine.init._start import MIN_JUDGES
+from .._training._groups import choose_groups
 from .._training._lazy import small_parts_of
 from .._training._sources import shared_generator
 from ..images._typing import RandomState
@@ -59,8 +62,8 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     bootstrap : bool, default=True
         Whether rows are drawn with replacement.
     max_samples : int or float, default=1.0
-        Number of rows that each member draws, or their share of all; of groups, if fit is told
-        any.
+        Number of rows that each member draws, or their share of all. Where fit is told groups,
+        members draw these instead of rows.
     n_jobs : int or None, default=None
         Number of members that are fitted at the same time, by joblib; the result is the same.
     sparse_output : bool, default=True
@@ -93,7 +96,8 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
     Notes
     -----
     Weights of samples multiply those of the draw, for which only samples with a weight above 0
-    count.
+    count. With ``groups`` a draw is one of whole groups; a member that draws only one of them, or
+    few samples beside it, holds out some of its samples at random.
 
     References
     ----------
@@ -153,7 +157,7 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
     def _fit_members(self, members, X, metadata, context):
         rng = shared_generator(self.random_state)
-        weight, groups = metadata["sample_weight"], metadata["groups"]
+        weight, groups = metadata["sample_weight"], metadata.get("groups")
         weight = np.ones(len(X)) if weight is None else weight
         counts = self._draws([member for _, member in members], weight, groups, rng)
         fitted = Parallel(n_jobs=self.n_jobs)(
@@ -177,6 +181,8 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
         """
         group_of_row = np.arange(len(weight)) if groups is None else groups
         units = np.unique(group_of_row[weight > 0])
+        if groups is not None and len(units) == 1:
+            raise ValueError("Expected samples of at least 2 groups to draw, got 1.")
         n_drawn = self._n_drawn(len(units), "samples" if groups is None else "groups")
         counts = np.empty((len(members), len(weight)))
         for member, count in zip(members, counts, strict=True):
@@ -245,10 +251,13 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
 
 
 def drawn_of(weight, groups):
-    """Metadata of the rows that a member draws; of only one group none can be held out."""
-    if groups is not None and len(np.unique(groups[weight > 0])) == 1:
-        groups = None
-    return {"sample_weight": weight, "groups": groups}
+    """Metadata of the rows that a member draws; groups only where some of these can be held out."""
+    metadata = {"sample_weight": weight}
+    if groups is not None:
+        with contextlib.suppress(ValueError):
+            choose_groups(groups, weight, MIN_JUDGES, np.random.RandomState(0))
+            metadata["groups"] = groups
+    return metadata
 
 
 def error_products(members, X, weights):

@@ -150,7 +150,11 @@ class BaseSparseAutoencoder(
         return digest.hexdigest()
 
     def fit_transform(
-        self, X: Samples, y: object = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Samples,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> Codes:
         """Fit to X, then return its codes.
 
@@ -162,6 +166,8 @@ class BaseSparseAutoencoder(
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the samples in :meth:`fit`.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of groups of samples for :meth:`fit`.
 
         Returns
         -------
@@ -169,7 +175,9 @@ class BaseSparseAutoencoder(
             See :meth:`transform`.
         """
         self._refuse_sparse_frames()
-        return self.fit(X, y, sample_weight).transform(X)
+        # An estimator of the user's own may not take groups.
+        metadata = {} if groups is None else {"groups": groups}
+        return self.fit(X, y, sample_weight, **metadata).transform(X)
 
     def inverse_transform(self, X: SparseOrDense) -> np.ndarray:
         """Reconstruct rows from codes.

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._model_file._ensemble import read_ensemble, write_ensemble
 from .._training._collective import together
+from .._training._groups import numbers_of_groups
 from .._training._lazy import LazySamples, parts_of
-from .._training._sources import numbers_of_groups
 from ..images._typing import AnyPath, Codes, Samples, SparseOrDense, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, whole_or_unchanged
@@ -64,9 +64,9 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
             X = self._validate_rows(X, reset=True)
             if sample_weight is not None:
                 sample_weight = check_weights(sample_weight, X)
-            if groups is not None:
-                groups = numbers_of_groups(groups, X)
-            metadata = {"sample_weight": sample_weight, "groups": groups}
+            metadata = {"sample_weight": sample_weight}
+            if groups is not None:  # an estimator of the user's own may not take any
+                metadata["groups"] = numbers_of_groups(groups, X)
             members = self._named_members()
             context = self._init_callback_context(max_subtasks=len(members))
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -80,7 +80,7 @@ class EnsembleSparseAutoencoder(BaseSparseAutoencoder, _BaseComposition):
     def _fit_members(self, members, X, metadata, context):
         """Fitted attributes, of which ``estimators_``, from names and unfitted clones.
 
-        Metadata are sample_weight and groups, each as checked or None.
+        Metadata are sample_weight, or None, and groups, if there are any; both are checked.
         """
 
     def transform(self, X: Samples) -> Codes:

@@ -24,10 +24,11 @@ from .._training._alike import facts_of
 from .._training._architecture import FlatArchitecture
 from .._training._blocks import BlockRows
 from .._training._collective import by_first, current, first, is_first, together
+from .._training._groups import numbers_of_groups
 from .._training._lazy import LazySamples
 from .._training._loop import Trainer
 from .._training._scaling import Scaling
-from .._training._sources import ArrayRows, numbers_of_groups, shared_generator
+from .._training._sources import ArrayRows, shared_generator
 from ..images._typing import Samples, _fit_context
 from ..metrics import check_weights
 from ._base import BaseSparseAutoencoder, whole_or_unchanged

