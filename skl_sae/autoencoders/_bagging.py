@@ -175,9 +175,9 @@ class BaggingSparseAutoencoder(EnsembleSparseAutoencoder):
         return {"estimators_": fitted, "estimator_weights_": members_weights}
 
     def _draws(self, members, weight, groups, rng):
-        """How often each member draws each row, (E, n_samples); it draws groups, if there are any.
+        """Counts (E, n_samples) of each member's draws of each row; of groups, if there are any.
 
-        Members are told their random states meanwhile.
+        Each member gets its random state before its draw.
         """
         group_of_row = np.arange(len(weight)) if groups is None else groups
         units = np.unique(group_of_row[weight > 0])

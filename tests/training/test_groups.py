@@ -27,6 +27,7 @@ from skl_sae._training._sources import ArrayRows
 N_GROUPS, N_OF_GROUP = 20, 25
 GROUPS = np.repeat(np.arange(N_GROUPS), N_OF_GROUP)
 MIXED = np.random.default_rng(0).permutation(GROUPS)
+GIVEN = {"k": 4, "max_iter": 3, "random_state": 0, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +47,16 @@ def make_rows(groups, seed, own_scale=1):
 
 
 def flat(n_components=32, **parameters):
-    given = {"k": 4, "max_iter": 3, "random_state": 0, "device": "cpu"} | parameters
-    return TopKSparseAutoencoder(n_components, **given)
+    return TopKSparseAutoencoder(n_components, **GIVEN | parameters)
 
 
 def deep(**parameters):
-    given = {"k": 4, "max_iter": 3, "random_state": 0, "device": "cpu"} | parameters
-    return DeepTopKSparseAutoencoder(32, n_encoder_layers=2, **given)
+    return DeepTopKSparseAutoencoder(32, n_encoder_layers=2, **GIVEN | parameters)
 
 
 def conv(**parameters):
-    given = {"k": 4, "max_iter": 3, "random_state": 0, "device": "cpu"} | parameters
-    return ConvTopKSparseAutoencoder(8, image_shape=(6, 6), kernel_size=3, **given)
+    given = {"image_shape": (6, 6), "kernel_size": 3} | GIVEN | parameters
+    return ConvTopKSparseAutoencoder(8, **given)
 
 
 @pytest.fixture
