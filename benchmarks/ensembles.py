@@ -1,27 +1,33 @@
 """Held-out error of autoencoders that add up or are averaged, beside one as large as all of them.
 
-    python benchmarks/ensembles.py [--seeds 3] [--sets digits mnist photographs] [--only NAME ...]
+    python benchmarks/ensembles.py [--seeds 3] [--sets digits mnist photographs cells]
+        [--only NAME ...]
 
 FVU is the fraction of variance about the training mean that is left unexplained of rows held out, a
-mean over seeds. Digits: members of 256 atoms, k 8; one of 768, k 24. Photographs and MNIST: a flat
-model and small atoms, which share the active numbers that each alone has. What is printed are
-Markdown tables.
+mean over seeds. Digits: members of 256 atoms, k 8; one of 768, k 24. Photographs, MNIST and cells:
+a flat model and small atoms, which share the active numbers that each alone has. What is printed
+are Markdown tables.
 """
 
 import argparse
+import math
+import tempfile
 import time
 import warnings
 from functools import partial
 
 import numpy as np
-from quality import SETS
+from quality import SETS as ALL_SETS
+from quality import Data
 
 from skl_sae import (
     BaggingSparseAutoencoder,
     BoostingSparseAutoencoder,
     ConvTopKSparseAutoencoder,
+    ImageLoader,
     TopKSparseAutoencoder,
 )
+from skl_sae.datasets import make_cells
 from skl_sae.metrics import fraction_of_variance_unexplained
 
 PURSUIT = {"transform_algorithm": "omp"}
@@ -81,10 +87,11 @@ def flat(data, k):
 
 
 def small_atoms(data, k):
-    """Atoms of 16x16 pixels of photographs, of 8x8 pixels of MNIST."""
+    """Atoms of 16x16 pixels of photographs, of 8x8 pixels of MNIST and cells."""
     if data.image_shape:
         return ConvTopKSparseAutoencoder(512, image_shape=data.image_shape, kernel_size=16, k=k)
-    return ConvTopKSparseAutoencoder(256, image_shape=(28, 28), kernel_size=8, k=k)
+    side = math.isqrt(data.train.shape[1])
+    return ConvTopKSparseAutoencoder(256, image_shape=(side, side), kernel_size=8, k=k)
 
 
 def alone(data, seed, make=flat, refit=False):
@@ -112,7 +119,22 @@ OF_IMAGES = {
     "two flat, refit": partial(hierarchy, makes=(flat, flat), refit=True),
     "flat for a quarter, refit": partial(hierarchy, shares=(0.25, 0.75), refit=True),
 }
-CONTENDERS = {"digits": OF_DIGITS, "mnist": OF_IMAGES, "photographs": OF_IMAGES}
+
+
+def cells():
+    """Synthetic cells in 32x32 pixels: 480 to learn and 120 held out."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = make_cells(folder, 600, 128, random_state=0)
+        X = ImageLoader((32, 32), mode="L").fit_transform(files.filenames)
+    order = np.random.RandomState(0).permutation(len(X))
+    X, y = np.float32(X[order]), files.target[order]
+    return Data(X[:480], y[:480], X[480:], y[480:], n_components=512, k=32)
+
+
+CONTENDERS = {
+    "digits": OF_DIGITS, "mnist": OF_IMAGES, "photographs": OF_IMAGES, "cells": OF_IMAGES,
+}  # fmt: skip
+SETS = ALL_SETS | {"cells": cells}
 
 
 def measure(make, data, seeds):
